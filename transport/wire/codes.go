@@ -1,0 +1,90 @@
+package wire
+
+import "fmt"
+
+// Kind is the type code of a message on the wire. Codes are never reused.
+type Kind uint8
+
+// The kinds.
+const (
+	KindError       Kind = 1
+	KindDone        Kind = 2
+	KindHello       Kind = 3
+	KindLogin       Kind = 4
+	KindResume      Kind = 5
+	KindLoggedIn    Kind = 6
+	KindFind        Kind = 7
+	KindFound       Kind = 8
+	KindRead        Kind = 9
+	KindData        Kind = 10
+	KindAllocate    Kind = 11
+	KindAllocated   Kind = 12
+	KindStored      Kind = 13
+	KindAbandon     Kind = 14
+	KindAddLease    Kind = 15
+	KindRenewLease  Kind = 16
+	KindLeased      Kind = 17
+	KindUsage       Kind = 18
+	KindUsageReport Kind = 19
+	KindOpenOffer   Kind = 20
+	KindReadOffer   Kind = 21
+	KindPublish     Kind = 22
+	KindSubscribe   Kind = 23
+	KindAnnounce    Kind = 24
+)
+
+// Code is an error that somebody acts on, as a number on the wire. Codes are
+// never reused; an unknown one is treated as Internal.
+type Code uint16
+
+// The codes, and who acts on them.
+const (
+	Internal         Code = 1  // the other side's own fault; try elsewhere
+	BadRequest       Code = 2  // malformed or out of order; a bug of ours or an attack
+	LoginRequired    Code = 3  // log in first
+	AuthorityExpired Code = 4  // log in again, once
+	AuthorityRevoked Code = 5  // never again with this authority
+	NotPermitted     Code = 6  // the chain does not allow it; Limit names the restriction
+	OverQuota        Code = 7  // the account, its root or a grant is full
+	ServerFull       Code = 8  // the disk is
+	NoSuchShare      Code = 9  // not here
+	BadShare         Code = 10 // what was pulled does not verify
+	TooSlow          Code = 11 // a pull below the floor rate was abandoned
+	Busy             Code = 12 // too much at a time; later
+	Abandoned        Code = 13 // by the client
+	NotAccepted      Code = 14 // the chain does not start at a root of this server
+)
+
+var codeNames = map[Code]string{
+	Internal: "internal error", BadRequest: "bad request", LoginRequired: "login required",
+	AuthorityExpired: "authority expired", AuthorityRevoked: "authority revoked", NotPermitted: "not permitted",
+	OverQuota: "over quota", ServerFull: "server full", NoSuchShare: "no such share", BadShare: "bad share",
+	TooSlow: "too slow", Busy: "busy", Abandoned: "abandoned", NotAccepted: "authority not accepted",
+}
+
+// String is a short phrase.
+func (c Code) String() string {
+	if s, ok := codeNames[c]; ok {
+		return s
+	}
+	return fmt.Sprintf("error %d", uint16(c))
+}
+
+// Error makes an *Error usable as a Go error.
+func (e *Error) Error() string {
+	s := e.Code.String()
+	if e.Limit != "" {
+		s += " (" + e.Limit + ")"
+	}
+	if e.Text != "" {
+		s += ": " + e.Text
+	}
+	return s
+}
+
+// Is reports whether target is an *Error of the same code, so that
+// errors.Is(err, &wire.Error{Code: wire.OverQuota}) works.
+func (e *Error) Is(target error) bool {
+	t, ok := target.(*Error)
+	return ok && t.Code == e.Code
+}
