@@ -1,0 +1,192 @@
+// Package tarn is the Go interface to a Tarn grid: open a node, put a file,
+// get it back by its capability, see who stores how much. Commands, the web
+// gateway and other people's programs use this package and nothing below it.
+//
+// A Node is one running node with the roles that its Config switches on. All
+// methods are safe for concurrent use and give up when their context ends.
+package tarn
+
+import (
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
+)
+
+// Config says what a node is. Zero values switch a role off.
+type Config struct {
+	// Dir is the node's folder; it must exist and belong to this node alone.
+	Dir string
+	// Nickname is announced and shown to people; at most 64 bytes.
+	Nickname string
+	// Introducers are references of the introducers to learn servers from
+	// and, as a storage server, to announce to.
+	Introducers []IntroducerRef
+	// Client, Storage and Introducer are the roles; nil is off.
+	Client     *ClientConfig
+	Storage    *StorageConfig
+	Introducer *IntroducerConfig
+	// Log receives everything; nil discards.
+	Log *slog.Logger
+}
+
+// ClientConfig is the client role.
+type ClientConfig struct {
+	// Params are the encoding parameters of files that this node stores.
+	Params file.Params
+	// Convergence is the node's convergence secret (16 bytes or more); equal
+	// files then get equal capabilities. Empty means a random key per file.
+	Convergence []byte
+	// Account is the seed from which the key for each server is derived.
+	Account lease.Account
+}
+
+// StorageConfig is the storage role.
+type StorageConfig struct {
+	// Listen are multiaddrs to accept connections on, such as
+	// /ip4/0.0.0.0/tcp/3457.
+	Listen []string
+	// Announce replaces the addresses that are announced; those listened on
+	// when empty.
+	Announce []grid.Hint
+	// ReservedSpace is how many bytes of the disk are never used.
+	ReservedSpace int64
+	// ReadsNeedAccount lets only accounts read.
+	ReadsNeedAccount bool
+}
+
+// IntroducerConfig is the introducer role.
+type IntroducerConfig struct {
+	Listen   []string
+	Announce []grid.Hint
+}
+
+// IntroducerRef says where an introducer is and who it is. Its text form is
+// what create-introducer prints and others join with:
+// tarn:introducer/v0-…@/ip4/192.0.2.7/tcp/3456,/dns/example.org/tcp/3456
+type IntroducerRef struct {
+	Server grid.ServerID
+	Hints  []grid.Hint
+}
+
+// PutOptions change how a file is stored; the zero value takes the node's.
+type PutOptions struct {
+	// Params replace the node's encoding parameters.
+	Params *file.Params
+	// RandomKey gives the file a key of its own, so that nobody can tell that
+	// two files are equal.
+	RandomKey bool
+	// Size of the input in bytes if it is known, else -1. A wrong one is an
+	// error.
+	Size int64
+	// Progress, if not nil, is called now and then with the bytes that have
+	// been encoded and their total.
+	Progress func(done, total int64)
+}
+
+// PutResult tells what became of a file.
+type PutResult struct {
+	// Cap is the read capability: all that is needed to get the file.
+	Cap string
+	// Size of the file in bytes.
+	Size int64
+	// Pushed and Found count shares newly stored and shares that were there
+	// already; both are 0 for a file small enough to lie in its capability.
+	Pushed, Found int
+	// Happiness is the number of distinct servers that hold distinct shares.
+	Happiness int
+	// Placement says which servers hold which share.
+	Placement map[grid.ShareNum][]grid.ServerID
+}
+
+// File is an open file. It reads any range; what it returns was verified
+// against the capability first. It must be closed.
+type File interface {
+	// Size in bytes, from the capability.
+	Size() int64
+	// WriteRange writes length bytes from offset on to w, in order, and stops
+	// at the first error: what was written before it is right.
+	WriteRange(w io.Writer, offset, length int64) error
+	io.Closer
+}
+
+// ServerStatus is what a client knows of one storage server.
+type ServerStatus struct {
+	Server   grid.ServerID
+	Nickname string
+	// State is idle, dialing, connected, logged-in or backoff.
+	State string
+	// Since is when State was reached.
+	Since time.Time
+	// Address is how it is reached now, empty when it is not.
+	Address string
+	// Account is the key that this node uses there.
+	Account grid.PublicKey
+	// LoggedIn says that the server accepts that account.
+	LoggedIn bool
+	// RoundTrip is the last one measured; 0 when unknown.
+	RoundTrip time.Duration
+	// LastError is why the last connection or login failed, empty when not.
+	LastError string
+	// Known is when its newest announcement arrived.
+	Known time.Time
+	// Room is the largest share that it would take now, as last heard, bytes.
+	Room int64
+}
+
+// IntroducerStatus is what a node knows of one introducer.
+type IntroducerStatus struct {
+	Ref       IntroducerRef
+	Connected bool
+	Since     time.Time
+	LastError string
+}
+
+// Status is a picture of the node.
+type Status struct {
+	Nickname    string
+	Version     string
+	Started     time.Time
+	Introducers []IntroducerStatus
+	Servers     []ServerStatus // as a client
+	Storage     *StorageStatus // as a storage server
+	Introducer  *IntroducerRef // as an introducer: the reference that others join with
+}
+
+// StorageStatus is what an operator sees of the own server.
+type StorageStatus struct {
+	Server   grid.ServerID
+	Hints    []grid.Hint
+	Sessions int
+	// Free is what the disk has; Reserved is bytes of uploads in flight.
+	Free, Reserved int64
+	Accounts       int
+}
+
+// AccountUsage is what one account holds on one server.
+type AccountUsage struct {
+	// Server is where.
+	Server grid.ServerID
+	// Nickname of that server.
+	Nickname string
+	// Petname is the operator's name for Key, if it is a root.
+	Petname string
+	Key     grid.PublicKey
+	// Bytes (as charged: share sizes and 128 for each lease), Shares and
+	// Reserved (uploads in flight, bytes).
+	Bytes, Shares, Reserved int64
+	// Quota in bytes; nil is no limit.
+	Quota *int64
+	// BytesIn and BytesOut moved today, UTC.
+	BytesIn, BytesOut int64
+}
+
+// Account is a root that a server's operator added.
+type Account struct {
+	Petname string
+	Key     grid.PublicKey
+	Quota   *int64
+}
