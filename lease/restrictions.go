@@ -77,9 +77,12 @@ func (r Restrictions) expired(now time.Time) bool {
 
 // validate refuses values that mean nothing.
 func (r Restrictions) validate() error {
-	for name, v := range map[string]*int64{"until": r.Until, "max-size": r.MaxSize, "space": r.Space} {
-		if v != nil && *v < 0 {
-			return malformed("%s is negative", name)
+	for _, f := range []struct {
+		name  string
+		value *int64
+	}{{"until", r.Until}, {"max-size", r.MaxSize}, {"space", r.Space}} {
+		if f.value != nil && *f.value < 0 {
+			return malformed("%s is negative", f.name)
 		}
 	}
 	if unknown := r.Operations() &^ AllOperations; unknown != 0 {
@@ -105,4 +108,18 @@ func least[T cmp.Ordered](a, b *T) *T {
 		return b
 	}
 	return a
+}
+
+// unfit is the operations that make no sense under a limit to one file or
+// content: usage and lists are about a whole column, and a mutable share has
+// no fixed content.
+func (r Restrictions) unfit() Operation {
+	var unfit Operation
+	if r.StorageIndex != nil || r.UEBHash != nil {
+		unfit |= OpEnumerate | OpReadUsage
+	}
+	if r.UEBHash != nil {
+		unfit |= OpMutate
+	}
+	return unfit
 }

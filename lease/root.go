@@ -1,6 +1,11 @@
 package lease
 
-import "github.com/tarn-grid/tarn/grid"
+import (
+	"fmt"
+	"time"
+
+	"github.com/tarn-grid/tarn/grid"
+)
 
 // Root is a key that a server accepts, and what its operator decided beside
 // it. It may change at any time and holds from the next operation on,
@@ -26,4 +31,30 @@ type Standing struct {
 	Roots func(grid.PublicKey) (Root, bool)
 	// Revoked reports whether the operator refuses a key wherever it stands.
 	Revoked func(grid.PublicKey) bool
+}
+
+// check finds the root of keys and refuses it if it is gone, disabled or past
+// its until, and every chain in which a revoked key stands.
+func (s Standing) check(keys []grid.PublicKey, now time.Time) (Root, error) {
+	root, ok := s.Roots(keys[0])
+	if !ok {
+		return Root{}, fmt.Errorf("%w: %s", ErrNoSuchRoot, keys[0].Short())
+	}
+	if root.Disabled {
+		return Root{}, fmt.Errorf("%w: account %s is disabled", ErrAuthorityRevoked, root.Key.Short())
+	}
+	if root.Until != nil && *root.Until < now.Unix() {
+		return Root{}, fmt.Errorf("%w: account %s had ended", ErrAuthorityExpired, root.Key.Short())
+	}
+	for _, key := range keys {
+		if s.Revoked(key) {
+			return Root{}, fmt.Errorf("%w: key %s", ErrAuthorityRevoked, key.Short())
+		}
+	}
+	return root, nil
+}
+
+// operations is the set that the policy allows.
+func (r Root) operations() Operation {
+	return Restrictions{Operation: r.Operation}.Operations()
 }
