@@ -7,6 +7,7 @@
 package tarn
 
 import (
+	"crypto/ed25519"
 	"io"
 	"log/slog"
 	"time"
@@ -46,6 +47,8 @@ type ClientConfig struct {
 
 // StorageConfig is the storage role.
 type StorageConfig struct {
+	// Key is the server's long-lived Ed25519 key: identity, announcements.
+	Key ed25519.PrivateKey
 	// Listen are multiaddrs to accept connections on, such as
 	// /ip4/0.0.0.0/tcp/3457.
 	Listen []string
@@ -60,6 +63,8 @@ type StorageConfig struct {
 
 // IntroducerConfig is the introducer role.
 type IntroducerConfig struct {
+	// Key is the introducer's long-lived Ed25519 key.
+	Key ed25519.PrivateKey
 	Listen   []string
 	Announce []grid.Hint
 }

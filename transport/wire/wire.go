@@ -251,6 +251,9 @@ type OpenOffer struct {
 type ReadOffer struct {
 	Offset uint64 `cbor:"1,keyasint"`
 	Length uint64 `cbor:"2,keyasint"`
+	// Have is how many bytes of the share, from its beginning, the server
+	// holds: the client need not keep those, whatever happens to the link.
+	Have uint64 `cbor:"3,keyasint,omitempty"`
 }
 
 // Publish gives an introducer a signed announcement. Answered by Done or
