@@ -1,0 +1,89 @@
+package lease
+
+import (
+	"bytes"
+	"cmp"
+
+	"github.com/tarn-grid/tarn/grid"
+)
+
+// View is the durable table as the Ledger reads it. A missing record is
+// (zero, false, nil); an error is a failing disk or a damaged record, and the
+// Ledger then decides nothing.
+//
+// A view shows every Change that was applied before, synced or not: the owner
+// of a Ledger applies a step's Change before it takes the next step, and only
+// its reply to the client waits for the sync. So what was decided on is at
+// least as new as what is decided.
+type View interface {
+	Share(ShareID) (Share, bool, error)
+	Lease(LeaseID) (Lease, bool, error)
+	Counter(CounterKey) (Counter, bool, error)
+	Key(Column) (KeyEntry, bool, error)
+	Chain(id uint32) (ChainRecord, bool, error)
+	ChainID(ChainKey) (uint32, bool, error)
+	ChainRefs(id uint32) (uint32, bool, error)
+	Root(grid.PublicKey) (Root, bool, error)
+	Revoked(grid.PublicKey) (bool, error)
+	Traffic(TrafficKey) (Traffic, bool, error)
+	// LastID is the newest id of a sequence, 0 before the first.
+	LastID(Sequence) (uint32, error)
+	// TrafficDays yields the days of a column, oldest first.
+	TrafficDays(Column, func(Day, Traffic) error) error
+	// PairsOf yields the counters of all pairs with this signer, by delegate.
+	PairsOf(signer grid.PublicKey, yield func(delegate grid.PublicKey, c Counter) error) error
+}
+
+// Edit is one record put or deleted.
+type Edit[K, V any] struct {
+	Key    K
+	Value  V // zero when Delete
+	Delete bool
+}
+
+// Change is what one step does to the table: all of it in one atomic batch,
+// or nothing. It says new values, not differences, so it can be read, tested
+// and applied without knowing the rules. Each list is in key order and names
+// no key twice.
+type Change struct {
+	Shares    []Edit[ShareID, Share]
+	Inline    []Edit[ShareID, []byte] // bodies of shares whose File is 0
+	Leases    []Edit[LeaseID, Lease]
+	Counters  []Edit[CounterKey, Counter]
+	Keys      []Edit[Column, KeyEntry]
+	Chains    []Edit[uint32, ChainRecord]
+	ChainIDs  []Edit[ChainKey, uint32]
+	ChainRefs []Edit[uint32, uint32]
+	Roots     []Edit[grid.PublicKey, Root]
+	Revoked   []Edit[grid.PublicKey, bool]
+	Traffic   []Edit[TrafficKey, Traffic]
+	LastIDs   []Edit[Sequence, uint32]
+}
+
+// Empty reports whether there is nothing to apply.
+func (c Change) Empty() bool {
+	return len(c.Shares)+len(c.Inline)+len(c.Leases)+len(c.Counters)+len(c.Keys)+len(c.Chains)+
+		len(c.ChainIDs)+len(c.ChainRefs)+len(c.Roots)+len(c.Revoked)+len(c.Traffic)+len(c.LastIDs) == 0
+}
+
+// finish resolves what was deferred and lists the edits.
+func (t *tx) finish() (Change, error) {
+	t.settleKeys()
+	c := Change{
+		Shares:    t.shares.edits(ShareID.Compare),
+		Inline:    t.inline.edits(ShareID.Compare),
+		Leases:    t.leases.edits(LeaseID.Compare),
+		Counters:  t.counters.edits(CounterKey.Compare),
+		Keys:      t.keys.edits(Column.Compare),
+		Chains:    t.chains.edits(cmp.Compare[uint32]),
+		ChainIDs:  t.chainIDs.edits(ChainKey.compare),
+		ChainRefs: t.chainRefs.edits(cmp.Compare[uint32]),
+		Roots:     t.roots.edits(compareKeys),
+		Revoked:   t.revoked.edits(compareKeys),
+		Traffic:   t.traffic.edits(TrafficKey.compare),
+		LastIDs:   t.lastIDs.edits(cmp.Compare[Sequence]),
+	}
+	return c, t.err
+}
+
+func compareKeys(a, b grid.PublicKey) int { return bytes.Compare(a[:], b[:]) }

@@ -1,0 +1,229 @@
+package lease
+
+import "time"
+
+// AddLease makes a lease on a share that is STABLE, or makes it again. Errors:
+// those of a grant that does not permit it, ErrNoShare, ErrOverQuota.
+func (l *Ledger) AddLease(now time.Time, g Grant, id ShareID) (Change, Committed, error) {
+	t := newTx(l.view)
+	if err := l.permit(t, now, g, OpAddLease, id); err != nil {
+		return Change{}, Committed{}, err
+	}
+	share, err := l.leasable(t, g, id)
+	if err != nil {
+		return Change{}, Committed{}, err
+	}
+	if _, ok := t.leases.get(LeaseID{g.Column(), id}); ok {
+		return l.renew(now, g, id)
+	}
+	if err := l.fits(t, g, share.Size+LeaseOverhead+l.chainCostNow(t, g.chain())); err != nil {
+		return Change{}, Committed{}, err
+	}
+	var done Committed
+	l.makeLease(t, now, g, id, share, &done)
+	return l.close(t, done, nil)
+}
+
+// RenewLease makes the label's lease again, within quota or over it: expires
+// moves, only later. A request signed by the label's own key also takes over
+// chain, size and budget, where that budget has room. Errors: those of a grant
+// that does not permit it, ErrNoShare, ErrNoLease.
+func (l *Ledger) RenewLease(now time.Time, g Grant, id ShareID) (Change, Committed, error) {
+	t := newTx(l.view)
+	if err := l.permit(t, now, g, OpRenewLease, id); err != nil {
+		return Change{}, Committed{}, err
+	}
+	if _, err := l.leasable(t, g, id); err != nil {
+		return Change{}, Committed{}, err
+	}
+	if _, ok := t.leases.get(LeaseID{g.Column(), id}); !ok {
+		return Change{}, Committed{}, ErrNoLease
+	}
+	return l.renew(now, g, id)
+}
+
+// leasable finds a share that the grant may hold a lease on.
+func (l *Ledger) leasable(t *tx, g Grant, id ShareID) (Share, error) {
+	share, ok := t.shares.get(id)
+	if t.err != nil {
+		return Share{}, t.err
+	}
+	if !ok || share.State != Stable {
+		return Share{}, ErrNoShare
+	}
+	return share, permitContent(g, share.Size, share.UEBHash)
+}
+
+// makeLease writes a new lease, or moves the end of the label's old one.
+func (l *Ledger) makeLease(t *tx, now time.Time, g Grant, id ShareID, s Share, done *Committed) {
+	key := LeaseID{g.Column(), id}
+	lease, ok := t.leases.get(key)
+	if ok {
+		done.Renewed = true
+		l.prolong(now, &lease)
+	} else {
+		lease = Lease{Made: now.Unix(), Renewed: now.Unix(), Expires: l.expires(now), Size: s.Size}
+		lease.Chain = t.charge(g.chain(), s.Size)
+		s.Leases++
+		t.shares.put(id, s)
+	}
+	t.leases.put(key, lease)
+	done.Expires, done.UEBHash, done.Size = lease.Expires, s.UEBHash, s.Size
+}
+
+// prolong moves the end, only later.
+func (l *Ledger) prolong(now time.Time, lease *Lease) {
+	if e := l.expires(now); e > lease.Expires {
+		lease.Expires, lease.Renewed = e, now.Unix()
+	}
+}
+
+// renew makes an existing lease again, with a takeover if that is due and
+// fits.
+func (l *Ledger) renew(now time.Time, g Grant, id ShareID) (Change, Committed, error) {
+	t := newTx(l.view)
+	share, _ := t.shares.get(id)
+	done := Committed{Renewed: true}
+	if signedByLabel(g) && l.takeOver(t, g, id, share) {
+		done.TookOver = true
+	} else {
+		t = newTx(l.view)
+	}
+	l.makeLease(t, now, g, id, share, &done)
+	return l.close(t, done, nil)
+}
+
+// signedByLabel: the key at the chain's end, which signed the request, is the
+// label's own.
+func signedByLabel(g Grant) bool {
+	return len(g.Keys) > 0 && g.Keys[len(g.Keys)-1] == g.Label
+}
+
+// takeOver moves a lease to the grant's chain and the share's size. It is
+// false, and t is spoilt, if nothing would change or a budget has no room for
+// what it would gain.
+func (l *Ledger) takeOver(t *tx, g Grant, id ShareID, s Share) bool {
+	key := LeaseID{g.Column(), id}
+	lease, _ := t.leases.get(key)
+	chain := g.chain()
+	if sameID, ok := t.chainIDs.get(chain.Key()); ok && sameID == lease.Chain && lease.Size == s.Size {
+		return false
+	}
+	old := lease
+	lease.Chain, lease.Size = t.charge(chain, s.Size), s.Size
+	t.discharge(key.Column, old)
+	t.leases.put(key, lease)
+	return l.stillFits(t, g)
+}
+
+// stillFits checks the budgets that a step has raised.
+func (l *Ledger) stillFits(t *tx, g Grant) bool {
+	for _, b := range l.budgets(t, g) {
+		after, _ := t.counters.get(b.key)
+		before, _, err := l.view.Counter(b.key)
+		if err != nil {
+			t.fail(err)
+		}
+		if after.Bytes > before.Bytes && after.Bytes > b.limit-l.reserved[b.key].Bytes {
+			return false
+		}
+	}
+	return t.err == nil
+}
+
+// GoingShare is a share whose bytes are to be deleted once the Change that
+// says so is synced; then the owner reports Gone.
+type GoingShare struct {
+	ID   ShareID
+	File uint64
+}
+
+// Cancel ends the label's own lease. The share goes with its last lease.
+// Errors: those of a grant that does not permit it, ErrNoLease.
+func (l *Ledger) Cancel(now time.Time, g Grant, id ShareID) (Change, []GoingShare, error) {
+	t := newTx(l.view)
+	if err := l.permit(t, now, g, OpCancelLease, id); err != nil {
+		return Change{}, nil, err
+	}
+	key := LeaseID{g.Column(), id}
+	if _, ok := t.leases.get(key); !ok {
+		if t.err != nil {
+			return Change{}, nil, t.err
+		}
+		return Change{}, nil, ErrNoLease
+	}
+	return l.drop([]LeaseID{key}, func(Lease) bool { return true })
+}
+
+// Expire ends those of the leases that have expired by now; the others, made
+// again since they were scanned, stay.
+func (l *Ledger) Expire(now time.Time, scanned []LeaseID) (Change, []GoingShare, error) {
+	return l.drop(scanned, func(lease Lease) bool { return lease.Expires <= now.Unix() })
+}
+
+// Drop ends leases whatever their end: the operator's will.
+func (l *Ledger) Drop(ids []LeaseID) (Change, []GoingShare, error) {
+	return l.drop(ids, func(Lease) bool { return true })
+}
+
+func (l *Ledger) drop(ids []LeaseID, which func(Lease) bool) (Change, []GoingShare, error) {
+	t := newTx(l.view)
+	var going []GoingShare
+	for _, id := range ids {
+		if lease, ok := t.leases.get(id); ok && which(lease) {
+			going = t.dropLease(id, lease, going)
+		}
+	}
+	change, _, err := l.close(t, Committed{}, nil)
+	if err != nil {
+		return Change{}, nil, err
+	}
+	return change, going, nil
+}
+
+func (t *tx) dropLease(id LeaseID, lease Lease, going []GoingShare) []GoingShare {
+	t.leases.delete(id)
+	t.discharge(id.Column, lease)
+	share, ok := t.shares.get(id.Share)
+	if !ok || share.Leases == 0 {
+		t.corrupt("share %v has a lease that it does not count", id.Share)
+		return going
+	}
+	share.Leases--
+	if share.Leases == 0 {
+		share.State = Going
+		going = append(going, GoingShare{id.Share, share.File})
+	}
+	t.shares.put(id.Share, share)
+	return going
+}
+
+// Gone forgets a share whose bytes were deleted. One that was uploaded anew
+// in the meantime stays.
+func (l *Ledger) Gone(g GoingShare) (Change, error) {
+	t := newTx(l.view)
+	if share, ok := t.shares.get(g.ID); ok && share.State == Going && share.File == g.File {
+		t.shares.delete(g.ID)
+		if share.File == 0 {
+			t.inline.delete(g.ID)
+		}
+	}
+	return t.finish()
+}
+
+// Adopt gives a share that was found on disk, or imported, a starter lease. A
+// share that the table has already is left alone.
+func (l *Ledger) Adopt(now time.Time, id ShareID, b Body) (Change, error) {
+	t := newTx(l.view)
+	if _, ok := t.shares.get(id); ok {
+		return Change{}, t.err
+	}
+	share, _ := l.settleShare(t, id, b)
+	share.Leases = 1
+	t.shares.put(id, share)
+	t.charge(ChainRecord{Column: Starter}, b.Size)
+	t.leases.put(LeaseID{Starter, id}, Lease{
+		Made: now.Unix(), Renewed: now.Unix(), Expires: l.expires(now), Size: b.Size,
+	})
+	return t.finish()
+}

@@ -1,0 +1,108 @@
+package lease
+
+import (
+	"time"
+
+	"github.com/tarn-grid/tarn/grid"
+)
+
+// Usage is what a column, root or pair holds on this server.
+type Usage struct {
+	Stored   Counter // bytes with overheads, and leases
+	Reserved Counter // of uploads in progress
+}
+
+// Bytes is what counts against a quota.
+func (u Usage) Bytes() int64 { return u.Stored.Bytes + u.Reserved.Bytes }
+
+// Usage answers from one counter, whatever it counts: ColumnCounterKey for an
+// account's own leases, RootCounterKey for all below a root, PairCounterKey
+// for what one delegate of a signer holds, himself and below.
+func (l *Ledger) Usage(k CounterKey) (Usage, error) {
+	stored, _, err := l.view.Counter(k)
+	return Usage{Stored: stored, Reserved: l.reserved[k]}, err
+}
+
+// Delegated is what was made under one certificate's pair.
+type Delegated struct {
+	Delegate grid.PublicKey
+	Usage    Usage
+}
+
+// Below lists what was made below a key, by those to whom it delegated; a pair
+// that holds nothing, but may have reserved, is not listed.
+func (l *Ledger) Below(signer grid.PublicKey) ([]Delegated, error) {
+	var all []Delegated
+	err := l.view.PairsOf(signer, func(delegate grid.PublicKey, c Counter) error {
+		reserved := l.reserved[PairCounterKey(signer, delegate)]
+		all = append(all, Delegated{delegate, Usage{Stored: c, Reserved: reserved}})
+		return nil
+	})
+	return all, err
+}
+
+// MayReadUsage checks that a grant has OpReadUsage and is in good standing.
+func (l *Ledger) MayReadUsage(now time.Time, g Grant) error {
+	t := newTx(l.view)
+	if err := l.standing(t, now, g, OpReadUsage); err != nil {
+		return err
+	}
+	return t.err
+}
+
+// PutRoot adds a root or changes what the operator decided about it.
+func (l *Ledger) PutRoot(r Root) (Change, error) {
+	if r.Key.IsZero() {
+		return Change{}, malformed("a root without a key")
+	}
+	t := newTx(l.view)
+	if _, ok := t.roots.get(r.Key); !ok {
+		t.refKey(ColumnOf(r.Key), true)
+	}
+	t.roots.put(r.Key, r)
+	return t.finish()
+}
+
+// RemoveRoot forgets a root. Its leases stay until they lapse; nothing new
+// starts at it. The error is ErrNoSuchRoot if there is none.
+func (l *Ledger) RemoveRoot(key grid.PublicKey) (Change, error) {
+	t := newTx(l.view)
+	if _, ok := t.roots.get(key); !ok {
+		if t.err != nil {
+			return Change{}, t.err
+		}
+		return Change{}, ErrNoSuchRoot
+	}
+	t.roots.delete(key)
+	t.refKey(ColumnOf(key), false)
+	return t.finish()
+}
+
+// SetRevoked refuses every chain and reference in which the key stands, or
+// accepts them again.
+func (l *Ledger) SetRevoked(key grid.PublicKey, revoked bool) (Change, error) {
+	t := newTx(l.view)
+	was, _ := t.revoked.get(key)
+	switch {
+	case revoked && !was:
+		t.revoked.put(key, true)
+	case !revoked && was:
+		t.revoked.delete(key)
+	}
+	return t.finish()
+}
+
+// Standing is the operator's mind about keys, for Verify and references. An
+// unreadable table accepts nobody.
+func (l *Ledger) Standing() Standing {
+	return Standing{
+		Roots: func(k grid.PublicKey) (Root, bool) {
+			root, ok, err := l.view.Root(k)
+			return root, ok && err == nil
+		},
+		Revoked: func(k grid.PublicKey) bool {
+			revoked, err := l.view.Revoked(k)
+			return revoked || err != nil
+		},
+	}
+}
