@@ -1,0 +1,88 @@
+package file
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/tarn-grid/tarn/file/tagged"
+	"github.com/tarn-grid/tarn/grid"
+)
+
+// Mutable is a capability of a mutable file, of the SSK or the MDMF family:
+// URI:<kind>:<secret, 26>:<fingerprint, 52>.
+type Mutable struct {
+	kind        Kind
+	Secret      [16]byte    // write key, read key or storage index, as the kind says
+	Fingerprint tagged.Hash // of the public key
+}
+
+// String is the capability's text.
+func (m Mutable) String() string {
+	return fmt.Sprintf("%s%s:%s:%s", uriPrefix, m.kind, grid.EncodeBase32(m.Secret[:]), m.Fingerprint)
+}
+
+// Kind is one of the three SSK or the three MDMF kinds.
+func (m Mutable) Kind() Kind { return m.kind }
+
+// Writable tells the write capabilities from the others.
+func (m Mutable) Writable() bool { return m.kind == KindSSK || m.kind == KindMDMF }
+
+// Immutable is false.
+func (Mutable) Immutable() bool { return false }
+
+// parseMutable drops the hints that old versions appended to MDMF
+// capabilities: they were never needed.
+func parseMutable(kind Kind, fields string) (Capability, error) {
+	parts := strings.Split(fields, ":")
+	hints := strings.HasPrefix(string(kind), string(KindMDMF))
+	if len(parts) < 2 || len(parts) > 2 && !hints {
+		return nil, fmt.Errorf("%w: %s has %d fields (want 2)", ErrMalformed, kind, len(parts))
+	}
+	secret, fingerprint, err := cutSecretAndHash(kind, parts[0], parts[1])
+	if err != nil {
+		return nil, err
+	}
+	return Mutable{kind, secret, fingerprint}, nil
+}
+
+// Directory is a capability of a directory: that of the file it is stored in,
+// marked as a directory.
+type Directory struct{ File Capability }
+
+// DirectoryKind is the kind of a directory that is stored in a file of the
+// given kind; "" if there is no such directory.
+func DirectoryKind(file Kind) Kind {
+	for dir, inner := range directoryInner {
+		if inner == file {
+			return dir
+		}
+	}
+	return ""
+}
+
+var directoryInner = map[Kind]Kind{
+	"DIR2":               KindSSK,
+	"DIR2-RO":            KindSSKRO,
+	"DIR2-Verifier":      KindSSKVerifier,
+	"DIR2-MDMF":          KindMDMF,
+	"DIR2-MDMF-RO":       KindMDMFRO,
+	"DIR2-MDMF-Verifier": KindMDMFVerifier,
+	"DIR2-CHK":           KindCHK,
+	"DIR2-CHK-Verifier":  KindCHKVerifier,
+	"DIR2-LIT":           KindLIT,
+}
+
+// String is the capability's text.
+func (d Directory) String() string {
+	_, fields, _ := cutKind(d.File.String())
+	return uriPrefix + string(d.Kind()) + ":" + fields
+}
+
+// Kind is DIR2, DIR2-RO and so on.
+func (d Directory) Kind() Kind { return DirectoryKind(d.File.Kind()) }
+
+// Writable is that of the file.
+func (d Directory) Writable() bool { return d.File.Writable() }
+
+// Immutable is that of the file.
+func (d Directory) Immutable() bool { return d.File.Immutable() }
