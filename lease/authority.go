@@ -58,16 +58,34 @@ func (c Credential) GoString() string { return c.String() }
 // question: the caller who finds one so knows what to renew.
 func (a Authority) For(server grid.ServerID) []Credential {
 	var usable []Credential
+	keys := map[Account]ed25519.PrivateKey{} // derived once, however many chains there are
 	for _, h := range a.Holdings {
-		key := h.Account.Key(server)
-		if end, ok := h.Chain.End(); ok && end != grid.PublicKeyOf(key) {
+		if !h.Chain.servesAt(server) {
 			continue
 		}
-		if h.Chain.servesAt(server) {
+		if keys[h.Account] == nil {
+			keys[h.Account] = h.Account.Key(server)
+		}
+		key := keys[h.Account]
+		if end, ok := h.Chain.End(); !ok || end == grid.PublicKeyOf(key) {
 			usable = append(usable, Credential{h.Chain, key})
 		}
 	}
 	return usable
+}
+
+// Join is the holdings of a, then those of b that a does not have.
+func (a Authority) Join(b Authority) Authority {
+	var both Authority
+	seen := map[string]bool{}
+	for _, h := range append(a.Holdings[:len(a.Holdings):len(a.Holdings)], b.Holdings...) {
+		id := string(append(h.Account.payload(), h.Chain.Encode()...))
+		if !seen[id] {
+			seen[id] = true
+			both.Holdings = append(both.Holdings, h)
+		}
+	}
+	return both
 }
 
 // servesAt reports whether no certificate is limited to another server.
@@ -119,14 +137,15 @@ func ReadAuthority(r io.Reader) (Authority, error) {
 	if len(text) > MaxAuthoritySize {
 		return Authority{}, fmt.Errorf("%w: larger than %d bytes", ErrAuthority, MaxAuthoritySize)
 	}
-	if begins := bytes.Count(text, []byte("-----BEGIN "+authorityBlock)); begins == 0 {
+	begins := bytes.Count(text, []byte("-----BEGIN "+authorityBlock))
+	if begins == 0 {
 		return Authority{}, fmt.Errorf("%w: no line -----BEGIN %s-----", ErrAuthority, authorityBlock)
 	}
-	return joinBlocks(text)
+	return joinBlocks(text, begins)
 }
 
-func joinBlocks(text []byte) (Authority, error) {
-	begins := bytes.Count(text, []byte("-----BEGIN "+authorityBlock))
+// joinBlocks reads the blocks, of which there should be as many as begin.
+func joinBlocks(text []byte, begins int) (Authority, error) {
 	var all Authority
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type != authorityBlock {
@@ -145,7 +164,7 @@ func joinBlocks(text []byte) (Authority, error) {
 	if len(all.Holdings) > MaxHoldings {
 		return Authority{}, fmt.Errorf("%w: %d holdings, at most %d", ErrAuthority, len(all.Holdings), MaxHoldings)
 	}
-	return all, nil
+	return Authority{}.Join(all), nil
 }
 
 func decodeHoldings(payload []byte) ([]Holding, error) {
@@ -153,7 +172,7 @@ func decodeHoldings(payload []byte) ([]Holding, error) {
 		return nil, fmt.Errorf("%w: too short", ErrAuthority)
 	}
 	if payload[0] != authorityVersion {
-		return nil, fmt.Errorf("%w of version %d, which is all that this program knows; it has version %d", ErrAuthority, authorityVersion, payload[0])
+		return nil, fmt.Errorf("%w that this program knows: version %d, and it knows version %d", ErrAuthority, payload[0], authorityVersion)
 	}
 	body := payload[authorityHeader:]
 	if !bytes.Equal(payload[1:authorityHeader], authoritySum(body)) {
