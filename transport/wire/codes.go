@@ -1,6 +1,10 @@
 package wire
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+	"unicode"
+)
 
 // Kind is the type code of a message on the wire. Codes are never reused.
 type Kind uint8
@@ -87,4 +91,19 @@ func (e *Error) Error() string {
 func (e *Error) Is(target error) bool {
 	t, ok := target.(*Error)
 	return ok && t.Code == e.Code
+}
+
+// NewError makes an answer whose text is sure to validate: control characters
+// become spaces, and what is too long is cut.
+func NewError(c Code, text string) *Error {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(text, "?"))
+	if len(text) > MaxText {
+		text = strings.ToValidUTF8(text[:MaxText], "")
+	}
+	return &Error{Code: c, Text: text}
 }

@@ -1,0 +1,50 @@
+package wire
+
+// Every bound on what crosses the network, in bytes unless said otherwise.
+// What goes beyond is refused by the receiver before it allocates anything,
+// and by the sender's own encoder.
+const (
+	// MaxHead is the longest head of a frame.
+	MaxHead = 64 << 10
+	// MaxBody is the longest body of a frame on a session that was admitted.
+	MaxBody = 4 << 20
+	// MaxEarlyBody is the longest body that an accepted session takes before
+	// Admit.
+	MaxEarlyBody = 64 << 10
+	// MaxShareSize is the largest share body: an exabyte, so that sums of
+	// sizes cannot overflow.
+	MaxShareSize = 1 << 60
+
+	// MaxFeatures is how many features a Hello may name, MaxFeature how long
+	// each name is.
+	MaxFeatures = 32
+	MaxFeature  = 64
+	// MaxChain bounds a Login's certificate chain, MaxLoginRequest the signed
+	// request, MaxReference a reference.
+	MaxChain        = 8 << 10
+	MaxLoginRequest = 4 << 10
+	MaxReference    = 4 << 10
+	// MaxRanges is how many ranges one Find or Read names. Their lengths
+	// together must not exceed MaxBody.
+	MaxRanges = 64
+	// MaxFoundShares is how many shares one Found tells of, MaxFoundLengths
+	// how many ranges of bytes it carries for all of them together.
+	MaxFoundShares  = 256
+	MaxFoundLengths = 2048
+	// MaxStorageIndexes is how many files one RenewLease names.
+	MaxStorageIndexes = 1000
+	// MaxText bounds a sentence for people, MaxLimitName the name of a
+	// restriction.
+	MaxText      = 1 << 10
+	MaxLimitName = 64
+
+	// MaxAnnouncement bounds a signed announcement; the rest bounds what is
+	// in it. Lengths of texts are bytes of UTF-8.
+	MaxAnnouncement        = 8 << 10
+	MaxNickname            = 64
+	MaxHints               = 16
+	MaxHint                = 256
+	MaxAccepts             = 32
+	MaxCertificateVersions = 16
+	MaxPermutationSeed     = 64
+)

@@ -1,0 +1,93 @@
+package wire_test
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"testing"
+
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/transport/wire"
+)
+
+// sample is a frame with every field set, and its name in testdata.
+type sample struct {
+	name  string
+	frame wire.Frame
+}
+
+// testKey is the server of the samples.
+func testKey() ed25519.PrivateKey {
+	return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize))
+}
+
+func testAnnouncement() grid.Announcement {
+	id := grid.ServerID(grid.PublicKeyOf(testKey()))
+	return grid.Announcement{
+		Server: id, Sequence: 300, Nickname: "alice's cellar", NodeID: id.DefaultNodeID(),
+		Hints:           []grid.Hint{"/ip4/192.0.2.7/tcp/3457", "/dns/storage.example/tcp/3457"},
+		PermutationSeed: id[:], Accepts: []grid.PublicKey{fill32(0xa1)}, CertificateVersions: []uint{1},
+		ReadsNeedAccount: true,
+	}
+}
+
+func fill32(b byte) (a [32]byte) { return [32]byte(bytes.Repeat([]byte{b}, 32)) }
+func fill16(b byte) (a [16]byte) { return [16]byte(bytes.Repeat([]byte{b}, 16)) }
+
+func signed(tb testing.TB) []byte {
+	tb.Helper()
+	b, err := wire.SignAnnouncement(testKey(), testAnnouncement())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return b
+}
+
+// samples has every kind at least once.
+func samples(tb testing.TB) []sample {
+	si, free := grid.StorageIndex(fill16(0x51)), uint64(1<<20)
+	two := []wire.Range{{Offset: 0, Length: 3}, {Offset: 1 << 33, Length: 2}}
+	ask := func(id uint64, m wire.Message) wire.Frame { return wire.Frame{ID: id, Message: m} }
+	answer := func(id uint64, m wire.Message) wire.Frame { return wire.Frame{ID: id, Answer: true, Message: m} }
+	return []sample{
+		{"error", answer(9, &wire.Error{Code: wire.OverQuota, Text: "5 GB are full", Limit: "max-size", Free: &free})},
+		{"error-short", answer(9, &wire.Error{Code: wire.Busy})},
+		{"done", answer(1, &wire.Done{})},
+		{"hello", ask(0, &wire.Hello{Version: 1, Features: []string{"pull"}, MaxBody: wire.MaxBody, MaxRequests: 64})},
+		{"login", ask(1, &wire.Login{Chain: []byte("chain"), Request: []byte("request")})},
+		{"resume", ask(1, &wire.Resume{Reference: []byte("reference")})},
+		{"logged-in", answer(1, &wire.LoggedIn{Reference: []byte("reference"), Expires: 1795000000, Label: fill32(0xac), Operations: 15})},
+		{"find", ask(2, &wire.Find{StorageIndex: si, Ranges: two})},
+		{"found", answer(2, &wire.Found{Room: 1 << 40, Shares: []wire.FoundShare{
+			{Num: 3, Size: 1000, UEBHash: fill32(0xeb), Lengths: []uint64{3, 0}},
+			{Num: 255, Size: 1000, UEBHash: fill32(0xeb), Lengths: []uint64{2}},
+		}}).WithBody(nil, []byte("abc"), []byte("de"))},
+		{"found-nothing", answer(2, &wire.Found{})},
+		{"read", ask(3, &wire.Read{StorageIndex: si, Num: 7, Ranges: two})},
+		{"data", answer(3, &wire.Data{Lengths: []uint64{3, 2}}).WithBody(nil, []byte("abcde"))},
+		{"data-empty", answer(3, &wire.Data{})},
+		{"allocate", ask(4, &wire.Allocate{StorageIndex: si, Num: 7, Size: 1 << 32, Secret: fill16(0x5e)}).WithBody(nil, []byte("first"))},
+		{"allocated", answer(4, &wire.Allocated{State: wire.Coming, UEBHash: fill32(0), Have: 65536})},
+		{"stored", ask(0, &wire.Stored{StorageIndex: si, Num: 7, UEBHash: fill32(0xeb), Code: wire.BadShare, Text: "block 3"})},
+		{"abandon", ask(5, &wire.Abandon{StorageIndex: si, Num: 7})},
+		{"add-lease", ask(6, &wire.AddLease{StorageIndex: si, Nums: []grid.ShareNum{0, 7, 255}})},
+		{"renew-lease", ask(7, &wire.RenewLease{StorageIndexes: []grid.StorageIndex{si, fill16(0x52)}})},
+		{"leased", answer(7, &wire.Leased{Count: 2, Expires: 1795000000})},
+		{"usage", ask(8, &wire.Usage{})},
+		{"usage-report", answer(8, &wire.UsageReport{Label: fill32(0xac), Bytes: 1, Shares: 2, Reserved: 3, Quota: 4,
+			HasQuota: true, RootBytes: 5, BytesIn: 6, BytesOut: 7, RootShares: 8})},
+		{"open-offer", ask(0, &wire.OpenOffer{Secret: fill16(0x5e)})},
+		{"read-offer", ask(1, &wire.ReadOffer{Offset: 1 << 20, Length: 262144})},
+		{"publish", ask(1, &wire.Publish{Announcement: signed(tb)})},
+		{"subscribe", ask(2, &wire.Subscribe{})},
+		{"announce", ask(0, &wire.Announce{Announcement: signed(tb)})},
+	}
+}
+
+func write(tb testing.TB, f wire.Frame) []byte {
+	tb.Helper()
+	var b bytes.Buffer
+	if err := wire.WriteFrame(&b, f); err != nil {
+		tb.Fatalf("write %T: %v", f.Message, err)
+	}
+	return b.Bytes()
+}
