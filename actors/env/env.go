@@ -5,9 +5,17 @@
 // timers and goroutines: the simulation gives the same actors a virtual
 // clock, seeded randomness and one thread (integration/sim).
 //
-// Promises: results of Do and After arrive as ordinary messages of the actor
-// that asked; none arrives after the actor has stopped (they go to dead
-// letters); a panic in work becomes a panic of the actor that asked for it.
+// Main types: Env is what actors see; System makes one from a Machine, which
+// is all that differs between a node (NewReal) and the simulation; Call is how
+// code outside of actors talks to one.
+//
+// Promises: results of Do and After arrive as ordinary messages, and only at
+// the incarnation of the actor that asked: never after it has stopped or
+// failed, at its restarted self, or at a later actor of the same name; a panic
+// in work becomes a panic of the actor that asked for it; an actor that panics
+// is restarted alone after a short, growing delay, and stopped when it keeps
+// failing, which its parent learns; between *actor.Stopping (or Restarting) and
+// *actor.Stopped it hears nothing; what panics while stopping still stops.
 package env
 
 import (
@@ -39,7 +47,8 @@ type Env struct {
 // Clock tells the time and delivers messages later.
 type Clock interface {
 	Now() time.Time
-	// After sends msg to pid once d has passed, unless cancel was called.
+	// After sends msg to pid once d has passed. It does not arrive once
+	// cancel was called, even if it was on its way already.
 	After(d time.Duration, pid *actor.PID, msg any) (cancel func())
 }
 
@@ -53,15 +62,19 @@ type Rand interface {
 
 // Exec runs work outside of Receive.
 type Exec interface {
-	// Do runs work and sends what it returns to pid, unless that is nil.
+	// Do runs work and sends what it returns to pid, unless it returns nil.
+	// Work is not interrupted when pid stops. With a nil pid nobody hears of
+	// the result, and a panic is only logged.
 	Do(kind Kind, pid *actor.PID, work func() any)
 }
 
 // Spawner starts children with the node's dispatcher, mailbox and
 // supervision.
 type Spawner interface {
-	// Child starts an actor below ctx's. name must be unique below the
-	// parent; "" makes one up.
+	// Child starts an actor below ctx's and returns its address. name must be
+	// unique below the parent ("" makes one up); a name that is still taken
+	// panics. The parent receives one *actor.Terminated when the child has
+	// ended, without watching it.
 	Child(ctx actor.Context, name string, p Producer) *actor.PID
 	// Send delivers msg from outside of any actor (a callback).
 	Send(pid *actor.PID, msg any)
