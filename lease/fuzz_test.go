@@ -1,0 +1,132 @@
+package lease
+
+import (
+	"bytes"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"strings"
+	"testing"
+)
+
+// Every fuzz target has a corpus in testdata/fuzz: without one a run of a few
+// seconds never gets past the first length field.
+func TestFuzzTargetsHaveCorpora(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "fuzz_test.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	targets := 0
+	for _, d := range file.Decls {
+		f, ok := d.(*ast.FuncDecl)
+		if !ok || !strings.HasPrefix(f.Name.Name, "Fuzz") {
+			continue
+		}
+		targets++
+		if entries, err := os.ReadDir("testdata/fuzz/" + f.Name.Name); err != nil || len(entries) == 0 {
+			t.Errorf("%s has no corpus: %v", f.Name.Name, err)
+		}
+	}
+	if targets != 7 {
+		t.Errorf("%d fuzz targets, expected 7", targets)
+	}
+}
+
+func FuzzDecodeChain(f *testing.F) {
+	f.Add(goldenBytes(f, "certificates.txt", 1))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := DecodeChain(b)
+		if err != nil {
+			return
+		}
+		if !bytes.Equal(c.Encode(), b) {
+			t.Errorf("two spellings of one chain: %x and %x", b, c.Encode())
+		}
+		if c.Len() > MaxCertificates || len(c.Certificates()) != c.Len() {
+			t.Errorf("chain of %d", c.Len())
+		}
+	})
+}
+
+func FuzzDecodeRequest(f *testing.F) {
+	f.Add(goldenBytes(f, "request.txt", 0), true)
+	f.Add(goldenBytes(f, "request.txt", 1), false)
+	f.Fuzz(func(t *testing.T, b []byte, alone bool) {
+		r, err := decodeRequest(b, alone)
+		if err != nil {
+			return
+		}
+		if !bytes.Equal(r.envelope.encode(), b) || !bytes.Equal(encode(r.request), r.body) {
+			t.Errorf("two spellings of one request: %x", b)
+		}
+	})
+}
+
+// Without the keys, nothing is accepted but what was signed.
+func FuzzVerify(f *testing.F) {
+	chain, request := goldenBytes(f, "certificates.txt", 1), goldenBytes(f, "request.txt", 1)
+	f.Add(chain, request)
+	f.Fuzz(func(t *testing.T, c, r []byte) {
+		_, _, err := Verify(c, r, inputAt("S", "P", "alice"))
+		if err != nil {
+			sentinelOf(t, err)
+			return
+		}
+		if !bytes.Equal(c, chain) && !bytes.Equal(c, []byte{0x80}) {
+			t.Errorf("accepted chain %x", c)
+		}
+	})
+}
+
+func FuzzReferenceCheck(f *testing.F) {
+	genuine := [][]byte{goldenBytes(f, "reference.txt", 0), goldenBytes(f, "reference.txt", 1)}
+	f.Add(genuine[0])
+	f.Add(genuine[1])
+	f.Fuzz(func(t *testing.T, secret []byte) {
+		_, err := goldenKeys.Check(secret, standingOf("alice"), noon)
+		if err == nil && !bytes.Equal(secret, genuine[0]) && !bytes.Equal(secret, genuine[1]) {
+			t.Errorf("accepted %x", secret)
+		}
+	})
+}
+
+// What is under a good seal may still be odd: the decoder behind it is tried
+// with any body.
+func FuzzSealedLimits(f *testing.F) {
+	f.Add(goldenBytes(f, "reference.txt", 1)[referenceHeader:])
+	f.Fuzz(func(t *testing.T, body []byte) {
+		r, err := goldenKeys.Check(goldenKeys[0].seal(body), standingOf("alice"), noon)
+		if err != nil {
+			sentinelOf(t, err)
+			return
+		}
+		if g := r.Grant; g.Root != pub("alice") || g.Keys[0] != g.Root || g.Effective.Operation == nil || len(g.Pairs) >= len(g.Keys) {
+			t.Errorf("odd grant %s from %x", showGrant(g), body)
+		}
+	})
+}
+
+func FuzzReadAuthority(f *testing.F) {
+	f.Add(mustText(f, sampleAuthority(f)))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		a, err := ReadAuthority(bytes.NewReader(text))
+		if err != nil {
+			return
+		}
+		again, err := ReadAuthority(bytes.NewReader(mustText(t, a)))
+		if err != nil || !sameAuthority(a, again) {
+			t.Errorf("written again it reads otherwise: %v", err)
+		}
+	})
+}
+
+func FuzzParseAccount(f *testing.F) {
+	f.Add(AccountOf(seedOf("alice")).Text())
+	f.Add(OneKeyAccount(seedOf("alice")).Text())
+	f.Fuzz(func(t *testing.T, text string) {
+		if a, err := ParseAccount(text); err == nil && a.Text() != strings.TrimSpace(text) {
+			t.Errorf("two texts of one account")
+		}
+	})
+}
