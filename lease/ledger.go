@@ -171,5 +171,5 @@ func (l *Ledger) chainCostNow(t *tx, c ChainRecord) int64 {
 	if _, stored := t.chainIDs.get(c.Key()); stored || l.pins[c.Key()].held {
 		return 0
 	}
-	return c.cost()
+	return c.Cost()
 }

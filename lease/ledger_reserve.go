@@ -81,7 +81,7 @@ func (l *Ledger) reservable(t *tx, g Grant, id ShareID, size, free int64) error 
 func (l *Ledger) hold(t *tx, id LeaseID, r reservation) {
 	l.coming[id] = r
 	chain := r.grant.chain()
-	l.book(chain.charges(), r.size+LeaseOverhead, 1)
+	l.book(chain.Charges(), r.size+LeaseOverhead, 1)
 	l.total += r.size + LeaseOverhead
 	p := l.pins[chain.Key()]
 	p.chain = chain
@@ -103,7 +103,7 @@ func (l *Ledger) Release(column Column, id ShareID) bool {
 func (l *Ledger) release(t *tx, id LeaseID, r reservation) {
 	delete(l.coming, id)
 	chain := r.grant.chain()
-	l.book(chain.charges(), -r.size-LeaseOverhead, -1)
+	l.book(chain.Charges(), -r.size-LeaseOverhead, -1)
 	l.total -= r.size + LeaseOverhead
 	p := l.pins[chain.Key()]
 	p.count--
@@ -125,7 +125,7 @@ func (l *Ledger) settlePin(t *tx, k ChainKey) {
 		if hold {
 			sign = 1
 		}
-		l.book(p.chain.charges(), sign*p.chain.cost(), 0)
+		l.book(p.chain.Charges(), sign*p.chain.Cost(), 0)
 		p.held = hold
 	}
 	l.pins[k] = p

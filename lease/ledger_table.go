@@ -127,15 +127,15 @@ type ChainRecord struct {
 	Pairs  []Pair           // as in Grant
 }
 
-// cost is what the label, the root and every pair pay for the chain itself.
-func (c ChainRecord) cost() int64 { return chainCost(c.Keys) }
+// Cost is what the label, the root and every pair pay for the chain itself.
+func (c ChainRecord) Cost() int64 { return chainCost(c.Keys) }
 
 func chainCost(keys []grid.PublicKey) int64 {
 	return CertificateOverhead * int64(max(0, len(keys)-1))
 }
 
-// charges is every counter that a lease under the chain moves.
-func (c ChainRecord) charges() []CounterKey { return charges(c.Column, c.Keys, c.Pairs) }
+// Charges is every counter that a lease under the chain moves.
+func (c ChainRecord) Charges() []CounterKey { return charges(c.Column, c.Keys, c.Pairs) }
 
 func charges(column Column, keys []grid.PublicKey, pairs []Pair) []CounterKey {
 	all := []CounterKey{{Kind: ColumnCounter, Of: column}}
@@ -268,3 +268,15 @@ type Traffic struct {
 }
 
 func (t Traffic) plus(u Traffic) Traffic { return Traffic{t.In + u.In, t.Out + u.Out} }
+
+// String says what is counted.
+func (k CounterKey) String() string {
+	switch k.Kind {
+	case RootCounter:
+		return "root " + k.Of.String()
+	case PairCounter:
+		return "pair " + k.Of.String() + " for " + k.Delegate.String()
+	default:
+		return "column " + k.Of.String()
+	}
+}

@@ -212,7 +212,7 @@ func (t *tx) nextID(s Sequence, first uint32) uint32 {
 // charge counts a lease of this size under the chain, storing the chain where
 // it is new. It returns the chain's id.
 func (t *tx) charge(c ChainRecord, size int64) uint32 {
-	for _, k := range c.charges() {
+	for _, k := range c.Charges() {
 		t.move(k, size+LeaseOverhead, 1)
 	}
 	if len(c.Keys) == 0 {
@@ -231,8 +231,8 @@ func (t *tx) storeChain(c ChainRecord) uint32 {
 	id := t.nextID(ChainSequence, 1)
 	t.chains.put(id, c)
 	t.chainIDs.put(c.Key(), id)
-	for _, k := range c.charges() {
-		t.move(k, c.cost(), 0)
+	for _, k := range c.Charges() {
+		t.move(k, c.Cost(), 0)
 	}
 	return id
 }
@@ -247,7 +247,7 @@ func (t *tx) discharge(column Column, l Lease) {
 			return
 		}
 	}
-	for _, k := range c.charges() {
+	for _, k := range c.Charges() {
 		t.move(k, -l.Size-LeaseOverhead, -1)
 	}
 	if l.Chain != 0 {
@@ -267,7 +267,7 @@ func (t *tx) dropChainRef(id uint32, c ChainRecord) {
 	t.chainRefs.delete(id)
 	t.chains.delete(id)
 	t.chainIDs.delete(c.Key())
-	for _, k := range c.charges() {
-		t.move(k, -c.cost(), 0)
+	for _, k := range c.Charges() {
+		t.move(k, -c.Cost(), 0)
 	}
 }

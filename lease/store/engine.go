@@ -1,0 +1,26 @@
+package store
+
+// engine is an ordered map with atomic batches: Pebble, or plain memory. What
+// was applied is seen at once; it is durable when its wait has returned nil.
+type engine interface {
+	// get returns a copy.
+	get(key []byte) (value []byte, ok bool, err error)
+	// scan yields keys in [lower, upper) in order, until yield returns an error,
+	// which it passes on. Key and value are only valid during the call.
+	scan(lower, upper []byte, yield func(key, value []byte) error) error
+	apply(batch) (wait func() error, err error)
+	// applyLazily becomes durable whenever something after it does.
+	applyLazily(batch) error
+	close() error
+}
+
+// batch is a list of puts and deletes; later ones win.
+type batch []edit
+
+type edit struct {
+	key, value []byte
+	delete     bool
+}
+
+func (b *batch) put(key, value []byte) { *b = append(*b, edit{key: key, value: value}) }
+func (b *batch) delete(key []byte)     { *b = append(*b, edit{key: key, delete: true}) }

@@ -1,0 +1,371 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/tarn-grid/tarn/lease"
+)
+
+// SmallShare is the size in bytes up to which a share's body lies in the table,
+// in the same batch as its lease: one sync and no block of the filesystem for
+// itself. Larger ones are files.
+const SmallShare = 32 << 10
+
+const shareFile = vfs.DiskWriteCategory("tarn-share")
+
+// sealed is a durable file in incoming/ and the share that it became.
+type sealed struct {
+	id   lease.ShareID
+	file uint64
+}
+
+// files is what the store knows of bodies beside the table.
+type files struct {
+	mu      sync.Mutex
+	last    uint64                     // newest number of a file
+	sealed  map[uint64]struct{}        // durable in incoming/, nobody's yet
+	pending map[lease.ShareID]uint64   // STABLE, still in incoming/
+	going   map[lease.ShareID]struct{} // to be deleted
+	stripes [64]sync.Mutex             // one thing at a time is done to a share's file
+	// moves keeps a sync of incoming/ from making the disappearance of a name
+	// durable before its new name is.
+	moves sync.RWMutex
+}
+
+func (f *files) stripe(id lease.ShareID) *sync.Mutex {
+	return &f.stripes[(id.StorageIndex[0]^byte(id.Num))%64]
+}
+
+func (f *files) isSealed(file uint64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, ok := f.sealed[file]
+	return ok
+}
+
+func (f *files) isGoing(id lease.ShareID) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, ok := f.going[id]
+	return ok
+}
+
+// claim follows a Change that is about to be applied.
+func (f *files) claim(moved []sealed, going, settled []lease.ShareID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, m := range moved {
+		delete(f.sealed, m.file)
+		f.pending[m.id] = m.file
+	}
+	for _, id := range settled {
+		delete(f.going, id)
+	}
+	for _, id := range going {
+		f.going[id] = struct{}{}
+	}
+}
+
+func (f *files) pendingFile(id lease.ShareID) (uint64, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	file, ok := f.pending[id]
+	return file, ok
+}
+
+func (f *files) placed(m sealed) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.pending[m.id] == m.file {
+		delete(f.pending, m.id)
+	}
+}
+
+func (s *Store) incomingDir() string { return s.fs.PathJoin(s.dir, "incoming") }
+
+func (s *Store) incomingPath(file uint64) string {
+	return s.fs.PathJoin(s.incomingDir(), strconv.FormatUint(file, 10))
+}
+
+// shareDirs is the folders of a share's file, outermost first.
+func (s *Store) shareDirs(id lease.ShareID) []string {
+	si := id.StorageIndex.String()
+	all := s.fs.PathJoin(s.dir, "shares")
+	two := s.fs.PathJoin(all, si[:2])
+	return []string{all, two, s.fs.PathJoin(two, si)}
+}
+
+func (s *Store) sharePath(id lease.ShareID) string {
+	return s.fs.PathJoin(s.shareDirs(id)[2], id.Num.String())
+}
+
+// startFiles finishes the moves that a crash interrupted and wipes the rest of
+// incoming/.
+func (s *Store) startFiles() error {
+	s.files.sealed = map[uint64]struct{}{}
+	s.files.pending = map[lease.ShareID]uint64{}
+	s.files.going = map[lease.ShareID]struct{}{}
+	err := s.makeDirs(s.incomingDir(), s.fs.PathJoin(s.dir, "shares"))
+	if err != nil {
+		return err
+	}
+	if err := s.finishMoves(); err != nil {
+		return fmt.Errorf("finish moving shares: %w", err)
+	}
+	going, err := s.Going()
+	if err != nil {
+		return err
+	}
+	for _, g := range going {
+		s.files.going[g.ID] = struct{}{}
+	}
+	return s.wipe()
+}
+
+func (s *Store) finishMoves() error {
+	var moves []sealed
+	err := s.scanAll([]byte{tagPending}, func(key, _ []byte) error {
+		file := uint64(be32(key[shareKeySize:]))<<32 | uint64(be32(key[shareKeySize+4:]))
+		moves = append(moves, sealed{shareOf(key[1:]), file})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, m := range moves {
+		s.files.pending[m.id] = m.file
+	}
+	for _, m := range moves {
+		if err := s.move(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) wipe() error {
+	names, err := s.fs.List(s.incomingDir())
+	if err != nil {
+		return fmt.Errorf("list incoming: %w", err)
+	}
+	for _, name := range names {
+		if err := s.fs.RemoveAll(s.fs.PathJoin(s.incomingDir(), name)); err != nil {
+			return fmt.Errorf("wipe incoming: %w", err)
+		}
+	}
+	return nil
+}
+
+// move renames incoming/<n> to its share's name, makes that durable, and
+// forgets that it was to be done. A file whose share was replaced in the
+// meantime is deleted instead.
+func (s *Store) move(m sealed) error {
+	lock := s.files.stripe(m.id)
+	lock.Lock()
+	defer lock.Unlock()
+	share, ok, err := s.Share(m.id)
+	if err != nil {
+		return err
+	}
+	if ok && share.File == m.file {
+		err = s.rename(m)
+	} else {
+		err = s.removeIfThere(s.incomingPath(m.file))
+	}
+	if err != nil {
+		return err
+	}
+	s.files.placed(m)
+	return s.eng.applyLazily(batch{{key: pendingKey(m.id, m.file), delete: true}})
+}
+
+func (s *Store) rename(m sealed) error {
+	s.files.moves.RLock()
+	defer s.files.moves.RUnlock()
+	dirs := s.shareDirs(m.id)
+	if err := s.makeDirs(dirs...); err != nil {
+		return err
+	}
+	err := s.fs.Rename(s.incomingPath(m.file), s.sharePath(m.id))
+	if errors.Is(err, os.ErrNotExist) {
+		// Done before a crash, or the bytes are gone whatever we do.
+		_, err = s.fs.Stat(s.sharePath(m.id))
+	}
+	if err != nil {
+		return fmt.Errorf("move a share to its place: %w", err)
+	}
+	return s.syncDir(dirs[2])
+}
+
+// makeDirs makes the folders that are missing, outermost first, durably.
+func (s *Store) makeDirs(dirs ...string) error {
+	for _, dir := range dirs {
+		if _, err := s.fs.Stat(dir); err == nil {
+			continue
+		}
+		if err := s.fs.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("make folder %s: %w", dir, err)
+		}
+		if err := s.syncDir(s.fs.PathDir(dir)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) syncDir(dir string) error {
+	d, err := s.fs.OpenDir(dir)
+	if err != nil {
+		return fmt.Errorf("sync folder %s: %w", dir, err)
+	}
+	err = errors.Join(d.Sync(), d.Close())
+	if err != nil {
+		return fmt.Errorf("sync folder %s: %w", dir, err)
+	}
+	return nil
+}
+
+func (s *Store) removeIfThere(path string) error {
+	if err := s.fs.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("delete a file: %w", err)
+	}
+	return nil
+}
+
+// Going lists the shares whose bytes are to be deleted: after Open, those that
+// a crash left over. The owner deletes each and reports it Gone to the Ledger.
+func (s *Store) Going() ([]lease.GoingShare, error) {
+	var all []lease.GoingShare
+	err := s.scanAll([]byte{tagGoing}, func(key, value []byte) error {
+		file, err := decodeNumber(value)
+		all = append(all, lease.GoingShare{ID: shareOf(key[1:]), File: file})
+		return err
+	})
+	return all, err
+}
+
+// Delete deletes the file of a share that is GOING, once the Change that says
+// so is durable. It does nothing to a share that was uploaded anew in the
+// meantime, and can be repeated.
+func (s *Store) Delete(g lease.GoingShare) error {
+	if g.File == 0 {
+		return nil // its body goes with its record
+	}
+	lock := s.files.stripe(g.ID)
+	lock.Lock()
+	defer lock.Unlock()
+	share, ok, err := s.Share(g.ID)
+	if err != nil {
+		return err
+	}
+	switch {
+	case ok && share.State == lease.Going && share.File == g.File:
+		return s.deleteFile(g)
+	case ok && share.File == 0 && s.files.isGoing(g.ID):
+		return s.deleteReplaced(g)
+	}
+	return nil
+}
+
+func (s *Store) deleteFile(g lease.GoingShare) error {
+	if file, ok := s.files.pendingFile(g.ID); ok && file == g.File {
+		if err := s.removeIfThere(s.incomingPath(file)); err != nil {
+			return err
+		}
+		s.files.placed(sealed{g.ID, file})
+		err := s.eng.applyLazily(batch{{key: pendingKey(g.ID, file), delete: true}})
+		if err != nil {
+			return err
+		}
+	}
+	return s.removeShareFile(g.ID)
+}
+
+// deleteReplaced deletes the file of a share whose new body lies in the table.
+func (s *Store) deleteReplaced(g lease.GoingShare) error {
+	if err := s.removeShareFile(g.ID); err != nil {
+		return err
+	}
+	s.files.claim(nil, nil, []lease.ShareID{g.ID})
+	return s.eng.applyLazily(batch{{key: withShare(tagGoing, g.ID), delete: true}})
+}
+
+// removeShareFile deletes a share's file and its folder, if that is empty now.
+func (s *Store) removeShareFile(id lease.ShareID) error {
+	if err := s.removeIfThere(s.sharePath(id)); err != nil {
+		return err
+	}
+	dirs := s.shareDirs(id)
+	left, err := s.fs.List(dirs[2])
+	if err == nil && len(left) > 0 {
+		return s.syncDir(dirs[2])
+	}
+	if err == nil && s.fs.Remove(dirs[2]) == nil {
+		return s.syncDir(dirs[1])
+	}
+	return nil // no folder, or another share is just moving in
+}
+
+// Body reads a share's bytes. It is safe for concurrent use until Close.
+type Body struct {
+	io.ReaderAt
+	Size  int64
+	Share lease.Share
+	close func() error
+}
+
+// Close ends the reading.
+func (b *Body) Close() error { return b.close() }
+
+// OpenShare opens the body of a STABLE share, wherever it lies. The error is
+// lease.ErrNoShare if there is none. A reader that was opened before the share
+// went still reads all of it.
+func (s *Store) OpenShare(id lease.ShareID) (*Body, error) {
+	share, ok, err := s.Share(id)
+	if err != nil {
+		return nil, err
+	}
+	if !ok || share.State != lease.Stable {
+		return nil, lease.ErrNoShare
+	}
+	if share.File == 0 {
+		return s.openInline(id, share)
+	}
+	f, err := s.openFile(id)
+	if err != nil {
+		return nil, fmt.Errorf("open share %v: %w", id, err)
+	}
+	return &Body{ReaderAt: f, Size: share.Size, Share: share, close: f.Close}, nil
+}
+
+func (s *Store) openInline(id lease.ShareID, share lease.Share) (*Body, error) {
+	b, ok, err := s.eng.get(withShare(tagBody, id))
+	if err == nil && !ok {
+		err = fmt.Errorf("%w: share %v has no body", ErrDamaged, id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	nothing := func() error { return nil }
+	return &Body{ReaderAt: bytes.NewReader(b), Size: share.Size, Share: share, close: nothing}, nil
+}
+
+// openFile follows a file that is just moving: it is under its old name or,
+// a moment later, under its new one.
+func (s *Store) openFile(id lease.ShareID) (vfs.File, error) {
+	if file, ok := s.files.pendingFile(id); ok {
+		f, err := s.fs.Open(s.incomingPath(file))
+		if err == nil || !errors.Is(err, os.ErrNotExist) {
+			return f, err
+		}
+	}
+	return s.fs.Open(s.sharePath(id))
+}

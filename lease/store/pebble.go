@@ -1,0 +1,191 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Sizes in bytes, chosen so that an idle server stays small: a memtable is the
+// unit of writing, and 4 MiB are some 40,000 leases.
+const (
+	memTableSize = 4 << 20
+	cacheSize    = 8 << 20
+	maxOpenFiles = 200
+)
+
+// disk is the engine on Pebble.
+type disk struct {
+	db   *pebble.DB
+	once sync.Once
+	gone chan struct{} // closed at the first failure
+	err  error         // why; set before gone is closed
+}
+
+func openDisk(fs vfs.FS, dir string, lock *pebble.Lock) (*disk, error) {
+	d := &disk{gone: make(chan struct{})}
+	db, err := pebble.Open(dir, d.options(fs, lock))
+	if err != nil {
+		return nil, err
+	}
+	d.db = db
+	return d, nil
+}
+
+func (d *disk) options(fs vfs.FS, lock *pebble.Lock) *pebble.Options {
+	o := &pebble.Options{
+		FS:                          fs,
+		Lock:                        lock,
+		CacheSize:                   cacheSize,
+		MemTableSize:                memTableSize,
+		MemTableStopWritesThreshold: 4,
+		MaxOpenFiles:                maxOpenFiles,
+		FormatMajorVersion:          pebble.FormatNewest,
+		LoggerAndTracer:             pebbleLog{d},
+		EventListener:               &pebble.EventListener{},
+	}
+	for i := range o.Levels {
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	o.Experimental.CompactionScheduler = newScheduler()
+	return o
+}
+
+func (d *disk) get(key []byte) ([]byte, bool, error) {
+	v, closer, err := d.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	defer closer.Close()
+	return append([]byte{}, v...), true, nil
+}
+
+func (d *disk) scan(lower, upper []byte, yield func(key, value []byte) error) (err error) {
+	it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return err
+		}
+		if err := yield(it.Key(), v); err != nil {
+			return err
+		}
+	}
+	return nil // Close reports the iterator's own error
+}
+
+// apply makes the batch visible and queues it for the log.
+func (d *disk) apply(edits batch) (wait func() error, err error) {
+	b, err := d.encode(edits)
+	if err != nil {
+		return nil, err
+	}
+	err = d.guard(func() error { return d.db.ApplyNoSyncWait(b, pebble.Sync) })
+	return func() error { return d.synced(b) }, err
+}
+
+func (d *disk) applyLazily(edits batch) error {
+	b, err := d.encode(edits)
+	if err != nil {
+		return err
+	}
+	if err := d.guard(func() error { return d.db.Apply(b, pebble.NoSync) }); err != nil {
+		return err
+	}
+	return b.Close()
+}
+
+func (d *disk) encode(edits batch) (*pebble.Batch, error) {
+	if err := d.failure(); err != nil {
+		return nil, err
+	}
+	b := d.db.NewBatch()
+	for _, e := range edits {
+		var err error
+		if e.delete {
+			err = b.Delete(e.key, nil)
+		} else {
+			err = b.Set(e.key, e.value, nil)
+		}
+		if err != nil {
+			return nil, errors.Join(err, b.Close())
+		}
+	}
+	return b, nil
+}
+
+// guard writes. Pebble panics where it can't write at all; the engine is then
+// of no more use, like its disk.
+func (d *disk) guard(write func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = d.fail(fmt.Errorf("write the lease table: %v", p))
+		}
+	}()
+	if err := write(); err != nil {
+		return d.fail(err)
+	}
+	return d.failure()
+}
+
+func (d *disk) synced(b *pebble.Batch) error {
+	err := b.SyncWait()
+	if err != nil {
+		return d.fail(err)
+	}
+	if err := b.Close(); err != nil {
+		return d.fail(err)
+	}
+	return d.failure()
+}
+
+// fail remembers the first failure: nothing is acknowledged after it.
+func (d *disk) fail(err error) error {
+	d.once.Do(func() {
+		d.err = fmt.Errorf("%w: %w", ErrFailed, err)
+		close(d.gone)
+	})
+	return d.failure()
+}
+
+func (d *disk) failure() error {
+	select {
+	case <-d.gone:
+		return d.err
+	default:
+		return nil
+	}
+}
+
+// close leaves a failed database alone: its goroutines may wait for ever for a
+// write that never comes.
+func (d *disk) close() error {
+	if err := d.failure(); err != nil {
+		return err
+	}
+	return d.db.Close()
+}
+
+// pebbleLog passes on nothing but failures that Pebble considers fatal.
+type pebbleLog struct{ d *disk }
+
+func (pebbleLog) Infof(string, ...any)  {}
+func (pebbleLog) Errorf(string, ...any) {}
+
+func (l pebbleLog) Fatalf(format string, args ...any) { _ = l.d.fail(fmt.Errorf(format, args...)) }
+
+func (pebbleLog) Eventf(context.Context, string, ...any) {}
+
+func (pebbleLog) IsTracingEnabled(context.Context) bool { return false }

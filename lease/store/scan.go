@@ -1,0 +1,127 @@
+package store
+
+import (
+	"errors"
+	"time"
+
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
+)
+
+// Cursor is where a scan goes on; nil is the beginning, and the end.
+type Cursor []byte
+
+// errStop ends a scan early.
+var errStop = errors.New("stop")
+
+// ScanExpired looks at up to limit leases from a cursor on and returns those
+// that have expired by now, with the cursor for the next call, nil at the end.
+// It sees 10 million leases a second, so nobody keeps an index.
+func (s *Store) ScanExpired(now time.Time, from Cursor, limit int) ([]lease.LeaseID, Cursor, error) {
+	var expired []lease.LeaseID
+	next, err := s.scanLeases([]byte{tagLease}, from, limit, func(id lease.LeaseID, l lease.Lease) {
+		if l.Expires <= now.Unix() {
+			expired = append(expired, id)
+		}
+	})
+	return expired, next, err
+}
+
+// LeaseEntry is a lease with its name.
+type LeaseEntry struct {
+	ID    lease.LeaseID
+	Lease lease.Lease
+}
+
+// LeasesOf lists up to limit leases of a column, by share, from a cursor on,
+// with the cursor for the next call, nil at the end.
+func (s *Store) LeasesOf(c lease.Column, from Cursor, limit int) ([]LeaseEntry, Cursor, error) {
+	column, ok, err := s.columnID(c)
+	if err != nil || !ok {
+		return nil, nil, err
+	}
+	var all []LeaseEntry
+	next, err := s.scanLeases(withID(tagLease, column), from, limit, func(id lease.LeaseID, l lease.Lease) {
+		all = append(all, LeaseEntry{id, l})
+	})
+	return all, next, err
+}
+
+func (s *Store) scanLeases(prefix []byte, from Cursor, limit int, yield func(lease.LeaseID, lease.Lease)) (Cursor, error) {
+	lower := prefix
+	if from != nil {
+		lower = from
+	}
+	var next Cursor
+	err := s.eng.scan(lower, after(prefix), func(key, value []byte) error {
+		if limit <= 0 {
+			next = append(Cursor{}, key...)
+			return errStop
+		}
+		limit--
+		id, l, err := s.leaseEntry(key, value)
+		if err == nil {
+			yield(id, l)
+		}
+		return err
+	})
+	if errors.Is(err, errStop) {
+		err = nil
+	}
+	return next, err
+}
+
+func (s *Store) leaseEntry(key, value []byte) (lease.LeaseID, lease.Lease, error) {
+	if len(key) != leaseKeySize {
+		return lease.LeaseID{}, lease.Lease{}, ErrDamaged
+	}
+	column, err := s.columnOf(be32(key[1:]))
+	if err != nil {
+		return lease.LeaseID{}, lease.Lease{}, err
+	}
+	l, err := decodeLease(value)
+	return lease.LeaseID{Column: column, Share: shareOf(key[5:])}, l, err
+}
+
+// ShareEntry is a share with its name.
+type ShareEntry struct {
+	ID    lease.ShareID
+	Share lease.Share
+}
+
+// ListShares lists the STABLE shares of a file, by number.
+func (s *Store) ListShares(si grid.StorageIndex) ([]ShareEntry, error) {
+	var all []ShareEntry
+	err := s.scanAll(append([]byte{tagShare}, si[:]...), func(key, value []byte) error {
+		if len(key) != shareKeySize {
+			return nil // who holds it
+		}
+		share, err := decodeShare(value)
+		if err == nil && share.State == lease.Stable {
+			all = append(all, ShareEntry{shareOf(key[1:]), share})
+		}
+		return err
+	})
+	return all, err
+}
+
+// Holders lists the leases on a share, by column.
+func (s *Store) Holders(id lease.ShareID) ([]LeaseEntry, error) {
+	var columns []uint32
+	err := s.scanAll(withShare(tagShare, id), func(key, _ []byte) error {
+		if len(key) == holderKeySize {
+			columns = append(columns, be32(key[shareKeySize:]))
+		}
+		return nil
+	})
+	var all []LeaseEntry
+	for _, column := range columns {
+		c, colErr := s.columnOf(column)
+		l, _, readErr := read(s, leaseKey(column, id), decodeLease)
+		if err = errors.Join(err, colErr, readErr); err != nil {
+			return nil, err
+		}
+		all = append(all, LeaseEntry{lease.LeaseID{Column: c, Share: id}, l})
+	}
+	return all, err
+}

@@ -1,0 +1,62 @@
+package store
+
+import "fmt"
+
+// format is the number of the key schema that this code writes.
+const format = 1
+
+// steps brings a table from format i+1 to i+2. Each is one batch that Open
+// makes durable together with the new number, so a crash repeats it whole.
+var steps = []func(*Store) (batch, error){}
+
+// upgrade gives an empty table its format number, refuses a newer one and
+// takes the steps from an older one.
+func (s *Store) upgrade(steps []func(*Store) (batch, error)) error {
+	newest := uint64(len(steps)) + 1
+	found, err := s.format()
+	if err != nil {
+		return err
+	}
+	if found > newest {
+		return fmt.Errorf("%w: format %d, this one knows %d; use the newer one", ErrNewer, found, newest)
+	}
+	if found == 0 {
+		return s.write(batch{{key: formatKey, value: encodeNumber(newest)}})
+	}
+	for ; found < newest; found++ {
+		b, err := steps[found-1](s)
+		if err != nil {
+			return fmt.Errorf("upgrade from format %d: %w", found, err)
+		}
+		b.put(formatKey, encodeNumber(found+1))
+		if err := s.write(b); err != nil {
+			return fmt.Errorf("upgrade from format %d: %w", found, err)
+		}
+	}
+	return nil
+}
+
+// format is 0 for a table that is empty.
+func (s *Store) format() (uint64, error) {
+	b, ok, err := s.eng.get(formatKey)
+	if err != nil {
+		return 0, err
+	}
+	if ok {
+		return decodeNumber(b)
+	}
+	err = s.eng.scan(nil, nil, func([]byte, []byte) error { return ErrDamaged })
+	if err != nil {
+		return 0, fmt.Errorf("find the format number: %w", err)
+	}
+	return 0, nil
+}
+
+// write applies a batch of the store's own and waits for it.
+func (s *Store) write(b batch) error {
+	wait, err := s.eng.apply(b)
+	if err != nil {
+		return err
+	}
+	return wait()
+}

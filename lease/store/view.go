@@ -1,0 +1,258 @@
+package store
+
+import (
+	"fmt"
+
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
+)
+
+var _ lease.View = (*Store)(nil)
+
+// read gets and decodes one record.
+func read[T any](s *Store, key []byte, decode func([]byte) (T, error)) (T, bool, error) {
+	var zero T
+	b, ok, err := s.eng.get(key)
+	if err != nil || !ok {
+		return zero, false, err
+	}
+	v, err := decode(b)
+	if err != nil {
+		return zero, false, fmt.Errorf("read record %c: %w", key[0], err)
+	}
+	return v, true, nil
+}
+
+// Share implements lease.View.
+func (s *Store) Share(id lease.ShareID) (lease.Share, bool, error) {
+	return read(s, withShare(tagShare, id), decodeShare)
+}
+
+// Lease implements lease.View.
+func (s *Store) Lease(id lease.LeaseID) (lease.Lease, bool, error) {
+	column, ok, err := s.columnID(id.Column)
+	if err != nil || !ok {
+		return lease.Lease{}, false, err
+	}
+	return read(s, leaseKey(column, id.Share), decodeLease)
+}
+
+// Counter implements lease.View.
+func (s *Store) Counter(k lease.CounterKey) (lease.Counter, bool, error) {
+	key, ok, err := s.counterKey(k, s.columnID)
+	if err != nil || !ok {
+		return lease.Counter{}, false, err
+	}
+	return read(s, key, decodeCounter)
+}
+
+// Key implements lease.View.
+func (s *Store) Key(c lease.Column) (lease.KeyEntry, bool, error) {
+	if id, ok := fixedID(c); ok {
+		return lease.KeyEntry{ID: id}, true, nil
+	}
+	return read(s, withPublicKey(tagKey, c.Key), decodeKey)
+}
+
+// ChainRefs implements lease.View.
+func (s *Store) ChainRefs(id uint32) (uint32, bool, error) {
+	return read(s, withID(tagChainRef, id), decodeNumber32)
+}
+
+// ChainID implements lease.View.
+func (s *Store) ChainID(k lease.ChainKey) (uint32, bool, error) {
+	key, ok, err := s.chainIDKey(k, s.columnID)
+	if err != nil || !ok {
+		return 0, false, err
+	}
+	return read(s, key, decodeNumber32)
+}
+
+// Chain implements lease.View.
+func (s *Store) Chain(id uint32) (lease.ChainRecord, bool, error) {
+	r, ok, err := read(s, withID(tagChain, id), decodeChain)
+	if err != nil || !ok {
+		return lease.ChainRecord{}, false, err
+	}
+	c := lease.ChainRecord{Digest: r.digest}
+	if c.Column, err = s.columnOf(r.column); err != nil {
+		return c, false, err
+	}
+	for _, k := range r.keys {
+		col, err := s.columnOf(k)
+		if err != nil {
+			return c, false, err
+		}
+		c.Keys = append(c.Keys, col.Key)
+	}
+	for _, p := range r.pairs {
+		signer, err := s.columnOf(p[0])
+		if err != nil {
+			return c, false, err
+		}
+		delegate, err := s.columnOf(p[1])
+		if err != nil {
+			return c, false, err
+		}
+		c.Pairs = append(c.Pairs, lease.Pair{Signer: signer.Key, Delegate: delegate.Key})
+	}
+	return c, true, nil
+}
+
+// Root implements lease.View.
+func (s *Store) Root(k grid.PublicKey) (lease.Root, bool, error) {
+	r, ok, err := read(s, withPublicKey(tagRoot, k), decodeRoot)
+	r.Key = k
+	return r, ok, err
+}
+
+// Roots lists every root, by key.
+func (s *Store) Roots() ([]lease.Root, error) {
+	var all []lease.Root
+	err := s.scanAll([]byte{tagRoot}, func(key, value []byte) error {
+		r, err := decodeRoot(value)
+		r.Key = grid.PublicKey(key[1:])
+		all = append(all, r)
+		return err
+	})
+	return all, err
+}
+
+// Revoked implements lease.View.
+func (s *Store) Revoked(k grid.PublicKey) (bool, error) {
+	_, ok, err := s.eng.get(withPublicKey(tagRevoked, k))
+	return ok, err
+}
+
+// Traffic implements lease.View.
+func (s *Store) Traffic(k lease.TrafficKey) (lease.Traffic, bool, error) {
+	column, ok, err := s.columnID(k.Column)
+	if err != nil || !ok {
+		return lease.Traffic{}, false, err
+	}
+	return read(s, trafficKey(column, k.Day), decodeTraffic)
+}
+
+// TrafficDays implements lease.View.
+func (s *Store) TrafficDays(c lease.Column, yield func(lease.Day, lease.Traffic) error) error {
+	column, ok, err := s.columnID(c)
+	if err != nil || !ok {
+		return err
+	}
+	return s.scanAll(withID(tagTraffic, column), func(key, value []byte) error {
+		t, err := decodeTraffic(value)
+		if err != nil {
+			return err
+		}
+		return yield(lease.Day(be32(key[5:])), t)
+	})
+}
+
+// LastID implements lease.View.
+func (s *Store) LastID(q lease.Sequence) (uint32, error) {
+	id, _, err := read(s, sequenceKey(q), decodeNumber32)
+	return id, err
+}
+
+// PairsOf implements lease.View.
+func (s *Store) PairsOf(signer grid.PublicKey, yield func(grid.PublicKey, lease.Counter) error) error {
+	id, ok, err := s.columnID(lease.ColumnOf(signer))
+	if err != nil || !ok {
+		return err
+	}
+	prefix := appendID([]byte{tagCounter, byte(lease.PairCounter)}, id)
+	return s.scanAll(prefix, func(key, value []byte) error {
+		c, err := decodeCounter(value)
+		if err != nil {
+			return err
+		}
+		delegate, err := s.columnOf(be32(key[6:]))
+		if err != nil {
+			return err
+		}
+		return yield(delegate.Key, c)
+	})
+}
+
+// scanAll yields every key with the prefix.
+func (s *Store) scanAll(prefix []byte, yield func(key, value []byte) error) error {
+	return s.eng.scan(prefix, after(prefix), yield)
+}
+
+func fixedID(c lease.Column) (uint32, bool) {
+	switch c.Kind {
+	case lease.StarterColumn:
+		return lease.StarterID, true
+	case lease.AnonymousColumn:
+		return lease.AnonymousID, true
+	}
+	return 0, false
+}
+
+// columnID is false for a key that the table does not know: it holds nothing.
+func (s *Store) columnID(c lease.Column) (uint32, bool, error) {
+	if id, ok := fixedID(c); ok {
+		return id, true, nil
+	}
+	if id, ok := s.ids.id(c); ok {
+		return id, true, nil
+	}
+	e, ok, err := s.Key(c)
+	if ok {
+		s.ids.put(c, e.ID)
+	}
+	return e.ID, ok, err
+}
+
+func (s *Store) columnOf(id uint32) (lease.Column, error) {
+	switch id {
+	case lease.StarterID:
+		return lease.Starter, nil
+	case lease.AnonymousID:
+		return lease.Anonymous, nil
+	}
+	if c, ok := s.ids.column(id); ok {
+		return c, nil
+	}
+	b, ok, err := s.eng.get(withID(tagKeyID, id))
+	if err != nil {
+		return lease.Column{}, err
+	}
+	if !ok || len(b) != len(grid.PublicKey{}) {
+		return lease.Column{}, fmt.Errorf("%w: key %d is missing", ErrDamaged, id)
+	}
+	c := lease.ColumnOf(grid.PublicKey(b))
+	s.ids.put(c, id)
+	return c, nil
+}
+
+// finder gives the id of a column: from the table, or from a Change.
+type finder func(lease.Column) (uint32, bool, error)
+
+func (s *Store) counterKey(k lease.CounterKey, find finder) ([]byte, bool, error) {
+	id, ok, err := find(k.Of)
+	if err != nil || !ok {
+		return nil, false, err
+	}
+	key := appendID([]byte{tagCounter, byte(k.Kind)}, id)
+	if k.Kind == lease.PairCounter {
+		delegate, ok, err := find(lease.ColumnOf(k.Delegate))
+		if err != nil || !ok {
+			return nil, false, err
+		}
+		key = appendID(key, delegate)
+	}
+	return key, true, nil
+}
+
+func (s *Store) chainIDKey(k lease.ChainKey, find finder) ([]byte, bool, error) {
+	column, ok, err := find(k.Column)
+	if err != nil || !ok {
+		return nil, false, err
+	}
+	root, ok, err := find(lease.ColumnOf(k.Root))
+	if err != nil || !ok {
+		return nil, false, err
+	}
+	return chainIDKey(column, root, k.Digest), true, nil
+}
