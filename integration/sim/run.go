@@ -9,7 +9,7 @@ import (
 
 // maxStepsAtOnce is how many steps may follow each other without the clock
 // moving on: more is a pair of actors that keep each other busy for ever.
-const maxStepsAtOnce = 1_000_000
+const maxStepsAtOnce = 200_000
 
 // Why a run ended early. The error text ends in the last lines of the trace.
 var (

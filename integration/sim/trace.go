@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"hash"
 	"reflect"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -20,19 +22,23 @@ const tailLines = 40
 // the type of the message that it received.
 type trace struct {
 	sum  hash.Hash
+	buf  []byte
 	last []string // the last lines, or all of them
 	all  bool
 }
 
 func newTrace() *trace { return &trace{sum: sha256.New()} }
 
-func (t *trace) add(line string) {
-	t.sum.Write([]byte(line)) // a hash never fails
-	t.sum.Write([]byte{'\n'})
+// add notes that at the virtual time at, who met what.
+func (t *trace) add(at time.Duration, who, what string) {
+	t.buf = strconv.AppendInt(t.buf[:0], int64(at), 10)
+	t.buf = append(append(t.buf, ' '), who...)
+	t.buf = append(append(t.buf, ' '), what...)
+	t.sum.Write(append(t.buf, '\n')) // a hash never fails
 	if !t.all && len(t.last) == 2*tailLines {
 		t.last = append(t.last[:0], t.last[tailLines:]...)
 	}
-	t.last = append(t.last, line)
+	t.last = append(t.last, string(t.buf))
 }
 
 func (t *trace) tail() string {
@@ -44,13 +50,13 @@ func (w *World) Trace() string { return hex.EncodeToString(w.trace.sum.Sum(nil))
 
 // Note adds a line to the trace, say what a fake network did.
 func (w *World) Note(format string, args ...any) {
-	w.trace.add(fmt.Sprintf("%d %s", w.now.Sub(Start), fmt.Sprintf(format, args...)))
+	w.trace.add(w.now.Sub(Start), "-", fmt.Sprintf(format, args...))
 }
 
 // observe traces what an actor is about to receive, and fails it if the
 // scenario says so.
 func (w *World) observe(id string, msg any) {
-	w.trace.add(fmt.Sprintf("%d %s %s", w.now.Sub(Start), id, reflect.TypeOf(msg)))
+	w.trace.add(w.now.Sub(Start), id, reflect.TypeOf(msg).String())
 	switch msg.(type) {
 	case *actor.Stopping, *actor.Stopped, *actor.Restarting, env.Failed:
 		return

@@ -43,7 +43,7 @@ func TestSameSeedSameTrace(t *testing.T) {
 	}
 }
 
-var pinned = []string{"dee987b5309832a3", "721eafe127d9619c", "068874033d285b21"}
+var pinned = []string{"7973758d7da58216", "6cdefa40508e5a31", "f7cf42f221221b03"}
 
 func TestCheckManySeeds(t *testing.T) {
 	for seed := range uint64(20) {
