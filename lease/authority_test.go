@@ -92,6 +92,36 @@ func TestAuthorityFor(t *testing.T) {
 	}
 }
 
+// A key that is the same everywhere still has no use for a chain that is
+// limited, in whichever certificate, to another server.
+func TestAuthorityForSkipsOtherServers(t *testing.T) {
+	one := OneKeyAccount([SeedSize]byte(keyOf("bob").Seed()))
+	atT := Restrictions{Server: new(serverNamed("T"))}
+	first := mustSign(t, Chain{}, "alice", Certificate{Delegate: pub("bob"), Restrictions: atT})
+	second := mustSign(t, Chain{}, "alice", Certificate{Delegate: pub("carol")})
+	second = mustSign(t, second, "carol", Certificate{Delegate: pub("bob"), Restrictions: atT})
+	a := Authority{[]Holding{{first, one}, {second, one}}}
+	if n := len(a.For(serverNamed("S"))); n != 0 {
+		t.Errorf("%d credentials at S", n)
+	}
+	if n := len(a.For(serverNamed("T"))); n != 2 {
+		t.Errorf("%d credentials at T", n)
+	}
+}
+
+// A card that names no server still fits only the key of one.
+func TestAuthorityForFindsTheKey(t *testing.T) {
+	account := AccountOf(seedOf("bob"))
+	card := mustSign(t, Chain{}, "alice", Certificate{Delegate: account.PublicKey(serverNamed("S"))})
+	a := Authority{[]Holding{{card, account}}}
+	if n := len(a.For(serverNamed("S"))); n != 1 {
+		t.Errorf("%d credentials at S", n)
+	}
+	if n := len(a.For(serverNamed("T"))); n != 0 {
+		t.Errorf("%d credentials at T, with a key that the card does not name", n)
+	}
+}
+
 // A credential is all that a login takes.
 func TestCredentialLogsIn(t *testing.T) {
 	server := serverNamed("S")
@@ -188,7 +218,12 @@ func TestAuthorityOfEveryServer(t *testing.T) {
 	for i := range MaxHoldings {
 		a.Holdings = append(a.Holdings, Holding{Account: AccountOf([SeedSize]byte{byte(i), byte(i >> 8)})})
 	}
-	if got, err := ReadAuthority(bytes.NewReader(mustText(t, a))); err != nil || !sameAuthority(got, a) {
+	text := mustText(t, a)
+	if got, err := ReadAuthority(bytes.NewReader(text)); err != nil || !sameAuthority(got, a) {
 		t.Errorf("%d holdings, %v", len(got.Holdings), err)
+	}
+	more := append(text, mustText(t, sampleAuthority(t))...)
+	if _, err := ReadAuthority(bytes.NewReader(more)); !errors.Is(err, ErrAuthority) {
+		t.Errorf("more than %d: %v", MaxHoldings, err)
 	}
 }

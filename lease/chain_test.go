@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+
+	"github.com/tarn-grid/tarn/grid"
 )
 
 func TestSignRefuses(t *testing.T) {
@@ -24,6 +26,12 @@ func TestSignRefuses(t *testing.T) {
 	if _, err := fullRequest().Sign(c, keyOf("mallory")); !errors.Is(err, ErrNotSigner) {
 		t.Errorf("request by a stranger: %v", err)
 	}
+	if _, err := c.Sign(keyOf("bob"), Certificate{Delegate: pub("carol"), Restrictions: Restrictions{Root: new(grid.PublicKey)}}); !errors.Is(err, ErrMalformed) {
+		t.Errorf("root of zeros: %v", err)
+	}
+	if _, err := (Request{Restrictions: Restrictions{Server: new(serverNamed("S"))}}).Sign(c, keyOf("bob")); !errors.Is(err, ErrMalformed) {
+		t.Errorf("request for no connection: %v", err)
+	}
 	if _, err := (Request{Beneficiary: pub("P")}).Sign(c, keyOf("bob")); !errors.Is(err, ErrMalformed) {
 		t.Errorf("request for no server: %v", err)
 	}
@@ -31,11 +39,11 @@ func TestSignRefuses(t *testing.T) {
 
 // Two certificates below one chain don't disturb each other.
 func TestSignLeavesTheChainAlone(t *testing.T) {
-	c := mustSign(t, Chain{}, "alice", Certificate{Delegate: pub("bob")})
+	c := fullChain(t, 3) // its slice has room for a fourth
 	before := c.Encode()
-	carol := mustSign(t, c, "bob", Certificate{Delegate: pub("carol")})
+	carol := mustSign(t, c, "k3", Certificate{Delegate: pub("carol")})
 	carols := carol.Encode()
-	mustSign(t, c, "bob", Certificate{Delegate: pub("dave")})
+	mustSign(t, c, "k3", Certificate{Delegate: pub("dave")})
 	if !bytes.Equal(c.Encode(), before) || !bytes.Equal(carol.Encode(), carols) {
 		t.Error("a chain changed when another was made from it")
 	}

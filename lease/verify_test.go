@@ -173,6 +173,16 @@ func checkPermission(t *testing.T, p permission) {
 	}
 }
 
+// The numbers go over the wire; the names are the fields'.
+func TestLimitNames(t *testing.T) {
+	want := []string{"root", "storage-index", "ueb-hash", "operation", "max-size", "limit 6"}
+	for i, name := range want {
+		if got := Limit(i + 1).String(); got != name {
+			t.Errorf("limit %d is %s, want %s", i+1, got, name)
+		}
+	}
+}
+
 // What the operator decides holds for grants that are out.
 func TestPermitFollowsTheOperator(t *testing.T) {
 	g := newGrant([]grid.PublicKey{pub("a"), pub("b")}, []*int64{nil}, 0, Restrictions{Until: new(noon.Unix() + 60)}, Digest{1})
