@@ -73,6 +73,7 @@ func (c *cell) PostUserMessage(m any) {
 	if c.suspended.Load() && c.inner.UserMessageCount() >= maxWhileSuspended {
 		c.sys.m.Log.Warn("message dropped: the actor failed and too many wait for its restart",
 			"actor", c.id, "message", typeName(m))
+		discard(m)
 		return
 	}
 	c.inner.PostUserMessage(m)
@@ -229,9 +230,11 @@ func (i *incarnation) Receive(ctx actor.Context) {
 		i.goodbye(ctx)
 		i.cell.end()
 	default:
-		if !i.ending {
-			i.self.Receive(ctx)
+		if i.ending {
+			discard(m)
+			return
 		}
+		i.self.Receive(ctx)
 	}
 }
 

@@ -35,6 +35,15 @@ const (
 	Disk             // many: each waits for the disk or the network
 )
 
+// PID is the address of an actor, under a name for those that may not import
+// protoactor.
+type PID = actor.PID
+
+// Discarder is a message that holds what must be closed, say a connection
+// that work has opened. Discard is called instead of delivering it when the
+// actor that asked has stopped or failed meanwhile.
+type Discarder interface{ Discard() }
+
 // Env is handed to every actor when it is made. It is immutable.
 type Env struct {
 	Clock Clock

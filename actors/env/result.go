@@ -44,15 +44,17 @@ func (r *result) run(work func() any) {
 // deliver sends the result to where it was asked for, if that is still there.
 func (r *result) deliver() {
 	switch {
+	case r.to != nil && r.stale():
+		discard(r.msg)
 	case r.to != nil:
-		if !r.stale() {
-			r.to.PostUserMessage(r)
-		}
+		r.to.PostUserMessage(r)
 	case r.panicked != nil:
 		r.sys.m.Log.Error("work failed that no actor asked for",
 			"reason", fmt.Sprint(r.panicked.reason), "stack", string(r.panicked.stack))
 	case r.pid != nil:
 		r.sys.Send(r.pid, r.msg)
+	default:
+		discard(r.msg)
 	}
 }
 
@@ -64,12 +66,23 @@ func (r *result) stale() bool {
 // the work that did.
 func (r *result) open() any {
 	if r.stale() {
+		discard(r.msg)
 		return nil
 	}
 	if r.panicked != nil {
 		panic(r.panicked)
 	}
 	return r.msg
+}
+
+// discard closes what nobody will receive.
+func discard(msg any) {
+	switch m := msg.(type) {
+	case *result:
+		discard(m.msg)
+	case Discarder:
+		m.Discard()
+	}
 }
 
 // workPanic is a panic in work, carried to the actor that asked for it.

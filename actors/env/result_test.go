@@ -62,6 +62,38 @@ func TestResultsReachOnlyTheIncarnationThatAsked(t *testing.T) {
 	})
 }
 
+// opened is a result that must not get lost.
+type opened struct{ closed *atomic.Bool }
+
+func (o opened) Discard() { o.closed.Store(true) }
+
+func TestWhatNobodyReceivesIsDiscarded(t *testing.T) {
+	for name, before := range map[string]func(s *System, kid *actor.PID){
+		"it failed":  func(s *System, kid *actor.PID) { s.Send(kid, boom{}) },
+		"it stopped": func(s *System, kid *actor.PID) { s.actors.Root.Stop(kid) },
+	} {
+		bubble(t, func(t *testing.T, s *System, _ *lines) {
+			_, kids, _ := family(s, &record{}, "a")
+			var closed, received atomic.Bool
+			hold := make(chan struct{})
+			s.Do(Disk, kids[0], func() any { <-hold; return opened{&closed} })
+			before(s, kids[0])
+			time.Sleep(time.Second)
+			close(hold)
+			synctest.Wait()
+			if !closed.Load() {
+				t.Errorf("%s: what the work opened stays open", name)
+			}
+			pid, _ := s.Root("open", script(func(actor.Context) {}))
+			s.Do(Disk, pid, func() any { return opened{&received} })
+			synctest.Wait()
+			if received.Load() {
+				t.Error("what was received was discarded")
+			}
+		})
+	}
+}
+
 func TestPanicInWorkFailsTheActorThatAsked(t *testing.T) {
 	bubble(t, func(t *testing.T, s *System, log *lines) {
 		rec := &record{}
