@@ -70,63 +70,38 @@ func (g Grant) chain() ChainRecord {
 func (g Grant) Column() Column { return ColumnOf(g.Label) }
 
 // permit checks what a grant may do to a share now: its own limits, and the
-// standing of every key in it.
+// standing of every key in it. The content is checked where it is known.
 func (l *Ledger) permit(t *tx, now time.Time, g Grant, op Operation, id ShareID) error {
-	if err := l.standing(t, now, g, op); err != nil {
-		return err
-	}
-	if si := g.Effective.StorageIndex; si != nil && *si != id.StorageIndex {
-		return notPermitted(LimitStorageIndex, "the grant is for another file")
-	}
-	return nil
+	return l.allow(t, now, g, Ask{Operation: op, StorageIndex: &id.StorageIndex, UEBHash: g.Effective.UEBHash})
 }
 
-// standing checks the grant's own until and operations, then the operator's
-// mind about its keys.
-func (l *Ledger) standing(t *tx, now time.Time, g Grant, op Operation) error {
+func (l *Ledger) allow(t *tx, now time.Time, g Grant, ask Ask) error {
 	if g.Label.IsZero() {
 		return nil // a client without a key; its quota decides
 	}
-	if g.Effective.expired(now) {
-		return ErrAuthorityExpired
+	if len(g.Keys) == 0 {
+		return malformed("a grant with a label but without keys")
 	}
-	if !g.Effective.Operations().Has(op) {
-		return notPermitted(LimitOperation, "the grant has no %v", op)
-	}
-	for _, k := range g.Keys {
-		if revoked, _ := t.revoked.get(k); revoked {
-			return ErrAuthorityRevoked
-		}
-	}
-	return l.rootPermits(t, now, g.Root, op)
-}
-
-func (l *Ledger) rootPermits(t *tx, now time.Time, key grid.PublicKey, op Operation) error {
-	root, ok := t.roots.get(key)
-	switch {
-	case t.err != nil:
+	_, err := g.Permit(ask, t.standing(), now)
+	if t.err != nil {
 		return t.err
-	case !ok:
-		return ErrNoSuchRoot
-	case root.Disabled:
-		return ErrAuthorityRevoked
-	case root.Until != nil && *root.Until < now.Unix():
-		return ErrAuthorityExpired
-	case root.Operation != nil && !root.Operation.Has(op):
-		return notPermitted(LimitOperation, "the operator does not allow %v", op)
 	}
-	return nil
+	return err
 }
 
-// permitContent checks the limits on what is stored.
-func permitContent(g Grant, size int64, ueb UEBHash) error {
-	if limit := g.Effective.MaxSize; limit != nil && size > *limit {
-		return notPermitted(LimitMaxSize, "the share has %d bytes, the grant allows %d", size, *limit)
+func (t *tx) standing() Standing {
+	return Standing{
+		Roots: t.roots.get,
+		Revoked: func(k grid.PublicKey) bool {
+			revoked, _ := t.revoked.get(k)
+			return revoked
+		},
 	}
-	if want := g.Effective.UEBHash; want != nil && *want != ueb {
-		return notPermitted(LimitUEBHash, "the grant is for another content")
-	}
-	return nil
+}
+
+// permitContent checks a grant's limits on what is stored.
+func permitContent(g Grant, op Operation, id ShareID, size int64, ueb UEBHash) error {
+	return g.Effective.permit(Ask{Operation: op, StorageIndex: &id.StorageIndex, UEBHash: &ueb, Size: size})
 }
 
 // budget is a limit on a counter.

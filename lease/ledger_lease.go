@@ -9,7 +9,7 @@ func (l *Ledger) AddLease(now time.Time, g Grant, id ShareID) (Change, Committed
 	if err := l.permit(t, now, g, OpAddLease, id); err != nil {
 		return Change{}, Committed{}, err
 	}
-	share, err := l.leasable(t, g, id)
+	share, err := l.leasable(t, g, OpAddLease, id)
 	if err != nil {
 		return Change{}, Committed{}, err
 	}
@@ -33,7 +33,7 @@ func (l *Ledger) RenewLease(now time.Time, g Grant, id ShareID) (Change, Committ
 	if err := l.permit(t, now, g, OpRenewLease, id); err != nil {
 		return Change{}, Committed{}, err
 	}
-	if _, err := l.leasable(t, g, id); err != nil {
+	if _, err := l.leasable(t, g, OpRenewLease, id); err != nil {
 		return Change{}, Committed{}, err
 	}
 	if _, ok := t.leases.get(LeaseID{g.Column(), id}); !ok {
@@ -43,7 +43,7 @@ func (l *Ledger) RenewLease(now time.Time, g Grant, id ShareID) (Change, Committ
 }
 
 // leasable finds a share that the grant may hold a lease on.
-func (l *Ledger) leasable(t *tx, g Grant, id ShareID) (Share, error) {
+func (l *Ledger) leasable(t *tx, g Grant, op Operation, id ShareID) (Share, error) {
 	share, ok := t.shares.get(id)
 	if t.err != nil {
 		return Share{}, t.err
@@ -51,7 +51,7 @@ func (l *Ledger) leasable(t *tx, g Grant, id ShareID) (Share, error) {
 	if !ok || share.State != Stable {
 		return Share{}, ErrNoShare
 	}
-	return share, permitContent(g, share.Size, share.UEBHash)
+	return share, permitContent(g, op, id, share.Size, share.UEBHash)
 }
 
 // makeLease writes a new lease, or moves the end of the label's old one.
@@ -141,6 +141,9 @@ type GoingShare struct {
 // Cancel ends the label's own lease. The share goes with its last lease.
 // Errors: those of a grant that does not permit it, ErrNoLease.
 func (l *Ledger) Cancel(now time.Time, g Grant, id ShareID) (Change, []GoingShare, error) {
+	if g.Label.IsZero() {
+		return Change{}, nil, notPermitted(LimitOperation, "a client without a key owns no lease")
+	}
 	t := newTx(l.view)
 	if err := l.permit(t, now, g, OpCancelLease, id); err != nil {
 		return Change{}, nil, err

@@ -65,7 +65,7 @@ func (l *Ledger) reservable(t *tx, g Grant, id ShareID, size, free int64) error 
 		return ErrComing
 	}
 	if limit := g.Effective.MaxSize; limit != nil && size > *limit {
-		return notPermitted(LimitMaxSize, "the share has %d bytes, the grant allows %d", size, *limit)
+		return notPermitted(LimitMaxSize, "share of %d bytes, at most %d", size, *limit)
 	}
 	cost := size + LeaseOverhead
 	if err := l.fits(t, g, cost+l.chainCostNow(t, g.chain())); err != nil {
@@ -194,6 +194,11 @@ func (l *Ledger) Commit(now time.Time, column Column, id ShareID, b Body) (Chang
 		return Change{}, Committed{}, err
 	}
 	share, done := l.settleShare(t, id, b)
+	if done.Dropped {
+		if err := l.joinable(t, r, id, share); err != nil {
+			return Change{}, Committed{}, err
+		}
+	}
 	l.makeLease(t, now, r.grant, id, share, &done)
 	return l.close(t, done, func() {
 		l.release(t, LeaseID{column, id}, r)
@@ -210,7 +215,19 @@ func (l *Ledger) committable(t *tx, now time.Time, r reservation, id ShareID, b 
 	if b.File == 0 && int64(len(b.Inline)) != b.Size {
 		return fmt.Errorf("%w: a body of %d bytes that should have %d", ErrMalformed, len(b.Inline), b.Size)
 	}
-	return permitContent(r.grant, b.Size, b.UEBHash)
+	return permitContent(r.grant, OpUpload, id, b.Size, b.UEBHash)
+}
+
+// joinable checks that an upload which came second may have its lease on the
+// share that came first: another content, perhaps larger than was reserved.
+func (l *Ledger) joinable(t *tx, r reservation, id ShareID, s Share) error {
+	if err := permitContent(r.grant, OpUpload, id, s.Size, s.UEBHash); err != nil {
+		return err
+	}
+	if _, renewed := t.leases.get(LeaseID{r.grant.Column(), id}); renewed || s.Size <= r.size {
+		return t.err
+	}
+	return l.fits(t, r.grant, s.Size-r.size)
 }
 
 // settleShare makes the body STABLE unless another was first. A share that is

@@ -43,11 +43,10 @@ func (l *Ledger) Below(signer grid.PublicKey) ([]Delegated, error) {
 
 // MayReadUsage checks that a grant has OpReadUsage and is in good standing.
 func (l *Ledger) MayReadUsage(now time.Time, g Grant) error {
-	t := newTx(l.view)
-	if err := l.standing(t, now, g, OpReadUsage); err != nil {
-		return err
+	if g.Label.IsZero() {
+		return notPermitted(LimitOperation, "a client without a key has no usage to read")
 	}
-	return t.err
+	return l.allow(newTx(l.view), now, g, Ask{Operation: OpReadUsage})
 }
 
 // PutRoot adds a root or changes what the operator decided about it.
