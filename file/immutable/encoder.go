@@ -1,0 +1,181 @@
+package immutable
+
+import (
+	"crypto/cipher"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/file/erasure"
+	"github.com/tarn-grid/tarn/file/hashtree"
+	"github.com/tarn-grid/tarn/file/tagged"
+	"github.com/tarn-grid/tarn/grid"
+)
+
+// ErrOrder means that an encoder's methods were called out of order: a bug.
+var ErrOrder = errors.New("encoder used out of order")
+
+// Encoder makes the shares of one file. EncodeSegment does the heavy work and
+// may run for several segments at once; Add takes the results in order and
+// must not run at the same time as any other method but EncodeSegment; after
+// the last one Finish gives the capability, and then Tail what follows the
+// blocks. Of the file only hashes are kept: 32 bytes per block.
+type Encoder struct {
+	layout Layout
+	key    file.Key
+	cipher cipher.Block
+	coder  *erasure.Coder
+	pool   *Pool
+
+	crypttext *tagged.Hasher // whole
+	segments  []tagged.Hash  // of the ciphertext
+	blocks    []tagged.Hash  // N per segment
+	ueb       []byte         // once finished
+	crypttree hashtree.Tree
+	sharetree hashtree.Tree
+}
+
+// NewEncoder starts encoding a file under key. Segments get their buffers
+// from pool, which may be nil.
+func NewEncoder(l Layout, key file.Key, pool *Pool) (*Encoder, error) {
+	coder, err := erasure.New(l.Needed, l.Total)
+	if err != nil {
+		return nil, err
+	}
+	if pool == nil {
+		pool = NewPool(0)
+	}
+	return &Encoder{
+		layout: l, key: key, cipher: newCipher(key), coder: coder, pool: pool,
+		crypttext: tagged.New(tagged.Crypttext),
+	}, nil
+}
+
+// Layout is that of the file.
+func (e *Encoder) Layout() Layout { return e.layout }
+
+// StorageIndex names the shares.
+func (e *Encoder) StorageIndex() grid.StorageIndex { return e.key.StorageIndex() }
+
+// Head is the start of every share, up to the first block. It is known
+// before anything is encoded.
+func (e *Encoder) Head() []byte { return e.layout.Header().Encode() }
+
+// Segment is an encoded segment: N blocks and their hashes. It belongs to
+// whoever asked for it, until it is released.
+type Segment struct {
+	Index  int64
+	Blocks [][]byte // one for each share, by share number
+
+	ciphertext []byte // not padded; the same memory as the first blocks
+	hash       tagged.Hash
+	hashes     []tagged.Hash // of the blocks
+	buffer     []byte
+	pool       *Pool
+}
+
+// Release gives the blocks' memory back; they must not be used any more. A
+// second call does nothing.
+func (s *Segment) Release() {
+	if s.buffer != nil {
+		s.pool.put(s.buffer)
+	}
+	s.buffer, s.Blocks, s.ciphertext = nil, nil, nil
+}
+
+// EncodeSegment encrypts segment i, codes it and hashes its blocks. plaintext
+// is only read. It is safe to call for several segments at once.
+func (e *Encoder) EncodeSegment(i int64, plaintext []byte) (*Segment, error) {
+	if i < 0 || i >= e.layout.NumSegments {
+		return nil, fmt.Errorf("%w: segment %d of %d", ErrSize, i, e.layout.NumSegments)
+	}
+	if want := e.layout.SegmentLen(i); int64(len(plaintext)) != want {
+		return nil, fmt.Errorf("%w: segment %d has %d bytes (want %d)", ErrSize, i, len(plaintext), want)
+	}
+	s := e.newSegment(i)
+	crypt(e.cipher, s.ciphertext, plaintext, i*e.layout.SegmentSize)
+	s.hash = tagged.Sum(tagged.CrypttextSegment, s.ciphertext)
+	if err := e.coder.Encode(s.Blocks); err != nil {
+		s.Release()
+		return nil, fmt.Errorf("segment %d: %w", i, err)
+	}
+	for _, b := range s.Blocks {
+		s.hashes = append(s.hashes, tagged.Sum(tagged.Block, b))
+	}
+	return s, nil
+}
+
+// newSegment cuts a buffer into N blocks; the ciphertext and its padding fill
+// the first k, so they need no copying.
+func (e *Encoder) newSegment(i int64) *Segment {
+	size, n := int(e.layout.BlockLen(i)), e.layout.Total
+	s := &Segment{Index: i, pool: e.pool, buffer: e.pool.get(size * n)}
+	length := e.layout.SegmentLen(i)
+	s.ciphertext = s.buffer[:length]
+	clear(s.buffer[length : size*e.layout.Needed])
+	for b := range slices.Chunk(s.buffer, size) {
+		s.Blocks = append(s.Blocks, b)
+	}
+	s.hashes = make([]tagged.Hash, 0, n)
+	return s
+}
+
+// Add takes the next segment, in order and not yet released, into the hashes.
+func (e *Encoder) Add(s *Segment) error {
+	if next := int64(len(e.segments)); s.Index != next || s.Blocks == nil {
+		return fmt.Errorf("%w: segment %d added (want %d, unreleased)", ErrOrder, s.Index, next)
+	}
+	e.crypttext.Write(s.ciphertext)
+	e.segments = append(e.segments, s.hash)
+	e.blocks = append(e.blocks, s.hashes...)
+	return nil
+}
+
+// Finish returns the capability, once all segments were added.
+func (e *Encoder) Finish() (file.CHK, error) {
+	if added := int64(len(e.segments)); added != e.layout.NumSegments {
+		return file.CHK{}, fmt.Errorf("%w: finished after %d of %d segments", ErrOrder, added, e.layout.NumSegments)
+	}
+	if e.ueb == nil {
+		e.close()
+	}
+	return file.CHK{
+		Key: e.key, UEBHash: HashUEB(e.ueb),
+		Needed: e.layout.Needed, Total: e.layout.Total, Size: e.layout.Size,
+	}, nil
+}
+
+func (e *Encoder) close() {
+	roots := make([]tagged.Hash, e.layout.Total)
+	for n := range roots {
+		fold := hashtree.NewFold()
+		for i := n; i < len(e.blocks); i += e.layout.Total {
+			fold.Add(e.blocks[i])
+		}
+		roots[n] = fold.Finish().Root
+	}
+	e.crypttree, e.sharetree = hashtree.Build(e.segments), hashtree.Build(roots)
+	ueb := e.layout.newUEB()
+	ueb.CrypttextHash = e.crypttext.Sum()
+	ueb.CrypttextRoot = e.crypttree.Root()
+	ueb.ShareRoot = e.sharetree.Root()
+	e.ueb = ueb.Encode()
+}
+
+// Tail is what follows the blocks in share n: the hash trees, the share hash
+// chain and the URI extension block. It is made anew by each call.
+func (e *Encoder) Tail(n grid.ShareNum) ([]byte, error) {
+	if e.ueb == nil || int(n) >= e.layout.Total {
+		return nil, fmt.Errorf("%w: tail of share %d of %d", ErrOrder, n, e.layout.Total)
+	}
+	b := make([]byte, hashtree.Size(e.layout.NumSegments), e.layout.ShareSize-e.layout.PlaintextTree)
+	b = e.crypttree.Append(b)
+	leaves := make([]tagged.Hash, 0, e.layout.NumSegments)
+	for i := int(n); i < len(e.blocks); i += e.layout.Total {
+		leaves = append(leaves, e.blocks[i])
+	}
+	b = hashtree.Build(leaves).Append(b)
+	b = appendChain(b, e.sharetree, e.layout.Total, n)
+	return append(appendLength(b, e.layout.Version, len(e.ueb)), e.ueb...), nil
+}
