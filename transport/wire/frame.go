@@ -2,7 +2,6 @@ package wire
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 
@@ -170,9 +169,10 @@ func readHead(r io.Reader, n int) (Frame, error) {
 	return decodeHead(buf)
 }
 
-// inFrame tells an end in the middle of a frame from one between frames.
+// inFrame tells an end in the middle of a frame from one between frames. An
+// error that merely wraps io.EOF is a lost connection, not an end.
 func inFrame(err error) error {
-	if errors.Is(err, io.EOF) {
+	if err == io.EOF {
 		return io.ErrUnexpectedEOF
 	}
 	return err

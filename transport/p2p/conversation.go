@@ -1,0 +1,372 @@
+package p2p
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/multiformats/go-multistream"
+
+	"github.com/tarn-grid/tarn/transport"
+	"github.com/tarn-grid/tarn/transport/wire"
+)
+
+// conversation implements transport.Conversation with a goroutine that reads
+// and one that writes. The reader delivers all events, so they are in order.
+type conversation struct {
+	session  *session
+	incoming bool
+	written  chan struct{} // closed when the writer is done
+
+	mu      sync.Mutex
+	changed sync.Cond // on mu: queue, credit, closing, broken
+	handler transport.Handler
+	queue   []wire.Frame
+	credit  int
+	closing bool  // Close was called
+	reason  error // what it was given, or what came between
+	flushed bool  // all was written before a Close in good order
+	broken  bool  // nothing more is read or written
+	stream  network.Stream
+	data    io.ReadWriter // the stream, behind its negotiation
+}
+
+func newConversation(s *session, h transport.Handler, credit int) *conversation {
+	c := &conversation{session: s, handler: h, credit: credit, written: make(chan struct{})}
+	c.changed.L = &c.mu
+	return c
+}
+
+// Send queues a frame.
+func (c *conversation) Send(f wire.Frame) {
+	c.mu.Lock()
+	if c.closing || c.broken {
+		c.mu.Unlock()
+		f.Release()
+		return
+	}
+	c.queue = append(c.queue, f)
+	c.mu.Unlock()
+	c.changed.Broadcast()
+}
+
+// Grant allows n more frames.
+func (c *conversation) Grant(n int) {
+	c.mu.Lock()
+	c.credit += n
+	c.mu.Unlock()
+	c.changed.Broadcast()
+}
+
+// Close ends the conversation, in good order if reason is nil.
+func (c *conversation) Close(reason error) {
+	c.mu.Lock()
+	if c.closing || c.broken {
+		c.mu.Unlock()
+		return
+	}
+	c.closing, c.reason, c.broken = true, reason, reason != nil
+	st := c.stream
+	c.mu.Unlock()
+	c.changed.Broadcast()
+	if reason != nil && st != nil {
+		go st.ResetWithError(network.StreamShutdown) // it may wait for room to say so
+	}
+}
+
+// interrupt wakes whoever waits; the connection has ended.
+func (c *conversation) interrupt() {
+	c.mu.Lock()
+	c.broken = true
+	c.mu.Unlock()
+	c.changed.Broadcast()
+}
+
+// drop releases what was not written.
+func (c *conversation) drop() {
+	c.mu.Lock()
+	queue := c.queue
+	c.queue, c.broken = nil, true
+	c.mu.Unlock()
+	c.changed.Broadcast()
+	for _, f := range queue {
+		f.Release()
+	}
+}
+
+// attach gives the conversation its stream; false if it was closed meanwhile.
+func (c *conversation) attach(st network.Stream, data io.ReadWriter) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stream, c.data = st, data
+	return !c.broken
+}
+
+// open makes the stream of a conversation that this side starts. Its protocol
+// is sent along with the first frame, so that it costs no round trip.
+func (c *conversation) open(p protocol.ID) {
+	ctx, cancel := context.WithTimeout(context.Background(), negotiateTimeout)
+	defer cancel()
+	st, err := c.session.conn.NewStream(ctx)
+	if err != nil {
+		c.fail(fmt.Errorf("open conversation: %w: %w", transport.ErrClosed, err))
+		c.finish()
+		c.session.leave(c)
+		return
+	}
+	lazy := multistream.NewMSSelect(st, p)
+	if !c.attach(st, lazy) {
+		_ = st.ResetWithError(network.StreamShutdown)
+	}
+	go c.read()
+	if c.idle() {
+		_ = lazy.Flush() // a failure is found by the reader
+	}
+	c.write()
+}
+
+// idle reports whether nothing waits to be written.
+func (c *conversation) idle() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.queue) == 0 && !c.closing
+}
+
+// read delivers frames and then the end.
+func (c *conversation) read() {
+	err := c.receive()
+	if err == nil && c.closingInOrder() {
+		<-c.written
+	}
+	end, code := c.verdict(err)
+	if err == nil || err == io.EOF {
+		_ = c.stream.Close()
+	} else {
+		_ = c.stream.ResetWithError(code)
+	}
+	c.drop()
+	<-c.written
+	c.ended(end)
+	c.session.leave(c)
+}
+
+// receive delivers frames until there are no more (io.EOF), something fails,
+// or the conversation is closed or interrupted (nil).
+func (c *conversation) receive() error {
+	r := bufio.NewReader(c.data)
+	for {
+		p, err := wire.ReadPrefix(r, wire.MaxBody)
+		if err != nil {
+			return err
+		}
+		if !c.spend() {
+			return nil
+		}
+		if most := c.session.maxBody(); p.Body > most {
+			return fmt.Errorf("%w: body of %d bytes, at most %d before login", wire.ErrTooLarge, p.Body, most)
+		}
+		f, err := wire.ReadRest(r, p)
+		if err != nil {
+			return err
+		}
+		c.received(f)
+	}
+}
+
+// spend waits for credit and takes one; false if the conversation is over.
+func (c *conversation) spend() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.credit <= 0 && !c.closing && !c.broken {
+		c.changed.Wait()
+	}
+	if c.closing || c.broken {
+		return false
+	}
+	c.credit--
+	return true
+}
+
+// received delivers a frame, unless the conversation was closed meanwhile.
+func (c *conversation) received(f wire.Frame) {
+	c.session.events.Lock()
+	defer c.session.events.Unlock()
+	c.mu.Lock()
+	h, over := c.handler, c.closing
+	c.mu.Unlock()
+	if over {
+		f.Release()
+		return
+	}
+	h(transport.Received{Frame: f})
+}
+
+// ended delivers the last event.
+func (c *conversation) ended(err error) {
+	c.session.events.Lock()
+	defer c.session.events.Unlock()
+	c.mu.Lock()
+	h := c.handler
+	c.mu.Unlock()
+	h(transport.Ended{Err: err})
+}
+
+// finish ends a conversation that never had a stream.
+func (c *conversation) finish() {
+	c.drop()
+	c.mu.Lock()
+	reason := c.reason
+	c.mu.Unlock()
+	c.ended(reason)
+}
+
+// verdict says what an end of reading means, and with which code the stream is
+// reset if it must be.
+func (c *conversation) verdict(err error) (end error, code network.StreamErrorCode) {
+	c.mu.Lock()
+	closed, reason := c.closing && (c.flushed || c.reason != nil), c.reason
+	c.mu.Unlock()
+	var reset *network.StreamError
+	var unsupported multistream.ErrNotSupported[protocol.ID]
+	switch {
+	case closed:
+		return reason, network.StreamShutdown
+	case err == io.EOF: // errors.Is would also hold for a lost connection
+		return nil, 0
+	case errors.Is(err, wire.ErrMalformed), errors.Is(err, wire.ErrTooLarge), errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("%w: %w", transport.ErrProtocol, err), network.StreamProtocolViolation
+	case errors.As(err, &unsupported):
+		return fmt.Errorf("%w: %w", transport.ErrRefused, err), network.StreamShutdown
+	case errors.As(err, &reset) && reset.Remote:
+		return resetError(reset.ErrorCode), network.StreamShutdown
+	}
+	return c.session.lost(), network.StreamShutdown
+}
+
+// resetError says what the other side meant by a reset.
+func resetError(code network.StreamErrorCode) error {
+	switch code {
+	case network.StreamGated, network.StreamResourceLimitExceeded, network.StreamProtocolNegotiationFailed:
+		return transport.ErrRefused
+	case network.StreamProtocolViolation:
+		return fmt.Errorf("%w: the other side says that this one broke the protocol", transport.ErrClosed)
+	}
+	return fmt.Errorf("%w: the other side broke off", transport.ErrClosed)
+}
+
+// write writes what is queued, until the conversation is closed or broken.
+func (c *conversation) write() {
+	defer close(c.written)
+	w := &progress{to: c.data, stream: c.stream, stall: c.session.options.Stall}
+	for {
+		f, ok := c.next()
+		if !ok {
+			break
+		}
+		err := wire.WriteFrame(w, f)
+		f.Release()
+		if err != nil {
+			c.writeFailed(err)
+			return
+		}
+	}
+	if c.closingInOrder() {
+		c.mu.Lock()
+		c.flushed = true
+		c.mu.Unlock()
+		_ = c.stream.Close() // wakes the reader
+	}
+}
+
+// closingInOrder reports whether Close was called without a reason, and
+// nothing came between.
+func (c *conversation) closingInOrder() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closing && !c.broken
+}
+
+// next waits for a frame to write; false if there will be none.
+func (c *conversation) next() (wire.Frame, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.queue) == 0 && !c.closing && !c.broken {
+		c.changed.Wait()
+	}
+	if c.broken || len(c.queue) == 0 {
+		return wire.Frame{}, false
+	}
+	f := c.queue[0]
+	c.queue[0] = wire.Frame{}
+	c.queue = c.queue[1:]
+	return f, true
+}
+
+// writeFailed ends the conversation if that is not under way: a frame that
+// must not be sent, or a reader that does not read. When the stream or the
+// connection broke, the reader knows better why.
+func (c *conversation) writeFailed(err error) {
+	stalled := isTimeout(err)
+	if !stalled && !errors.Is(err, wire.ErrMalformed) && !errors.Is(err, wire.ErrTooLarge) {
+		return
+	}
+	if stalled {
+		err = fmt.Errorf("%w: the other side took nothing for %v", transport.ErrClosed, c.session.options.Stall)
+	}
+	c.fail(fmt.Errorf("send: %w", err))
+}
+
+// fail ends the conversation for a reason found here, even if it was about to
+// end in good order.
+func (c *conversation) fail(err error) {
+	c.mu.Lock()
+	if c.reason == nil {
+		c.reason = err
+	}
+	c.closing, c.broken = true, true
+	st := c.stream
+	c.mu.Unlock()
+	c.changed.Broadcast()
+	if st != nil {
+		_ = st.ResetWithError(network.StreamShutdown)
+	}
+}
+
+func isTimeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout()
+}
+
+// progress is a writer that fails when nothing moves for too long, however
+// long the whole takes.
+type progress struct {
+	to     io.Writer
+	stream network.Stream
+	stall  time.Duration
+	set    time.Time
+}
+
+// chunk is what must get through in one Stall.
+const chunk = 64 << 10
+
+// Write writes b in chunks, each with a deadline.
+func (p *progress) Write(b []byte) (n int, err error) {
+	for err == nil && n < len(b) {
+		if now := time.Now(); now.Sub(p.set) > p.stall/8 {
+			p.set = now
+			if err := p.stream.SetWriteDeadline(now.Add(p.stall)); err != nil {
+				return n, err
+			}
+		}
+		var m int
+		m, err = p.to.Write(b[n:min(n+chunk, len(b))])
+		n += m
+	}
+	return n, err
+}

@@ -1,0 +1,187 @@
+package p2p
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/libp2p/go-libp2p/core/sec"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/transport"
+	"github.com/tarn-grid/tarn/transport/wire"
+)
+
+// dialer implements transport.Dialer.
+type dialer struct{ options Options }
+
+// NewDialer returns a dialer of TCP addresses: /ip4, /ip6, /dns, /dns4 and
+// /dns6. All other hints are passed over.
+func NewDialer(o Options) transport.Dialer { return &dialer{options: o.withDefaults()} }
+
+// dial is one Dial, and the host that is made for it.
+type dial struct {
+	options Options
+	target  transport.Target
+	ev      transport.SessionEvents
+	host    *host
+
+	mu      sync.Mutex
+	session *session // of the first connection that stood
+}
+
+// Dial connects from a new host.
+func (d *dialer) Dial(t transport.Target, ev transport.SessionEvents, done func(transport.Session, error)) (cancel func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		defer cancel()
+		one := &dial{options: d.options, target: t, ev: ev}
+		s, err := one.run(ctx)
+		if err != nil {
+			done(nil, fmt.Errorf("dial %s: %w", t.Server.Short(), err))
+			return
+		}
+		done(s, nil)
+		s.events.Unlock() // held since the session was made: its events come after done
+	}()
+	return cancel
+}
+
+// run makes the host and the connection. The session that it returns has its
+// events locked.
+func (d *dial) run(ctx context.Context) (*session, error) {
+	id, err := peerOf(d.target.Server.Key())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", transport.ErrNoAddress, err)
+	}
+	addrs := dialable(d.target.Hints, id)
+	if len(addrs) == 0 {
+		return nil, transport.ErrNoAddress
+	}
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make identity: %w", err)
+	}
+	if d.host, err = newHost(key, d.options.muxer(bulkWindow), &network.NullResourceManager{}, d.options.DialTimeout); err != nil {
+		return nil, err
+	}
+	d.host.swarm.Notify(&network.NotifyBundle{ConnectedF: d.connected, DisconnectedF: d.disconnected})
+	d.host.swarm.SetStreamHandler(d.stream)
+	d.host.peers.AddAddrs(id, addrs, peerstore.TempAddrTTL)
+	return d.connect(ctx, id)
+}
+
+func (d *dial) connect(ctx context.Context, id peer.ID) (*session, error) {
+	limited, cancel := context.WithTimeout(ctx, d.options.DialTimeout)
+	defer cancel()
+	_, err := d.host.swarm.DialPeer(limited, id)
+	d.mu.Lock()
+	s := d.session
+	d.mu.Unlock()
+	if err == nil && s != nil && ctx.Err() == nil {
+		return s, nil
+	}
+	d.abandon()
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("%w: given up", transport.ErrClosed)
+	}
+	return nil, dialError(err)
+}
+
+// abandon closes the host. A session that was made meanwhile ends unheard:
+// nobody was told of it.
+func (d *dial) abandon() {
+	_ = d.host.close() // no connection comes after this
+	d.mu.Lock()
+	s := d.session
+	d.mu.Unlock()
+	if s != nil {
+		s.ev = transport.SessionEvents{}
+		s.events.Unlock()
+		<-s.gone
+	}
+}
+
+// dialError says in our words why a dial failed.
+func dialError(err error) error {
+	var mismatch sec.ErrPeerIDMismatch
+	if errors.As(err, &mismatch) {
+		return transport.ErrWrongServer
+	}
+	return fmt.Errorf("%w: %v", transport.ErrUnreachable, err)
+}
+
+// connected makes the session of the first connection; when two addresses
+// answered at once the other connection is closed.
+func (d *dial) connected(_ network.Network, c network.Conn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.session != nil {
+		go c.Close()
+		return
+	}
+	s := newSession(c, d.target.Server.Key(), d.options)
+	s.ev = d.ev
+	s.host = d.host
+	s.admitted.Store(true)
+	s.events.Lock()
+	d.session = s
+}
+
+func (d *dial) disconnected(_ network.Network, c network.Conn) {
+	if s := d.of(c); s != nil {
+		s.disconnected()
+	}
+}
+
+func (d *dial) stream(st network.Stream) {
+	if s := d.of(st.Conn()); s != nil {
+		s.accept(st, d.host.Mux())
+		return
+	}
+	_ = st.ResetWithError(network.StreamGated)
+}
+
+func (d *dial) of(c network.Conn) *session {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.session == nil || d.session.conn != c {
+		return nil
+	}
+	return d.session
+}
+
+// dialable returns the addresses among hints that this transport may dial:
+// an IP address or a name, a TCP port, and perhaps the very peer asked for.
+func dialable(hints []grid.Hint, id peer.ID) []ma.Multiaddr {
+	var addrs []ma.Multiaddr
+	for _, h := range hints[:min(len(hints), wire.MaxHints)] {
+		a, err := ma.NewMultiaddr(string(h))
+		if err != nil {
+			continue
+		}
+		a, named := peer.SplitAddr(a)
+		if (named == "" || named == id) && isTCP(a) {
+			addrs = append(addrs, a)
+		}
+	}
+	return addrs
+}
+
+func isTCP(a ma.Multiaddr) bool {
+	if len(a) != 2 || a[1].Code() != ma.P_TCP {
+		return false
+	}
+	switch a[0].Code() {
+	case ma.P_IP4, ma.P_IP6, ma.P_DNS, ma.P_DNS4, ma.P_DNS6:
+		return true
+	}
+	return false
+}

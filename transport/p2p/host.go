@@ -1,0 +1,136 @@
+package p2p
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/core/sec"
+	blankhost "github.com/libp2p/go-libp2p/p2p/host/blank"
+	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
+	"github.com/libp2p/go-libp2p/p2p/host/peerstore/pstoremem"
+	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	"github.com/libp2p/go-libp2p/p2p/net/upgrader"
+	"github.com/libp2p/go-libp2p/p2p/security/noise"
+	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+
+	"github.com/tarn-grid/tarn/grid"
+)
+
+// host is a libp2p host that says nothing of itself but its key: no identify
+// service runs on it.
+type host struct {
+	*blankhost.BlankHost
+	swarm *swarm.Swarm
+	peers peerstore.Peerstore
+	once  sync.Once
+	err   error
+}
+
+// newHost makes a host without listeners. timeout bounds a dial.
+func newHost(key ed25519.PrivateKey, muxer *yamux.Transport, limits network.ResourceManager, timeout time.Duration) (*host, error) {
+	priv, err := crypto.UnmarshalEd25519PrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("make host: %w", err)
+	}
+	id, err := peer.IDFromPrivateKey(priv)
+	if err != nil {
+		return nil, fmt.Errorf("make host: %w", err)
+	}
+	peers, err := pstoremem.NewPeerstore()
+	if err != nil {
+		return nil, fmt.Errorf("make host: %w", err)
+	}
+	h, err := assemble(id, priv, peers, muxer, limits, timeout)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("make host: %w", err), peers.Close())
+	}
+	return h, nil
+}
+
+// assemble puts the host together from its parts; libp2p.New would bring more
+// transports and services than are wanted.
+func assemble(id peer.ID, priv crypto.PrivKey, peers peerstore.Peerstore, muxer *yamux.Transport, limits network.ResourceManager, timeout time.Duration) (*host, error) {
+	if err := errors.Join(peers.AddPrivKey(id, priv), peers.AddPubKey(id, priv.GetPublic())); err != nil {
+		return nil, err
+	}
+	bus := eventbus.NewBus()
+	sw, err := swarm.NewSwarm(id, peers, bus,
+		swarm.WithDialTimeout(timeout), swarm.WithDialTimeoutLocal(timeout), swarm.WithResourceManager(limits),
+		swarm.WithUDPBlackHoleSuccessCounter(nil), swarm.WithIPv6BlackHoleSuccessCounter(nil))
+	if err != nil {
+		return nil, err
+	}
+	if err := addTCP(sw, priv, muxer, limits, timeout); err != nil {
+		return nil, errors.Join(err, sw.Close())
+	}
+	h := blankhost.NewBlankHost(sw, blankhost.WithEventBus(bus))
+	if h == nil {
+		return nil, errors.Join(errors.New("blank host not made"), sw.Close())
+	}
+	for _, p := range protocols {
+		h.Mux().AddHandler(protocol.ID(p), nil)
+	}
+	return &host{BlankHost: h, swarm: sw, peers: peers}, nil
+}
+
+func addTCP(sw *swarm.Swarm, priv crypto.PrivKey, muxer *yamux.Transport, limits network.ResourceManager, timeout time.Duration) error {
+	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: muxer}}
+	tls, err := libp2ptls.New(libp2ptls.ID, priv, muxers)
+	if err != nil {
+		return err
+	}
+	noise, err := noise.New(noise.ID, priv, muxers)
+	if err != nil {
+		return err
+	}
+	up, err := upgrader.New([]sec.SecureTransport{tls, noise}, muxers, nil, limits, nil)
+	if err != nil {
+		return err
+	}
+	// A reused port would be the same towards every server.
+	t, err := tcp.NewTCPTransport(up, limits, nil, tcp.DisableReuseport(), tcp.WithConnectionTimeout(timeout))
+	if err != nil {
+		return err
+	}
+	return sw.AddTransport(t)
+}
+
+// close ends everything of the host; without the peerstore's own Close a
+// goroutine would stay.
+func (h *host) close() error {
+	h.once.Do(func() { h.err = errors.Join(h.Close(), h.peers.Close()) })
+	return h.err
+}
+
+// peerOf is the libp2p name of a key.
+func peerOf(k grid.PublicKey) (peer.ID, error) {
+	pub, err := crypto.UnmarshalEd25519PublicKey(k[:])
+	if err != nil {
+		return "", fmt.Errorf("name peer: %w", err)
+	}
+	return peer.IDFromPublicKey(pub)
+}
+
+// keyOf is the key that the other side of a connection proved; false if it is
+// of another kind than Ed25519.
+func keyOf(c network.Conn) (grid.PublicKey, bool) {
+	pub, ok := c.RemotePublicKey().(*crypto.Ed25519PublicKey)
+	if !ok {
+		return grid.PublicKey{}, false
+	}
+	raw, err := pub.Raw()
+	if err != nil || len(raw) != ed25519.PublicKeySize {
+		return grid.PublicKey{}, false
+	}
+	return grid.PublicKey(raw), true
+}

@@ -1,0 +1,90 @@
+// Package p2p is the transport over libp2p, and the only importer of it: TCP,
+// TLS 1.3 (Noise where the other side has no TLS), yamux.
+//
+// A Dialer makes a host for each connection: a fresh Ed25519 identity, no
+// listener, no identify service, no shared source port. What the other side
+// learns is that key, the network address, and the names of the protocols. A
+// Listener has the node's long-lived identity and limits of its own.
+//
+// Both pin identities: a dialled session is with the Ed25519 key that was
+// asked for, or there is none; an accepted one has proved the key that it is
+// known by. The suite in transport/transporttest passes.
+package p2p
+
+import (
+	"time"
+
+	yamuxconfig "github.com/libp2p/go-yamux/v5"
+
+	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
+
+	"github.com/tarn-grid/tarn/transport"
+)
+
+// Options bound what a connection may cost. The zero value of each field
+// means its default.
+type Options struct {
+	// Connections is how many a listener has at a time, those in handshake
+	// included. Default 1000.
+	Connections int
+	// Conversations is how many the other side may have open in a session,
+	// after Admit if the session was accepted; before, it is one. Default 128.
+	Conversations int
+	// Window is up to how many bytes of a conversation the other side may send
+	// before they are read. It starts at 1 MiB where the session was dialled, at
+	// 256 KiB where it was accepted, and doubles while the reader keeps up;
+	// before Admit it stays as it is. Default 4 MiB.
+	Window uint32
+	// DialTimeout bounds a dial, handshakes included. Default 15 s.
+	DialTimeout time.Duration
+	// KeepAlive is after how much silence the other side is asked whether it
+	// lives; without an answer for as long again, the session is over.
+	// Default 15 s.
+	KeepAlive time.Duration
+	// Stall is how long a frame may make no progress before its conversation
+	// is given up, so that who does not read cannot pin memory. Default 60 s.
+	Stall time.Duration
+}
+
+func (o Options) withDefaults() Options {
+	setDefault(&o.Connections, 1000)
+	setDefault(&o.Conversations, 128)
+	setDefault(&o.Window, 4<<20)
+	setDefault(&o.DialTimeout, 15*time.Second)
+	setDefault(&o.KeepAlive, 15*time.Second)
+	setDefault(&o.Stall, 60*time.Second)
+	return o
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// earlyWindow is yamux's own first window, in bytes; it cannot be smaller.
+const earlyWindow = 256 << 10
+
+// bulkWindow is the first window on the dialling side, to which downloads
+// come: a fresh conversation gets a megabyte without waiting for a round trip.
+const bulkWindow = 1 << 20
+
+// negotiateTimeout bounds how long an opened stream takes to say its protocol.
+const negotiateTimeout = 10 * time.Second
+
+// protocols are those that a stream may name.
+var protocols = []transport.Protocol{transport.Storage, transport.Pull, transport.Introduction}
+
+// muxer is yamux with our windows and a faster look for dead connections.
+func (o Options) muxer(firstWindow uint32) *yamux.Transport {
+	c := yamuxconfig.Config(*yamux.DefaultTransport)
+	c.KeepAliveInterval = o.KeepAlive
+	c.ConnectionWriteTimeout = o.KeepAlive
+	c.MaxStreamWindowSize = max(o.Window, earlyWindow)
+	c.InitialStreamWindowSize = min(firstWindow, c.MaxStreamWindowSize)
+	c.AcceptBacklog = 128
+	c.MaxIncomingStreams = uint32(2 * o.Conversations)
+	t := yamux.Transport(c)
+	return &t
+}
