@@ -11,6 +11,9 @@ type engine interface {
 	apply(batch) (wait func() error, err error)
 	// applyLazily becomes durable whenever something after it does.
 	applyLazily(batch) error
+	// fail ends all writing; it returns what failure does from then on.
+	fail(error) error
+	failure() error
 	close() error
 }
 

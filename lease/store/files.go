@@ -34,6 +34,7 @@ type files struct {
 	sealed  map[uint64]struct{}        // durable in incoming/, nobody's yet
 	pending map[lease.ShareID]uint64   // STABLE, still in incoming/
 	going   map[lease.ShareID]struct{} // to be deleted
+	durable map[string]struct{}        // folders in shares/ that survive a power cut
 	stripes [64]sync.Mutex             // one thing at a time is done to a share's file
 	// moves keeps a sync of incoming/ from making the disappearance of a name
 	// durable before its new name is.
@@ -113,8 +114,8 @@ func (s *Store) startFiles() error {
 	s.files.sealed = map[uint64]struct{}{}
 	s.files.pending = map[lease.ShareID]uint64{}
 	s.files.going = map[lease.ShareID]struct{}{}
-	err := s.makeDirs(s.incomingDir(), s.fs.PathJoin(s.dir, "shares"))
-	if err != nil {
+	s.files.durable = map[string]struct{}{}
+	if err := s.makeDirs(s.incomingDir(), s.fs.PathJoin(s.dir, "shares")); err != nil {
 		return err
 	}
 	if err := s.finishMoves(); err != nil {
@@ -191,8 +192,8 @@ func (s *Store) rename(m sealed) error {
 	s.files.moves.RLock()
 	defer s.files.moves.RUnlock()
 	dirs := s.shareDirs(m.id)
-	if err := s.makeDirs(dirs...); err != nil {
-		return err
+	if err := s.fs.MkdirAll(dirs[2], 0o700); err != nil {
+		return fmt.Errorf("make folder %s: %w", dirs[2], err)
 	}
 	err := s.fs.Rename(s.incomingPath(m.file), s.sharePath(m.id))
 	if errors.Is(err, os.ErrNotExist) {
@@ -202,15 +203,42 @@ func (s *Store) rename(m sealed) error {
 	if err != nil {
 		return fmt.Errorf("move a share to its place: %w", err)
 	}
-	return s.syncDir(dirs[2])
+	return s.syncShareDirs(dirs)
 }
 
-// makeDirs makes the folders that are missing, outermost first, durably.
+// syncShareDirs makes a new name durable, and the folders on the way to it:
+// whether they are may not be known, if a process before this one made them.
+// There are few of the outer ones, so those are remembered.
+func (s *Store) syncShareDirs(dirs []string) error {
+	if err := errors.Join(s.syncDir(dirs[2]), s.syncDir(dirs[1])); err != nil {
+		return err
+	}
+	if s.files.isDurable(dirs[1]) {
+		return nil
+	}
+	if err := s.syncDir(dirs[0]); err != nil {
+		return err
+	}
+	s.files.setDurable(dirs[1])
+	return nil
+}
+
+func (f *files) isDurable(dir string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, ok := f.durable[dir]
+	return ok
+}
+
+func (f *files) setDurable(dir string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.durable[dir] = struct{}{}
+}
+
+// makeDirs makes folders, outermost first, durably.
 func (s *Store) makeDirs(dirs ...string) error {
 	for _, dir := range dirs {
-		if _, err := s.fs.Stat(dir); err == nil {
-			continue
-		}
 		if err := s.fs.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("make folder %s: %w", dir, err)
 		}
@@ -221,16 +249,21 @@ func (s *Store) makeDirs(dirs ...string) error {
 	return nil
 }
 
+// syncDir makes the names in a folder durable. If it fails nobody knows which
+// of them are, and the system may not tell again: so it is the end.
 func (s *Store) syncDir(dir string) error {
 	d, err := s.fs.OpenDir(dir)
-	if err != nil {
-		return fmt.Errorf("sync folder %s: %w", dir, err)
+	if err == nil {
+		err = errors.Join(d.Sync(), d.Close())
 	}
-	err = errors.Join(d.Sync(), d.Close())
-	if err != nil {
-		return fmt.Errorf("sync folder %s: %w", dir, err)
+	if err == nil {
+		return nil
 	}
-	return nil
+	err = fmt.Errorf("sync folder %s: %w", dir, err)
+	if s.eng == nil {
+		return err
+	}
+	return s.eng.fail(err)
 }
 
 func (s *Store) removeIfThere(path string) error {
@@ -256,9 +289,6 @@ func (s *Store) Going() ([]lease.GoingShare, error) {
 // so is durable. It does nothing to a share that was uploaded anew in the
 // meantime, and can be repeated.
 func (s *Store) Delete(g lease.GoingShare) error {
-	if g.File == 0 {
-		return nil // its body goes with its record
-	}
 	lock := s.files.stripe(g.ID)
 	lock.Lock()
 	defer lock.Unlock()
@@ -268,6 +298,9 @@ func (s *Store) Delete(g lease.GoingShare) error {
 	}
 	switch {
 	case ok && share.State == lease.Going && share.File == g.File:
+		if g.File == 0 {
+			return nil // its body goes with its record
+		}
 		return s.deleteFile(g)
 	case ok && share.File == 0 && s.files.isGoing(g.ID):
 		return s.deleteReplaced(g)

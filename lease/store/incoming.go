@@ -47,9 +47,7 @@ func (in *Incoming) Seal() (uint64, error) {
 	err := errors.Join(in.file.Sync(), in.file.Close())
 	in.file = nil
 	if err == nil {
-		in.s.files.moves.Lock()
-		err = in.s.syncDir(in.s.incomingDir())
-		in.s.files.moves.Unlock()
+		err = in.s.syncIncoming()
 	}
 	if err != nil {
 		return 0, fmt.Errorf("seal a share: %w", errors.Join(err, in.Discard()))
@@ -59,6 +57,17 @@ func (in *Incoming) Seal() (uint64, error) {
 	in.s.files.sealed[in.number] = struct{}{}
 	in.sealed = true
 	return in.number, nil
+}
+
+// syncIncoming waits for moves that are half done, and does nothing after one
+// that failed: its file may have no other durable name than the one here.
+func (s *Store) syncIncoming() error {
+	s.files.moves.Lock()
+	defer s.files.moves.Unlock()
+	if err := s.eng.failure(); err != nil {
+		return err
+	}
+	return s.syncDir(s.incomingDir())
 }
 
 // Discard deletes the file, sealed or not, unless it has become a share's. It

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ type memory struct {
 	values  map[string][]byte
 	undo    []undoLog // oldest first, each not waited for yet
 	applied int
+	failed  error
 }
 
 type undoLog struct {
@@ -56,6 +58,9 @@ func (m *memory) scan(lower, upper []byte, yield func(key, value []byte) error) 
 func (m *memory) apply(b batch) (func() error, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.failed != nil {
+		return nil, m.failed
+	}
 	m.applied++
 	log := undoLog{seq: m.applied}
 	for _, e := range b {
@@ -116,6 +121,21 @@ func (m *memory) crashed() *memory {
 		}
 	}
 	return c
+}
+
+func (m *memory) fail(err error) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.failed == nil {
+		m.failed = fmt.Errorf("%w: %w", ErrFailed, err)
+	}
+	return m.failed
+}
+
+func (m *memory) failure() error {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.failed
 }
 
 func (m *memory) close() error { return nil }

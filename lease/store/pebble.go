@@ -27,9 +27,9 @@ type disk struct {
 	err  error         // why; set before gone is closed
 }
 
-func openDisk(fs vfs.FS, dir string, lock *pebble.Lock) (*disk, error) {
+func openDisk(fs vfs.FS, dir string) (*disk, error) {
 	d := &disk{gone: make(chan struct{})}
-	db, err := pebble.Open(dir, d.options(fs, lock))
+	db, err := pebble.Open(dir, d.options(fs))
 	if err != nil {
 		return nil, err
 	}
@@ -37,10 +37,9 @@ func openDisk(fs vfs.FS, dir string, lock *pebble.Lock) (*disk, error) {
 	return d, nil
 }
 
-func (d *disk) options(fs vfs.FS, lock *pebble.Lock) *pebble.Options {
+func (d *disk) options(fs vfs.FS) *pebble.Options {
 	o := &pebble.Options{
 		FS:                          fs,
-		Lock:                        lock,
 		CacheSize:                   cacheSize,
 		MemTableSize:                memTableSize,
 		MemTableStopWritesThreshold: 4,

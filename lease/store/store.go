@@ -6,6 +6,7 @@
 // A Store comes from Open (a folder) or NewMemory (the same code without disk
 // and goroutines, for simulations). The folder holds
 //
+//	lock               held by the process that works here
 //	table/             Pebble
 //	incoming/<n>       bodies of shares on their way; wiped by Open
 //	shares/<2>/<SI>/<num>   bodies of large shares; <2> is how the SI begins
@@ -56,13 +57,13 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/tarn-grid/tarn/lease"
@@ -91,7 +92,7 @@ type Store struct {
 	fs   vfs.FS
 	dir  string
 	eng  engine
-	lock *pebble.Lock
+	lock io.Closer
 
 	closed atomic.Bool
 	ids    idCache
@@ -142,16 +143,19 @@ func (s *Store) AfterCrash() (*Store, error) {
 }
 
 func (s *Store) open() error {
-	table := s.fs.PathJoin(s.dir, "table")
-	if err := s.makeDirs(s.dir, table); err != nil {
+	if err := s.makeDirs(s.dir); err != nil {
 		return err
 	}
-	lock, err := pebble.LockDirectory(table, s.fs)
+	lock, err := s.fs.Lock(s.fs.PathJoin(s.dir, "lock"))
 	if err != nil {
 		return lockError(err)
 	}
 	s.lock = lock
-	eng, err := openDisk(s.fs, table, lock)
+	table := s.fs.PathJoin(s.dir, "table")
+	if err := s.makeDirs(table); err != nil {
+		return err
+	}
+	eng, err := openDisk(s.fs, table)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,166 @@
+package store
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/tarn-grid/tarn/lease"
+)
+
+var rewrite = flag.Bool("rewrite-golden", false, "write testdata/format-1 anew; only before it was released")
+
+const golden = "testdata/format-1"
+
+// goldenShares are what the folder of format 1 was filled with.
+var goldenShares = []struct {
+	id    lease.ShareID
+	grant lease.Grant
+	size  int
+}{
+	{testShare(1), own(1), 300},
+	{testShare(2), under(1, 2, 7), 5},
+	{testShare(3), own(1), SmallShare + 100},
+}
+
+func writeGolden(t *testing.T) {
+	must(t, os.RemoveAll(golden))
+	must(t, os.MkdirAll(golden, 0o755))
+	s := serve(t, mustOpen(t, vfs.Default, golden))
+	quota, until, op := int64(1<<40), start.Unix()+1e9, lease.AllOperations
+	s.apply(s.ledger.PutRoot(lease.Root{
+		Key: testKey(1), Petname: "Zoë", Quota: &quota, Until: &until, Operation: &op,
+	}))
+	s.apply(s.ledger.SetRevoked(testKey(9), true))
+	for _, g := range goldenShares {
+		s.put(g.grant, g.id, content(g.size))
+	}
+	s.ledger.CountTraffic(start, own(1).Column(), testKey(1), lease.Traffic{In: 11, Out: 22})
+	s.apply(s.ledger.FlushTraffic())
+	must(t, s.Close())
+	must(t, os.Remove(filepath.Join(golden, "incoming")))
+}
+
+// A folder that the first version wrote opens, with everything in it.
+func TestGoldenFormat1(t *testing.T) {
+	if *rewrite {
+		writeGolden(t)
+	}
+	dir := t.TempDir()
+	must(t, os.CopyFS(dir, os.DirFS(golden)))
+	s := serve(t, mustOpen(t, vfs.Default, dir))
+	for _, g := range goldenShares {
+		s.wantContent(g.id, content(g.size))
+		l, ok, err := s.Lease(lease.LeaseID{Column: g.grant.Column(), Share: g.id})
+		must(t, err)
+		if !ok || l.Size != int64(g.size) || l.Made != start.Unix() || l.Expires != start.Add(lease.LeaseDuration).Unix() {
+			t.Errorf("lease on %v is %+v, %v", g.id, l, ok)
+		}
+	}
+	s.wantConsistent()
+	wantGoldenRoot(t, s.Store)
+	if revoked, err := s.Revoked(testKey(9)); !revoked || err != nil {
+		t.Errorf("revoked key: %v, %v", revoked, err)
+	}
+	days, err := s.ledger.TrafficByDay(own(1).Column())
+	must(t, err)
+	if days[lease.DayOf(start)] != (lease.Traffic{In: 11, Out: 22}) {
+		t.Errorf("traffic %v", days)
+	}
+}
+
+func wantGoldenRoot(t *testing.T, s *Store) {
+	t.Helper()
+	roots, err := s.Roots()
+	must(t, err)
+	if len(roots) != 1 {
+		t.Fatalf("%d roots", len(roots))
+	}
+	r := roots[0]
+	if r.Key != testKey(1) || r.Petname != "Zoë" || *r.Quota != 1<<40 || *r.Until != start.Unix()+1e9 ||
+		*r.Operation != lease.AllOperations || r.Disabled {
+		t.Errorf("root %+v", r)
+	}
+}
+
+func TestNewerFormatIsRefused(t *testing.T) {
+	fs := vfs.NewMem()
+	s := mustOpen(t, fs, "/store")
+	must(t, s.write(batch{{key: formatKey, value: encodeNumber(format + 1)}}))
+	must(t, s.Close())
+	if _, err := Open("/store", Options{FS: fs}); !errors.Is(err, ErrNewer) {
+		t.Errorf("open of a newer format: %v", err)
+	}
+}
+
+func TestForeignTableIsRefused(t *testing.T) {
+	fs := vfs.NewMem()
+	s := mustOpen(t, fs, "/store")
+	must(t, s.write(batch{{key: formatKey, delete: true}, {key: []byte("other"), value: []byte("thing")}}))
+	must(t, s.Close())
+	if _, err := Open("/store", Options{FS: fs}); !errors.Is(err, ErrDamaged) {
+		t.Errorf("open of a table without a format: %v", err)
+	}
+}
+
+// Each step runs once, in order, whatever the number of restarts, and one that
+// fails changes nothing.
+func TestUpgradeTakesEachStepOnce(t *testing.T) {
+	s := NewMemory()
+	mark := func(name string) func(*Store) (batch, error) {
+		return func(s *Store) (batch, error) {
+			b, _, err := s.eng.get(metaKey("test"))
+			return batch{{key: metaKey("test"), value: append(b, name...)}}, err
+		}
+	}
+	broken := errors.New("broken step")
+	fail := func(*Store) (batch, error) { return nil, broken }
+	if err := s.upgrade([]func(*Store) (batch, error){mark("a"), fail}); !errors.Is(err, broken) {
+		t.Fatalf("upgrade over a broken step: %v", err)
+	}
+	for range 2 {
+		must(t, s.upgrade([]func(*Store) (batch, error){mark("a"), mark("b")}))
+	}
+	got, _, err := s.eng.get(metaKey("test"))
+	must(t, err)
+	if found, _ := s.format(); string(got) != "ab" || found != 3 {
+		t.Errorf("steps %q were taken, format %d", got, found)
+	}
+}
+
+// A record that was cut or made longer is an error, never a wrong value.
+func TestDamagedRecords(t *testing.T) {
+	l := encodeLease(lease.Lease{Made: 1, Renewed: 2, Expires: 3 << 30, Size: 1 << 40, Chain: 99})
+	sh := encodeShare(lease.Share{State: lease.Stable, Size: 5, File: 3, Leases: 1})
+	root := encodeRoot(lease.Root{Petname: "Bob", Quota: new(int64(5)), Until: new(int64(-1)), Disabled: true})
+	chain := chainRecord{column: 7, keys: []uint32{1, 300}, pairs: [][2]uint32{{1, 300}}}.encode()
+	for name, c := range map[string]struct {
+		good   []byte
+		decode func([]byte) error
+	}{
+		"lease": {l, func(b []byte) error { _, err := decodeLease(b); return err }},
+		"share": {sh, func(b []byte) error { _, err := decodeShare(b); return err }},
+		"root":  {root, func(b []byte) error { _, err := decodeRoot(b); return err }},
+		"chain": {chain, func(b []byte) error { _, err := decodeChain(b); return err }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			must(t, c.decode(c.good))
+			for n := range c.good {
+				if c.decode(c.good[:n]) == nil {
+					t.Errorf("the first %d of %d bytes were accepted", n, len(c.good))
+				}
+			}
+			if err := c.decode(append(c.good[:len(c.good):len(c.good)], 0)); !errors.Is(err, ErrDamaged) {
+				t.Errorf("with a byte more: %v", err)
+			}
+			newer := append([]byte{recordVersion + 1}, c.good[1:]...)
+			if err := c.decode(newer); !errors.Is(err, ErrNewer) {
+				t.Errorf("of a newer version: %v", err)
+			}
+		})
+	}
+}
