@@ -143,23 +143,25 @@ func (ig *ignorance) bansUse(importPath, name string) bool {
 	return slices.Contains(list, name)
 }
 
-// checkTests finds tests that may not run.
+// checkTests finds tests that may not run, and such as wait for real.
 func checkTests(f *file) []Violation {
 	if !f.test {
 		return nil
 	}
+	virtual := slices.ContainsFunc(f.imports(), func(im imported) bool { return im.path == "testing/synctest" })
 	var all []Violation
 	ast.Inspect(f.ast, func(n ast.Node) bool {
-		call, ok := n.(*ast.CallExpr)
+		s, ok := n.(*ast.SelectorExpr)
 		if !ok {
 			return true
 		}
-		s, ok := call.Fun.(*ast.SelectorExpr)
-		if !ok {
-			return true
-		}
-		if x, isIdent := s.X.(*ast.Ident); isIdent && len(x.Name) == 1 && slices.Contains([]string{"Skip", "SkipNow", "Skipf"}, s.Sel.Name) {
-			all = append(all, f.violation(n.Pos(), "go test ./... skips nothing: what needs more than Go has the tag integration", "calls %s.%s", x.Name, s.Sel.Name))
+		x, ok := s.X.(*ast.Ident)
+		switch {
+		case !ok:
+		case len(x.Name) == 1 && slices.Contains([]string{"Skip", "SkipNow", "Skipf"}, s.Sel.Name):
+			all = append(all, f.violation(n.Pos(), "go test ./... skips nothing: what needs more than Go has the tag integration", "uses %s.%s", x.Name, s.Sel.Name))
+		case x.Name == "time" && s.Sel.Name == "Sleep" && !virtual:
+			all = append(all, f.violation(n.Pos(), "a test waits for what it waits for; only in a synctest bubble is sleeping virtual", "uses time.Sleep"))
 		}
 		return true
 	})
