@@ -1,0 +1,149 @@
+package inbound
+
+import (
+	"fmt"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/tarn-grid/tarn/actors/env"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/transport"
+)
+
+// Config is what a Listener needs.
+type Config struct {
+	Listen Listen
+	// Session makes the actor of an accepted session.
+	Session func(Arrival) env.Producer
+	// MaxSessions is how many may be open at a time.
+	MaxSessions int
+}
+
+// Listening is told to the parent once connections are accepted, and again
+// after a restart.
+type Listening struct{ Hints []grid.Hint }
+
+// Failed is told to the parent when the node can't listen.
+type Failed struct{ Err error }
+
+// Count asks for the number of open sessions; the answer is Sessions.
+type Count struct{ ReplyTo *actor.PID }
+
+// Sessions answers Count.
+type Sessions int
+
+// Listener accepts sessions and gives each an actor of its own.
+//
+// Owns: the listening sockets, which session has which actor.
+// On failure: closes every session and listens anew; clients come back by themselves.
+type Listener struct {
+	env      *env.Env
+	config   Config
+	listener transport.Listener
+	actors   map[*arrival]*actor.PID
+	arrivals map[string]*arrival // by PID id
+	last     uint64
+}
+
+// New makes a Listener.
+func New(e *env.Env, c Config) env.Producer {
+	return func() actor.Actor {
+		return &Listener{env: e, config: c, actors: map[*arrival]*actor.PID{}, arrivals: map[string]*arrival{}}
+	}
+}
+
+// listened is the outcome of Config.Listen.
+type listened struct {
+	listener transport.Listener
+	err      error
+}
+
+// Discard closes a listener that came too late.
+func (l listened) Discard() {
+	if l.listener != nil {
+		// Nobody is left to be told.
+		_ = l.listener.Close()
+	}
+}
+
+// Receive implements actor.Actor.
+func (l *Listener) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *actor.Started:
+		l.listen(ctx)
+	case listened:
+		l.listening(ctx, m)
+	case accepted:
+		l.accept(ctx, m.of)
+	case event:
+		l.pass(ctx, m)
+	case *actor.Terminated:
+		l.ended(m.Who)
+	case Count:
+		ctx.Send(m.ReplyTo, Sessions(len(l.actors)))
+	case *actor.Restarting, *actor.Stopping:
+		l.close()
+	}
+}
+
+func (l *Listener) listen(ctx actor.Context) {
+	self, e, listen := ctx.Self(), l.env, l.config.Listen
+	e.Exec.Do(env.Disk, self, func() any {
+		got, err := listen(func(s transport.Session) transport.SessionEvents { return events(e, self, s) })
+		return listened{got, err}
+	})
+}
+
+func (l *Listener) listening(ctx actor.Context, m listened) {
+	if m.err != nil {
+		ctx.Send(ctx.Parent(), Failed{fmt.Errorf("listen for connections: %w", m.err)})
+		return
+	}
+	l.listener = m.listener
+	ctx.Send(ctx.Parent(), Listening{m.listener.Hints()})
+}
+
+func (l *Listener) accept(ctx actor.Context, a *arrival) {
+	if len(l.actors) >= l.config.MaxSessions {
+		l.env.Log.Warn("connection refused: too many are open", "address", a.session.Address(), "most", l.config.MaxSessions)
+		a.session.Close()
+		return
+	}
+	l.last++
+	// Child: server.session, introducer.session
+	pid := l.env.Spawn.Child(ctx, fmt.Sprintf("session/%d", l.last), l.config.Session(Arrival{a.session, l.last}))
+	l.actors[a] = pid
+	l.arrivals[pid.Id] = a
+}
+
+// pass gives an event to the session's actor. Where there is none the session
+// was closed already.
+func (l *Listener) pass(ctx actor.Context, m event) {
+	pid, ok := l.actors[m.of]
+	if !ok {
+		return
+	}
+	ctx.Send(pid, m.msg)
+}
+
+// ended closes the session of an actor that is gone, which is harmless if it
+// is closed.
+func (l *Listener) ended(who *actor.PID) {
+	if a, ok := l.arrivals[who.Id]; ok {
+		a.session.Close()
+		delete(l.arrivals, who.Id)
+		delete(l.actors, a)
+	}
+}
+
+// close frees the port before a next self listens on it, and leaves nothing
+// open when the actor is gone.
+func (l *Listener) close() {
+	if l.listener == nil {
+		return
+	}
+	if err := l.listener.Close(); err != nil {
+		l.env.Log.Warn("the listener did not close in good order", "error", err)
+	}
+	l.listener = nil
+}

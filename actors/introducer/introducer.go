@@ -1,0 +1,291 @@
+// Package introducer is the introducer's branch of the supervision tree:
+// storage servers publish their announcements, everybody subscribes to them.
+// An introducer vouches for nothing: an announcement is signed by the server
+// that it is about, and whoever receives one checks that.
+//
+// Introducer is the top and owns what was published; below it the listener
+// has an actor for each session.
+//
+// Promises: an announcement is relayed only if its signature holds, and
+// replaced only by one with a higher sequence number; it is on the disk before
+// it is acknowledged, so a restart forgets none; a subscriber that reads slowly
+// costs one pointer for each server, and gets the newest.
+package introducer
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/tarn-grid/tarn/actors/env"
+	"github.com/tarn-grid/tarn/actors/inbound"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/transport/wire"
+)
+
+// Store keeps signed announcements over restarts. Its methods block.
+type Store interface {
+	// Load returns what was saved last, nothing at first.
+	Load() ([][]byte, error)
+	// Save replaces all of it, atomically and durably.
+	Save([][]byte) error
+}
+
+// Config is what an introducer needs.
+type Config struct {
+	// Listen accepts connections under the introducer's key.
+	Listen inbound.Listen
+	Store  Store
+	// Fatal is called when the introducer can't go on: it can't listen, or what
+	// it knew can't be read.
+	Fatal func(error)
+}
+
+// AskStatus asks the Introducer how it is; answered by Status.
+type AskStatus struct{}
+
+// Status is a picture of the introducer.
+type Status struct {
+	Hints    []grid.Hint // none before it listens
+	Servers  int         // whose announcements it has
+	Sessions int
+}
+
+// Errors of Publish.
+var (
+	errStale = errors.New("an announcement of this server with the same or a higher number is known")
+	errFull  = errors.New("the introducer knows too many servers already")
+)
+
+// known is a verified announcement; immutable.
+type known struct {
+	server   grid.ServerID
+	sequence uint64
+	signed   []byte
+}
+
+// Introducer owns what is announced.
+//
+// Owns: the announcements and their file, who subscribed.
+// On failure: reads its file again; sessions are closed and come back by themselves.
+type Introducer struct {
+	env      *env.Env
+	config   Config
+	listener *actor.PID
+	hints    []grid.Hint
+
+	list  []known // in the order in which servers came
+	index map[grid.ServerID]int
+
+	subscribers []*actor.PID
+	unsaved     []publication // to be acknowledged once saved
+	saving      bool
+	asking      []*actor.PID // who waits for a status
+}
+
+// New makes an Introducer.
+func New(e *env.Env, c Config) env.Producer {
+	return func() actor.Actor {
+		return &Introducer{env: e, config: c, index: map[grid.ServerID]int{}}
+	}
+}
+
+type (
+	loaded struct {
+		list []known
+		err  error
+	}
+	saved struct {
+		done []publication
+		err  error
+	}
+	// publication is a verified announcement on its way in; answered by
+	// published.
+	publication struct {
+		session *actor.PID
+		request uint64
+		known   known
+	}
+	published struct {
+		request uint64
+		err     error
+	}
+	// subscription asks for all announcements, now and as they come; each is
+	// sent as a known.
+	subscription   struct{ session *actor.PID }
+	unsubscription struct{ session *actor.PID }
+)
+
+// Receive implements actor.Actor.
+func (i *Introducer) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *actor.Started:
+		i.load(ctx)
+	case loaded:
+		i.loaded(ctx, m)
+	case inbound.Listening:
+		i.hints = m.Hints
+	case inbound.Failed:
+		i.config.Fatal(m.Err)
+	case publication:
+		i.publish(ctx, m)
+	case saved:
+		i.saved(ctx, m)
+	case subscription:
+		i.subscribe(ctx, m.session)
+	case unsubscription:
+		i.unsubscribe(m.session)
+	case AskStatus:
+		i.asking = append(i.asking, ctx.Sender())
+		i.countSessions(ctx)
+	case inbound.Sessions:
+		i.status(ctx, int(m))
+	case *actor.Terminated:
+		i.config.Fatal(fmt.Errorf("%s keeps failing; this is a bug", m.Who.Id))
+	}
+}
+
+func (i *Introducer) load(ctx actor.Context) {
+	store, log := i.config.Store, i.env.Log
+	i.env.Exec.Do(env.Disk, ctx.Self(), func() any {
+		saved, err := store.Load()
+		var list []known
+		for _, signed := range saved {
+			k, openErr := open(signed)
+			if openErr != nil {
+				log.Warn("a saved announcement is dropped", "error", openErr)
+				continue
+			}
+			list = append(list, k)
+		}
+		return loaded{list, err}
+	})
+}
+
+func open(signed []byte) (known, error) {
+	a, err := wire.OpenAnnouncement(signed)
+	return known{a.Server, a.Sequence, signed}, err
+}
+
+func (i *Introducer) loaded(ctx actor.Context, m loaded) {
+	if m.err != nil {
+		i.config.Fatal(fmt.Errorf("read the introducer's announcements: %w", m.err))
+		return
+	}
+	for _, k := range m.list {
+		if len(i.list) < maxServers && i.check(k) == nil {
+			i.put(k)
+		}
+	}
+	self := ctx.Self()
+	i.listener = i.env.Spawn.Child(ctx, "listener", inbound.New(i.env, inbound.Config{
+		Listen:      i.config.Listen,
+		Session:     func(a inbound.Arrival) env.Producer { return newSession(i.env, self, a) },
+		MaxSessions: maxSessions,
+	}))
+	i.countSessions(ctx)
+}
+
+// countSessions begins the answer to those who ask for a status. Before there
+// is a listener they wait.
+func (i *Introducer) countSessions(ctx actor.Context) {
+	if i.listener != nil && len(i.asking) > 0 {
+		ctx.Send(i.listener, inbound.Count{ReplyTo: ctx.Self()})
+	}
+}
+
+// check refuses what would not replace anything.
+func (i *Introducer) check(k known) error {
+	at, ok := i.index[k.server]
+	switch {
+	case ok && k.sequence <= i.list[at].sequence:
+		return errStale
+	case !ok && len(i.list) >= maxServers:
+		return errFull
+	}
+	return nil
+}
+
+func (i *Introducer) put(k known) {
+	if at, ok := i.index[k.server]; ok {
+		i.list[at] = k
+		return
+	}
+	i.index[k.server] = len(i.list)
+	i.list = append(i.list, k)
+}
+
+// publish takes an announcement. The very one that is known already changes
+// nothing: a server that comes back publishes again what it published before.
+func (i *Introducer) publish(ctx actor.Context, m publication) {
+	at, ok := i.index[m.known.server]
+	if same := ok && bytes.Equal(i.list[at].signed, m.known.signed); !same {
+		if err := i.check(m.known); err != nil {
+			ctx.Send(m.session, published{m.request, err})
+			return
+		}
+		i.put(m.known)
+	}
+	i.unsaved = append(i.unsaved, m)
+	i.save(ctx)
+}
+
+// save writes everything, for all publications that wait.
+func (i *Introducer) save(ctx actor.Context) {
+	if i.saving || len(i.unsaved) == 0 {
+		return
+	}
+	done := i.unsaved
+	i.unsaved, i.saving = nil, true
+	all := make([][]byte, len(i.list))
+	for n, k := range i.list {
+		all[n] = k.signed
+	}
+	store := i.config.Store
+	i.env.Exec.Do(env.Disk, ctx.Self(), func() any { return saved{done, store.Save(all)} })
+}
+
+func (i *Introducer) saved(ctx actor.Context, m saved) {
+	i.saving = false
+	if m.err != nil {
+		i.env.Log.Error("announcements could not be saved", "error", m.err)
+	}
+	for _, p := range m.done {
+		ctx.Send(p.session, published{p.request, m.err})
+		if m.err == nil {
+			i.relay(ctx, p.known)
+		}
+	}
+	i.save(ctx)
+}
+
+func (i *Introducer) relay(ctx actor.Context, k known) {
+	for _, s := range i.subscribers {
+		ctx.Send(s, k)
+	}
+}
+
+func (i *Introducer) subscribe(ctx actor.Context, session *actor.PID) {
+	i.subscribers = append(i.subscribers, session)
+	for _, k := range i.list {
+		ctx.Send(session, k)
+	}
+}
+
+func (i *Introducer) unsubscribe(session *actor.PID) {
+	for n, s := range i.subscribers {
+		if s.Id == session.Id {
+			i.subscribers = append(i.subscribers[:n], i.subscribers[n+1:]...)
+			return
+		}
+	}
+}
+
+func (i *Introducer) status(ctx actor.Context, sessions int) {
+	for _, to := range i.asking {
+		ctx.Send(to, Status{Hints: i.hints, Servers: len(i.list), Sessions: sessions})
+	}
+	i.asking = nil
+}

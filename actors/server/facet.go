@@ -1,0 +1,135 @@
+package server
+
+import (
+	"errors"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/tarn-grid/tarn/actors/env"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/transport"
+	"github.com/tarn-grid/tarn/transport/wire"
+)
+
+// facet serves what needs a login, within what the login allows. Whether that
+// still stands is asked anew at each use, by the ledger.
+//
+// Owns: the grant of one login and its requests in progress.
+// On failure: starts anew with the same grant; requests in progress are not answered.
+type facet struct {
+	env     *env.Env
+	config  *Config
+	peers   peers
+	session *actor.PID
+	conn    transport.Session
+	grant   lease.Grant
+	expires int64 // of the reference, Unix seconds
+}
+
+// peers are the parts of the server that a session may talk to.
+type peers struct {
+	storage, ledger, login *actor.PID
+}
+
+func newFacet(e *env.Env, c *Config, p peers, session *actor.PID, conn transport.Session, ref lease.Reference) env.Producer {
+	return func() actor.Actor {
+		return &facet{env: e, config: c, peers: p, session: session, conn: conn, grant: ref.Grant, expires: ref.Expires}
+	}
+}
+
+// found is the list of a file's shares, for leases on all of them.
+type found struct {
+	ask addLeases
+	err error
+}
+
+// Receive implements actor.Actor.
+func (f *facet) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case request:
+		f.serve(ctx, m)
+	case found:
+		f.found(ctx, m)
+	case leased:
+		if m.err != nil {
+			f.refuse(ctx, m.tag, m.err)
+			return
+		}
+		f.answer(ctx, m.tag, &wire.Leased{Count: m.count, Expires: m.expires})
+	case usage:
+		if m.err != nil {
+			f.refuse(ctx, m.tag, m.err)
+			return
+		}
+		f.answer(ctx, m.tag, m.report)
+	}
+}
+
+func (f *facet) answer(ctx actor.Context, request uint64, m wire.Message) {
+	ctx.Send(f.session, answer{request, m})
+}
+
+func (f *facet) refuse(ctx actor.Context, request uint64, err error) {
+	f.answer(ctx, request, wireError(err, mayReadUsage(f.grant)))
+}
+
+func (f *facet) serve(ctx actor.Context, m request) {
+	if f.env.Clock.Now().Unix() > f.expires {
+		f.refuse(ctx, m.frame.ID, lease.ErrAuthorityExpired)
+		m.frame.Release()
+		return
+	}
+	switch msg := m.frame.Message.(type) {
+	case *wire.Allocate:
+		ctx.Send(f.peers.storage, offer{f.session, f.conn, f.grant, *msg, m.frame, m.log})
+		return // its body is the pull's now
+	case *wire.Abandon:
+		id := lease.LeaseID{Column: f.grant.Column(), Share: lease.ShareID{StorageIndex: msg.StorageIndex, Num: msg.Num}}
+		ctx.Send(f.peers.storage, abandon{f.session, m.frame.ID, id})
+	case *wire.AddLease:
+		f.addLease(ctx, m.frame.ID, msg)
+	case *wire.RenewLease:
+		f.list(ctx, addLeases{replyTo: ctx.Self(), tag: m.frame.ID, grant: f.grant, renew: true}, msg.StorageIndexes)
+	case *wire.Usage:
+		ctx.Send(f.peers.ledger, askUsage{ctx.Self(), m.frame.ID, f.grant})
+	}
+	m.frame.Release()
+}
+
+func (f *facet) addLease(ctx actor.Context, tag uint64, m *wire.AddLease) {
+	ask := addLeases{replyTo: ctx.Self(), tag: tag, grant: f.grant}
+	if len(m.Nums) == 0 {
+		f.list(ctx, ask, []grid.StorageIndex{m.StorageIndex})
+		return
+	}
+	for _, n := range m.Nums {
+		ask.ids = append(ask.ids, lease.ShareID{StorageIndex: m.StorageIndex, Num: n})
+	}
+	ctx.Send(f.peers.ledger, ask)
+}
+
+// list names all shares of the files in ask.
+func (f *facet) list(ctx actor.Context, ask addLeases, files []grid.StorageIndex) {
+	store := f.config.Store
+	f.env.Exec.Do(env.Disk, ctx.Self(), func() any {
+		var errs []error
+		for _, si := range files {
+			shares, err := store.ListShares(si)
+			errs = append(errs, err)
+			for _, s := range shares {
+				ask.ids = append(ask.ids, s.ID)
+			}
+		}
+		return found{ask, errors.Join(errs...)}
+	})
+}
+
+func (f *facet) found(ctx actor.Context, m found) {
+	if m.err != nil {
+		f.env.Log.Error("shares could not be listed", "error", m.err)
+		f.refuse(ctx, m.ask.tag, m.err)
+		return
+	}
+	ctx.Send(f.peers.ledger, m.ask)
+}

@@ -1,0 +1,296 @@
+package server
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/tarn-grid/tarn/actors/env"
+	"github.com/tarn-grid/tarn/lease"
+)
+
+// ledger is the only writer of the lease table. It applies each step when it
+// takes it, and answers once the disk has it.
+//
+// Owns: the lease table, all reservations, traffic that is not written yet.
+// On failure: reservations are forgotten and all uploads in progress end; the table is as it was. A failed sync ends the process.
+type ledger struct {
+	env    *env.Env
+	config *Config
+	rules  *lease.Ledger
+	free   int64 // bytes on the disk, as last heard less what was stored since
+	ready  bool  // the disk was asked
+	failed bool
+
+	waits   []func() error // of steps that are applied and not durable
+	replies []reply        // to be sent once they are
+	syncing bool
+}
+
+// reply is an answer that waits for the disk.
+type reply struct {
+	to  *actor.PID
+	msg any
+}
+
+func newLedger(e *env.Env, c *Config) env.Producer {
+	return func() actor.Actor {
+		return &ledger{env: e, config: c, rules: lease.NewLedger(c.Store, c.Policy)}
+	}
+}
+
+// The ledger's own messages.
+type (
+	synced struct {
+		replies []reply
+		err     error
+	}
+	freeSpace struct {
+		bytes int64
+		err   error
+	}
+	askDisk      struct{}
+	flushTraffic struct{}
+)
+
+// Receive implements actor.Actor.
+func (l *ledger) Receive(ctx actor.Context) {
+	if l.failed {
+		return
+	}
+	switch m := ctx.Message().(type) {
+	case *actor.Started:
+		l.askDisk(ctx)
+		l.env.Clock.After(trafficEvery, ctx.Self(), flushTraffic{})
+	case askDisk:
+		l.askDisk(ctx)
+	case freeSpace:
+		l.heardOfDisk(ctx, m)
+	case syncSoon:
+		l.sync(ctx)
+	case synced:
+		l.synced(ctx, m)
+	case flushTraffic:
+		l.flush(ctx)
+	case *actor.Stopping:
+		l.lastFlush()
+	default:
+		l.serve(ctx)
+	}
+}
+
+// serve takes a step for somebody else.
+func (l *ledger) serve(ctx actor.Context) {
+	now := l.env.Clock.Now()
+	switch m := ctx.Message().(type) {
+	case reserve:
+		l.reserve(ctx, now, m)
+	case commit:
+		l.commit(ctx, now, m)
+	case release:
+		l.rules.Release(m.column, m.id)
+	case addLeases:
+		l.addLeases(ctx, now, m)
+	case askUsage:
+		l.usage(ctx, now, m)
+	case askRoom:
+		ctx.Send(m.replyTo, room{m.tag, l.room(now, m.grant, m.of)})
+	case traffic:
+		l.rules.CountTraffic(now, m.grant.Column(), m.grant.Root, m.moved)
+	case expire:
+		change, going, err := l.rules.Expire(now, m.leases)
+		l.settle(ctx, change, err, m.replyTo, expired{going, err})
+	case gone:
+		change, err := l.rules.Gone(m.share)
+		l.settle(ctx, change, err, nil, nil)
+	default:
+		l.operate(ctx)
+	}
+}
+
+// settle applies a step and sends msg when it is durable; a refusal changed
+// nothing and is told at once.
+func (l *ledger) settle(ctx actor.Context, change lease.Change, err error, to *actor.PID, msg any) {
+	if err == nil && !l.apply(ctx, change) {
+		return
+	}
+	if to == nil {
+		return
+	}
+	// What was decided on may be younger than what is durable, so an answer
+	// that changed nothing waits, too.
+	if err == nil && (l.syncing || len(l.waits) > 0) {
+		l.replies = append(l.replies, reply{to, msg})
+		return
+	}
+	ctx.Send(to, msg)
+}
+
+func (l *ledger) apply(ctx actor.Context, change lease.Change) bool {
+	if change.Empty() {
+		return true
+	}
+	wait, err := l.config.Store.Apply(change)
+	if err != nil {
+		l.fail(fmt.Errorf("write the lease table: %w", err))
+		return false
+	}
+	l.waits = append(l.waits, wait)
+	// The answer to this very step must not miss the sync that covers it.
+	ctx.Send(ctx.Self(), syncSoon{})
+	return true
+}
+
+// syncSoon starts a sync once the step that asked for it is complete.
+type syncSoon struct{}
+
+// sync waits for the disk outside of Receive. Steps that are taken meanwhile
+// share the next sync.
+func (l *ledger) sync(ctx actor.Context) {
+	if l.syncing || len(l.waits) == 0 {
+		return
+	}
+	waits, replies := l.waits, l.replies
+	l.waits, l.replies, l.syncing = nil, nil, true
+	l.env.Exec.Do(env.Disk, ctx.Self(), func() any {
+		for _, wait := range waits {
+			if err := wait(); err != nil {
+				return synced{nil, err}
+			}
+		}
+		return synced{replies, nil}
+	})
+}
+
+func (l *ledger) synced(ctx actor.Context, m synced) {
+	if m.err != nil {
+		l.fail(fmt.Errorf("make the lease table durable: %w", m.err))
+		return
+	}
+	l.syncing = false
+	for _, r := range m.replies {
+		ctx.Send(r.to, r.msg)
+	}
+	if len(l.waits) == 0 {
+		l.flushReplies(ctx)
+		return
+	}
+	l.sync(ctx)
+}
+
+// flushReplies sends those that had nothing of their own to wait for.
+func (l *ledger) flushReplies(ctx actor.Context) {
+	for _, r := range l.replies {
+		ctx.Send(r.to, r.msg)
+	}
+	l.replies = nil
+}
+
+// fail ends the server: what memory says is no longer what the disk says.
+func (l *ledger) fail(err error) {
+	l.failed = true
+	l.env.Log.Error("the server can't go on", "error", err)
+	l.config.Fatal(err)
+}
+
+func (l *ledger) askDisk(ctx actor.Context) {
+	store := l.config.Store
+	l.env.Exec.Do(env.Disk, ctx.Self(), func() any {
+		free, err := store.Free()
+		return freeSpace{free, err}
+	})
+}
+
+// heardOfDisk tells the parent once that there is a ledger: before, every
+// upload would be refused.
+func (l *ledger) heardOfDisk(ctx actor.Context, m freeSpace) {
+	if m.err != nil {
+		l.env.Log.Error("the disk does not tell its free space; nothing is stored until it does", "error", m.err)
+		m.bytes = 0
+	}
+	l.free = m.bytes
+	l.env.Clock.After(freeEvery, ctx.Self(), askDisk{})
+	if !l.ready {
+		l.ready = true
+		ctx.Send(ctx.Parent(), ledgerUp{})
+	}
+}
+
+func (l *ledger) flush(ctx actor.Context) {
+	change, err := l.rules.FlushTraffic()
+	if err != nil {
+		l.env.Log.Error("traffic could not be counted", "error", err)
+	}
+	l.settle(ctx, change, err, nil, nil)
+	l.env.Clock.After(trafficEvery, ctx.Self(), flushTraffic{})
+}
+
+// lastFlush is the one moment at which waiting in Receive is right: nothing
+// comes after it.
+func (l *ledger) lastFlush() {
+	change, err := l.rules.FlushTraffic()
+	if err != nil || change.Empty() {
+		return
+	}
+	if wait, err := l.config.Store.Apply(change); err == nil {
+		l.waits = append(l.waits, wait)
+	}
+	for _, wait := range l.waits {
+		if err := wait(); err != nil {
+			l.env.Log.Error("the last lines of the lease table may be lost", "error", err)
+			return
+		}
+	}
+}
+
+func (l *ledger) reserve(ctx actor.Context, now time.Time, m reserve) {
+	got, err := l.rules.Reserve(now, m.grant, m.id, m.size, l.free)
+	if err != nil || !got.AlreadyHave {
+		ctx.Send(m.replyTo, reserved{err: err}) // a promise in memory: nothing to wait for
+		return
+	}
+	change, done, err := l.rules.AddLease(now, m.grant, m.id)
+	l.settle(ctx, change, err, m.replyTo, reserved{alreadyHere: true, done: done, err: err})
+}
+
+func (l *ledger) commit(ctx actor.Context, now time.Time, m commit) {
+	change, done, err := l.rules.Commit(now, m.column, m.id, m.body)
+	if err == nil && !done.Dropped {
+		l.free -= m.body.Size
+	}
+	l.settle(ctx, change, err, m.replyTo, committed{done, err})
+}
+
+// addLeases makes or renews leases one by one. A file of which only some
+// shares could be leased is answered with their number.
+func (l *ledger) addLeases(ctx actor.Context, now time.Time, m addLeases) {
+	var first error
+	answer := leased{tag: m.tag}
+	step := l.rules.AddLease
+	if m.renew {
+		step = l.rules.RenewLease
+	}
+	for _, id := range m.ids {
+		change, done, err := step(now, m.grant, id)
+		if err != nil {
+			first = firstOf(first, err)
+			continue
+		}
+		if !l.apply(ctx, change) {
+			return
+		}
+		answer.add(done.Expires)
+	}
+	if answer.count == 0 {
+		answer.err = firstOf(first, lease.ErrNoShare)
+	}
+	l.settle(ctx, lease.Change{}, answer.err, m.replyTo, answer)
+}
+
+func firstOf(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,78 @@
+package server
+
+import "time"
+
+// Every bound of a storage server, in bytes unless said otherwise.
+const (
+	// maxSessions is how many connections are open at a time: at some 100 KiB
+	// each, with the transport's windows, a fifth of a small machine.
+	maxSessions = 2048
+	// earlyRequests is how many requests a session may have outstanding before
+	// login: enough to ask for a file's shares while logging in.
+	earlyRequests = 4
+	// sessionRequests is the same after login: enough to fill a link of 100 ms
+	// with reads of 128 KiB, and to offer many shares of small files at once.
+	sessionRequests = 64
+	// maxRequestBody is announced in hello: how much of a share may ride along
+	// with its offer.
+	maxRequestBody = 256 << 10
+	// maxAnswerBody bounds one answer to a read, whatever the client would take.
+	maxAnswerBody = 1 << 20
+	// maxAnswering bounds what all answers of one session that are not written
+	// to the network yet may hold; beyond it reads wait their turn.
+	maxAnswering = 8 << 20
+
+	// helloWithin is how long a connection may stay silent at first. Through
+	// Tor the way takes seconds.
+	helloWithin = 30 * time.Second
+	// idleWithoutLogin ends sessions that never logged in and ask nothing.
+	idleWithoutLogin = 5 * time.Minute
+
+	// maxLogins is how many logins wait for the executor. Each costs up to nine
+	// verifications, 0.7 ms: beyond this the wait exceeds a client's patience.
+	maxLogins = 256
+	// renewBefore is how near to its end a reference is replaced at Resume.
+	renewBefore = 6 * time.Hour
+
+	// maxPulls is how many uploads a server has in progress, maxPullsOf how
+	// many of them for one account.
+	maxPulls   = 4096
+	maxPullsOf = 1024
+	// pullReads is how many reads of a share are outstanding at a time: two
+	// would hide the disk, four hide most of a long way, too.
+	pullReads = 4
+	// pullMemory is divided among all uploads: what they read ahead together
+	// stays near it.
+	pullMemory = 32 << 20
+	// largestRead and smallestRead bound what one read asks for.
+	largestRead  = 256 << 10
+	smallestRead = 8 << 10
+	// pullCheck is the period in which an upload must show pullFloor bytes, or
+	// its end. The client's encoder may wait for other servers, so the floor is
+	// low: 1 KiB a second.
+	pullCheck = time.Minute
+	pullFloor = 60 << 10
+	// detachedFor is how long an upload waits for its client to come back.
+	detachedFor = 10 * time.Minute
+
+	// freeEvery is how often the disk is asked for its free space; in between
+	// the ledger counts.
+	freeEvery = 5 * time.Second
+	// trafficEvery is how often traffic counters are written: what a crash may
+	// lose of them.
+	trafficEvery = time.Minute
+
+	// collectEvery is the pause between two scans for leases that expired,
+	// collectPause that between two steps of a scan, collectStep how many
+	// records a step looks at.
+	collectEvery = time.Hour
+	collectPause = 100 * time.Millisecond
+	collectStep  = 2000
+
+	// announceFirst and announceMost bound the pauses between attempts to reach
+	// an introducer; each is twice the one before.
+	announceFirst = time.Second
+	announceMost  = 5 * time.Minute
+	// answerWithin is how long an introducer may take to answer.
+	answerWithin = time.Minute
+)

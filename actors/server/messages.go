@@ -1,0 +1,162 @@
+package server
+
+import (
+	"log/slog"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/transport"
+	"github.com/tarn-grid/tarn/transport/wire"
+)
+
+// To the ledger. A tag is repeated in the answer.
+type (
+	// reserve asks for room for an upload, or for a lease where the share is
+	// there already; answered by reserved.
+	reserve struct {
+		replyTo *actor.PID
+		grant   lease.Grant
+		id      lease.ShareID
+		size    int64
+	}
+	// commit asks to make a verified share STABLE; answered by committed.
+	commit struct {
+		replyTo *actor.PID
+		column  lease.Column
+		id      lease.ShareID
+		body    lease.Body
+	}
+	// release ends an upload's reservation.
+	release struct {
+		column lease.Column
+		id     lease.ShareID
+	}
+	// addLeases makes or renews leases; answered by leased.
+	addLeases struct {
+		replyTo *actor.PID
+		tag     uint64
+		grant   lease.Grant
+		ids     []lease.ShareID
+		renew   bool
+	}
+	// askUsage is answered by usage, askRoom by room.
+	askUsage struct {
+		replyTo *actor.PID
+		tag     uint64
+		grant   lease.Grant
+	}
+	askRoom struct {
+		replyTo *actor.PID
+		tag     uint64
+		grant   lease.Grant
+		of      lease.ShareID // its storage index
+	}
+	// traffic counts bytes that moved; the zero grant is the server's own
+	// budget.
+	traffic struct {
+		grant lease.Grant
+		moved lease.Traffic
+	}
+	// expire ends those of the leases that have expired; answered by expired.
+	expire struct {
+		replyTo *actor.PID
+		leases  []lease.LeaseID
+	}
+	// gone says that a share's bytes are deleted.
+	gone struct{ share lease.GoingShare }
+)
+
+// From the ledger.
+type (
+	// ledgerUp tells its parent that it has begun, with nothing reserved.
+	ledgerUp struct{}
+	reserved struct {
+		alreadyHere bool // and leased: done says how
+		done        lease.Committed
+		err         error
+	}
+	committed struct {
+		done lease.Committed
+		err  error
+	}
+	leased struct {
+		tag     uint64
+		count   uint
+		expires int64 // the earliest
+		err     error
+	}
+	usage struct {
+		tag    uint64
+		report *wire.UsageReport
+		err    error
+	}
+	room struct {
+		tag   uint64
+		bytes int64
+	}
+	expired struct {
+		going []lease.GoingShare
+		err   error
+	}
+)
+
+func (l *leased) add(expires int64) {
+	if l.count == 0 || expires < l.expires {
+		l.expires = expires
+	}
+	l.count++
+}
+
+// To a session, from its facet or a pull.
+type (
+	// answer answers one of the client's requests.
+	answer struct {
+		request uint64
+		message wire.Message
+	}
+	// notice tells the client something that it did not ask for just now.
+	notice struct{ message wire.Message }
+)
+
+// To the facet, from its session: a request that needs a login.
+type request struct {
+	frame wire.Frame
+	log   *slog.Logger
+}
+
+// To Storage, and on to a pull: offer is an Allocate, abandon an Abandon.
+type (
+	offer struct {
+		session *actor.PID
+		conn    transport.Session
+		grant   lease.Grant
+		share   wire.Allocate
+		frame   wire.Frame // its body is the share's beginning
+		log     *slog.Logger
+	}
+	abandon struct {
+		session *actor.PID
+		request uint64
+		id      lease.LeaseID
+	}
+)
+
+// leaseID is what the offer is about: no account uploads a share twice at a
+// time.
+func (o *offer) leaseID() lease.LeaseID {
+	return lease.LeaseID{Column: o.grant.Column(), Share: o.shareID()}
+}
+
+func (o *offer) shareID() lease.ShareID {
+	return lease.ShareID{StorageIndex: o.share.StorageIndex, Num: o.share.Num}
+}
+
+// refuse answers the offer with an error and lets its bytes go.
+func (o *offer) refuse(ctx actor.Context, err error) {
+	o.answer(ctx, wireError(err, mayReadUsage(o.grant)))
+}
+
+func (o *offer) answer(ctx actor.Context, m wire.Message) {
+	ctx.Send(o.session, answer{o.frame.ID, m})
+}

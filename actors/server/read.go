@@ -1,0 +1,229 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/tarn-grid/tarn/actors/env"
+	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/transport/wire"
+)
+
+// readJob is a Find or a Read on its way to the disk.
+type readJob struct {
+	store   Store
+	message wire.Message
+	room    int64
+	most    int // bytes of the answer's body
+	// permit is asked first, where reading needs an account.
+	permit func() error
+}
+
+// readDone is what came of it.
+type readDone struct {
+	request uint64
+	message wire.Message
+	body    []byte
+	release func()
+	err     error
+}
+
+// read serves a Find or a Read, unless too much is on its way to the client.
+func (s *session) read(ctx actor.Context, f wire.Frame) {
+	if s.config.ReadsNeedAccount && s.login == nil {
+		s.refuse(ctx, f.ID, errLoginRequired)
+		return
+	}
+	if s.sending >= maxAnswering {
+		s.waiting = append(s.waiting, f)
+		return
+	}
+	if find, ok := f.Message.(*wire.Find); ok && s.login != nil {
+		// The ledger knows how much more the account may store.
+		s.finding[f.ID] = find
+		ctx.Send(s.peers.ledger, askRoom{ctx.Self(), f.ID, s.login.Grant, lease.ShareID{StorageIndex: find.StorageIndex}})
+		return
+	}
+	s.start(ctx, f.ID, readJob{message: f.Message})
+}
+
+// find goes on with a Find once the ledger has answered.
+func (s *session) find(ctx actor.Context, m room) {
+	find, ok := s.finding[m.tag]
+	if !ok {
+		return
+	}
+	delete(s.finding, m.tag)
+	s.start(ctx, m.tag, readJob{message: find, room: m.bytes})
+}
+
+func (s *session) start(ctx actor.Context, request uint64, j readJob) {
+	j.store, j.most = s.config.Store, int(min(s.hello.MaxBody, maxAnswerBody))
+	j.permit = s.readPermit()
+	s.env.Exec.Do(env.Disk, ctx.Self(), func() any {
+		d := j.run()
+		d.request = request
+		return d
+	})
+}
+
+// readPermit is nil where anyone may read. An account in good standing may,
+// whatever its chain is limited to.
+func (s *session) readPermit() func() error {
+	if !s.config.ReadsNeedAccount {
+		return nil
+	}
+	grant, standing, now := s.login.Grant, s.config.standing(), s.env.Clock.Now()
+	expires := time.Unix(s.login.Expires, 0)
+	return func() error {
+		if now.After(expires) {
+			return lease.ErrAuthorityExpired
+		}
+		_, err := grant.Permit(lease.Ask{StorageIndex: grant.Effective.StorageIndex, UEBHash: grant.Effective.UEBHash}, standing, now)
+		return err
+	}
+}
+
+func (s *session) readDone(ctx actor.Context, m readDone) {
+	if m.err != nil {
+		if !errors.Is(m.err, lease.ErrNoShare) {
+			s.log.Error("a share could not be read", "request", m.request, "error", m.err)
+		}
+		s.refuse(ctx, m.request, m.err)
+		return
+	}
+	if len(m.body) > 0 {
+		s.countOut(ctx, int64(len(m.body)))
+	}
+	s.send(ctx, wire.Frame{ID: m.request, Answer: true, Message: m.message}, m.release, [][]byte{m.body})
+}
+
+// countOut counts bytes for the account, or for the server where there is none.
+func (s *session) countOut(ctx actor.Context, n int64) {
+	t := traffic{moved: lease.Traffic{Out: n}}
+	if s.login != nil {
+		t.grant = s.login.Grant
+	}
+	ctx.Send(s.peers.ledger, t)
+}
+
+func (j readJob) run() readDone {
+	if j.permit != nil {
+		if err := j.permit(); err != nil {
+			return readDone{err: err}
+		}
+	}
+	switch m := j.message.(type) {
+	case *wire.Find:
+		return j.find(m)
+	case *wire.Read:
+		return j.read(m)
+	default:
+		return readDone{err: errOutOfOrder}
+	}
+}
+
+func (j readJob) read(m *wire.Read) readDone {
+	body, err := j.store.OpenShare(lease.ShareID{StorageIndex: m.StorageIndex, Num: m.Num})
+	if err != nil {
+		return readDone{err: err}
+	}
+	lengths := cut(m.Ranges, body.Size(), j.most)
+	buf, release := wire.Buffer(int(sum(lengths)))
+	err = errors.Join(readRanges(body, m.Ranges, lengths, buf), body.Close())
+	if err != nil {
+		release()
+		return readDone{err: err}
+	}
+	return readDone{message: &wire.Data{Lengths: lengths}, body: buf, release: release}
+}
+
+// find lists the shares of a file, with the bytes asked for as far as they fit
+// into one answer.
+func (j readJob) find(m *wire.Find) readDone {
+	shares, err := j.store.ListShares(m.StorageIndex)
+	if err != nil {
+		return readDone{err: err}
+	}
+	answer := &wire.Found{Room: uint64(j.room)}
+	left, lengths := j.most, 0
+	for _, s := range shares[:min(len(shares), wire.MaxFoundShares)] {
+		f := wire.FoundShare{Num: s.ID.Num, Size: uint64(s.Share.Size), UEBHash: s.Share.UEBHash}
+		if lengths += len(m.Ranges); lengths <= wire.MaxFoundLengths {
+			f.Lengths = cut(m.Ranges, s.Share.Size, left)
+			left -= int(sum(f.Lengths))
+		}
+		answer.Shares = append(answer.Shares, f)
+	}
+	return j.fill(m, answer, j.most-left)
+}
+
+// fill reads the bytes that answer promises.
+func (j readJob) fill(m *wire.Find, answer *wire.Found, total int) readDone {
+	buf, release := wire.Buffer(total)
+	rest := buf
+	for _, f := range answer.Shares {
+		n := int(sum(f.Lengths))
+		if n == 0 {
+			continue
+		}
+		err := j.readShare(lease.ShareID{StorageIndex: m.StorageIndex, Num: f.Num}, m.Ranges, f, rest[:n])
+		if errors.Is(err, lease.ErrNoShare) { // it went just now, so list anew
+			release()
+			return j.find(m)
+		}
+		if err != nil {
+			release()
+			return readDone{err: err}
+		}
+		rest = rest[n:]
+	}
+	return readDone{message: answer, body: buf, release: release}
+}
+
+func (j readJob) readShare(id lease.ShareID, ranges []wire.Range, f wire.FoundShare, buf []byte) error {
+	body, err := j.store.OpenShare(id)
+	if err != nil {
+		return err
+	}
+	return errors.Join(readRanges(body, ranges, f.Lengths, buf), body.Close())
+}
+
+// cut is how much of each range there is: up to the share's end, and most
+// bytes in all.
+func cut(ranges []wire.Range, size int64, most int) []uint64 {
+	lengths := make([]uint64, len(ranges))
+	left := uint64(most)
+	for i, r := range ranges {
+		if r.Offset < uint64(size) {
+			lengths[i] = min(r.Length, uint64(size)-r.Offset, left)
+		}
+		left -= lengths[i]
+	}
+	return lengths
+}
+
+func sum(lengths []uint64) (total uint64) {
+	for _, n := range lengths {
+		total += n
+	}
+	return total
+}
+
+// readRanges fills buf with the ranges, one after the other.
+func readRanges(r io.ReaderAt, ranges []wire.Range, lengths []uint64, buf []byte) error {
+	for i, n := range lengths {
+		if n == 0 {
+			continue
+		}
+		got, err := r.ReadAt(buf[:n], int64(ranges[i].Offset))
+		if uint64(got) < n {
+			return errors.Join(io.ErrUnexpectedEOF, err)
+		}
+		buf = buf[n:]
+	}
+	return nil
+}

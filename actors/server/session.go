@@ -1,0 +1,252 @@
+package server
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/tarn-grid/tarn/actors/env"
+	"github.com/tarn-grid/tarn/actors/inbound"
+	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/transport"
+	"github.com/tarn-grid/tarn/transport/wire"
+)
+
+// session serves one client over one connection. It reads shares itself; what
+// needs a login goes to the facet.
+//
+// Owns: the connection, its one storage conversation, the credit that the client has.
+// On failure: closes the connection; the client comes back by itself.
+type session struct {
+	env    *env.Env
+	log    *slog.Logger
+	config *Config
+	peers  peers
+	conn   transport.Session
+
+	conv    *inbound.Opened
+	hello   *wire.Hello // the client's
+	credit  int         // how many requests the client may have outstanding
+	asked   bool        // since the last look
+	waiting []wire.Frame
+	finding map[uint64]*wire.Find // by request: waits for the ledger
+	sending int                   // bytes of answers that are not written yet
+
+	loggingIn uint64 // the request, 0 when none
+	login     *lease.Reference
+	facet     *actor.PID
+	facets    int
+}
+
+func newSession(e *env.Env, c *Config, p peers, a inbound.Arrival) env.Producer {
+	return func() actor.Actor {
+		return &session{env: e, log: e.Log.With("session", a.Number), config: c, peers: p, conn: a.Session, finding: map[uint64]*wire.Find{}}
+	}
+}
+
+// The session's own messages.
+type (
+	silence struct{} // look whether the client has said anything
+	written struct{ bytes int }
+)
+
+// Receive implements actor.Actor.
+func (s *session) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *actor.Started:
+		s.env.Clock.After(helloWithin, ctx.Self(), silence{})
+	case *inbound.Opened:
+		s.opened(ctx, m)
+	case inbound.Frame:
+		s.frame(ctx, m)
+	case inbound.Ended:
+		if m.Of == s.conv {
+			s.conn.Close()
+		}
+	case inbound.Closed, *actor.Terminated: // a facet that keeps failing
+		s.ended(ctx)
+	case silence:
+		s.silence(ctx)
+	case written:
+		s.written(ctx, m)
+	case answer:
+		s.answer(ctx, m.request, m.message)
+	case notice:
+		s.conv.Conversation.Send(wire.Frame{Message: m.message})
+	case loginDone:
+		s.loginDone(ctx, m)
+	case room:
+		s.find(ctx, m)
+	case readDone:
+		s.readDone(ctx, m)
+	case *actor.Restarting, *actor.Stopping:
+		s.conn.Close()
+	}
+}
+
+// ended stops the actor, unless it was a facet that was replaced.
+func (s *session) ended(ctx actor.Context) {
+	if t, ok := ctx.Message().(*actor.Terminated); ok && (s.facet == nil || t.Who.Id != s.facet.Id) {
+		return
+	}
+	ctx.Stop(ctx.Self())
+}
+
+// opened takes the one conversation that a client needs.
+func (s *session) opened(ctx actor.Context, o *inbound.Opened) {
+	if s.conv != nil || o.Protocol != transport.Storage {
+		o.Conversation.Close(transport.ErrRefused)
+		return
+	}
+	s.conv, s.credit = o, earlyRequests
+	o.Take(ctx.Self(), earlyRequests)
+}
+
+// silence ends a connection that never said hello, or that never logged in
+// and asks nothing any more.
+func (s *session) silence(ctx actor.Context) {
+	if s.hello == nil || (s.login == nil && !s.asked) {
+		s.log.Debug("connection closed: the client is silent", "address", s.conn.Address())
+		s.conn.Close()
+		return
+	}
+	s.asked = false
+	s.env.Clock.After(idleWithoutLogin, ctx.Self(), silence{})
+}
+
+func (s *session) frame(ctx actor.Context, m inbound.Frame) {
+	s.asked = true
+	if m.Of != s.conv || m.Answer || m.ID == 0 {
+		m.Release()
+		s.protocolError("an answer or a notice where a request was expected")
+		return
+	}
+	if s.hello == nil {
+		s.greet(ctx, m.Frame)
+		return
+	}
+	s.serve(ctx, m.Frame)
+}
+
+// protocolError ends the connection: whoever gets the order of things wrong
+// would get what follows wrong, too.
+func (s *session) protocolError(what string) {
+	s.log.Debug("connection closed", "error", what, "address", s.conn.Address())
+	s.conv.Conversation.Close(fmt.Errorf("%w: %s", transport.ErrProtocol, what))
+	s.conn.Close()
+}
+
+func (s *session) greet(ctx actor.Context, f wire.Frame) {
+	f.Release()
+	hello, ok := f.Message.(*wire.Hello)
+	if !ok {
+		s.protocolError("no hello")
+		return
+	}
+	s.hello = hello
+	s.answer(ctx, f.ID, &wire.Hello{Version: wire.Version, MaxBody: maxRequestBody, MaxRequests: sessionRequests})
+}
+
+// serve answers one request, now or later. Each is answered exactly once.
+func (s *session) serve(ctx actor.Context, f wire.Frame) {
+	switch m := f.Message.(type) {
+	case *wire.Login:
+		s.logIn(ctx, verifyLogin{request: f.ID, chain: m.Chain, message: m.Request})
+	case *wire.Resume:
+		s.logIn(ctx, verifyLogin{request: f.ID, reference: m.Reference})
+	case *wire.Find, *wire.Read:
+		s.read(ctx, f)
+	case *wire.Allocate, *wire.Abandon, *wire.AddLease, *wire.RenewLease, *wire.Usage:
+		s.delegate(ctx, f)
+		return // the body is the facet's now
+	default:
+		s.refuse(ctx, f.ID, fmt.Errorf("%w: not a request for a storage server", errOutOfOrder))
+	}
+	f.Release()
+}
+
+// delegate gives a request to the facet.
+func (s *session) delegate(ctx actor.Context, f wire.Frame) {
+	if s.facet == nil {
+		f.Release()
+		s.refuse(ctx, f.ID, errLoginRequired)
+		return
+	}
+	ctx.Send(s.facet, request{f, s.log.With("request", f.ID)})
+}
+
+func (s *session) logIn(ctx actor.Context, m verifyLogin) {
+	if s.loggingIn != 0 {
+		s.refuse(ctx, m.request, fmt.Errorf("%w: one login at a time", errOutOfOrder))
+		return
+	}
+	s.loggingIn = m.request
+	m.session, m.peer = ctx.Self(), s.conn.Remote()
+	ctx.Send(s.peers.login, m)
+}
+
+// loginDone replaces an earlier login of the connection.
+func (s *session) loginDone(ctx actor.Context, m loginDone) {
+	s.loggingIn = 0
+	if m.err != nil {
+		s.log.Info("login refused", "error", m.err, "address", s.conn.Address())
+		s.refuse(ctx, m.request, m.err)
+		return
+	}
+	ref := m.reference
+	s.log.Info("logged in", "account", ref.Grant.Label.Short(), "address", s.conn.Address())
+	if s.facet != nil {
+		ctx.Poison(s.facet) // it answers what it was given
+	}
+	s.facets++
+	s.login = &ref
+	s.facet = s.env.Spawn.Child(ctx, fmt.Sprintf("facet/%d", s.facets),
+		newFacet(s.env, s.config, s.peers, ctx.Self(), s.conn, ref))
+	if s.credit < sessionRequests {
+		s.conn.Admit()
+		s.conv.Conversation.Grant(sessionRequests - s.credit)
+		s.credit = sessionRequests
+	}
+	s.answer(ctx, m.request, &wire.LoggedIn{
+		Reference: ref.Secret, Expires: ref.Expires, Label: ref.Grant.Label,
+		Operations: uint(ref.Grant.Effective.Operations()),
+	})
+}
+
+func (s *session) refuse(ctx actor.Context, request uint64, err error) {
+	s.answer(ctx, request, wireError(err, s.login != nil && mayReadUsage(s.login.Grant)))
+}
+
+func (s *session) answer(ctx actor.Context, request uint64, m wire.Message) {
+	if e, ok := m.(*wire.Error); ok {
+		s.log.Debug("request refused", "request", request, "error", e)
+	}
+	s.send(ctx, wire.Frame{ID: request, Answer: true, Message: m}, nil, nil)
+}
+
+// send answers. The client may ask once more when the answer is written, so
+// one that asks and does not listen fills nobody's memory.
+func (s *session) send(ctx actor.Context, f wire.Frame, release func(), parts [][]byte) {
+	e, self, n := s.env, ctx.Self(), 0
+	for _, p := range parts {
+		n += len(p)
+	}
+	s.sending += n
+	s.conv.Conversation.Send(f.WithBody(func() {
+		if release != nil {
+			release()
+		}
+		e.Spawn.Send(self, written{n})
+	}, parts...))
+}
+
+func (s *session) written(ctx actor.Context, m written) {
+	s.sending -= m.bytes
+	s.conv.Conversation.Grant(1)
+	for len(s.waiting) > 0 && s.sending < maxAnswering {
+		f := s.waiting[0]
+		s.waiting = s.waiting[1:]
+		s.read(ctx, f)
+	}
+}

@@ -1,0 +1,225 @@
+package server
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/tarn-grid/tarn/actors/env"
+	"github.com/tarn-grid/tarn/actors/inbound"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/transport/wire"
+)
+
+// Storage is the top of the storage branch.
+//
+// Owns: which upload has which pull, the announcement and its sequence number.
+// On failure: everything below it starts anew; uploads in progress end and are offered again.
+type Storage struct {
+	env    *env.Env
+	config *Config
+
+	ledger, login, listener, collector *actor.PID
+
+	pulls    map[lease.LeaseID]*actor.PID
+	pullIDs  map[string]lease.LeaseID // by PID id
+	order    []*actor.PID             // of pulls, oldest first
+	pullsOf  map[lease.Column]int
+	lastPull uint64
+
+	announcers []*actor.PID
+	hints      []grid.Hint
+	sequence   uint64
+
+	asking []*actor.PID // who waits for a status
+}
+
+// New makes the storage branch.
+func New(e *env.Env, c Config) env.Producer {
+	return func() actor.Actor {
+		return &Storage{
+			env: e, config: &c,
+			pulls: map[lease.LeaseID]*actor.PID{}, pullIDs: map[string]lease.LeaseID{}, pullsOf: map[lease.Column]int{},
+		}
+	}
+}
+
+// Receive implements actor.Actor.
+func (s *Storage) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *actor.Started:
+		s.ledger = s.env.Spawn.Child(ctx, "ledger", newLedger(s.env, s.config))
+	case ledgerUp:
+		s.ledgerUp(ctx)
+	case inbound.Listening:
+		s.announce(ctx, m.Hints)
+	case inbound.Failed:
+		s.config.Fatal(m.Err)
+	case offer:
+		s.offer(ctx, m)
+	case abandon:
+		s.abandon(ctx, m)
+	case pullEnded:
+		s.forget(ctx, m.id)
+	case *actor.Terminated:
+		s.terminated(ctx, m.Who)
+	case AskStatus:
+		s.asking = append(s.asking, ctx.Sender())
+		s.countSessions(ctx)
+	case inbound.Sessions:
+		s.status(ctx, int(m))
+	case PutRoot, RemoveRoot, Revoke, ListUsage:
+		ctx.Forward(s.ledger)
+	}
+}
+
+// ledgerUp starts the rest once there is a ledger. A ledger that began again
+// has forgotten what was reserved, so what is being pulled ends.
+func (s *Storage) ledgerUp(ctx actor.Context) {
+	if s.listener != nil {
+		for _, pid := range s.order {
+			ctx.Send(pid, ledgerLost{})
+		}
+		return
+	}
+	s.login = s.env.Spawn.Child(ctx, "login", newLogin(s.env, s.config))
+	s.collector = s.env.Spawn.Child(ctx, "collector", newCollector(s.env, s.config, s.ledger))
+	peers := peers{storage: ctx.Self(), ledger: s.ledger, login: s.login}
+	s.listener = s.env.Spawn.Child(ctx, "listener", inbound.New(s.env, inbound.Config{
+		Listen:      s.config.Listen,
+		Session:     func(a inbound.Arrival) env.Producer { return newSession(s.env, s.config, peers, a) },
+		MaxSessions: maxSessions,
+	}))
+	s.countSessions(ctx)
+}
+
+// countSessions begins the answer to those who ask for a status. Before there
+// is a listener they wait.
+func (s *Storage) countSessions(ctx actor.Context) {
+	if s.listener != nil && len(s.asking) > 0 {
+		ctx.Send(s.listener, inbound.Count{ReplyTo: ctx.Self()})
+	}
+}
+
+// offer gives an Allocate to the pull of its share, a new one if there is none.
+func (s *Storage) offer(ctx actor.Context, m offer) {
+	id := m.leaseID()
+	pid, ok := s.pulls[id]
+	if !ok && (len(s.pulls) >= maxPulls || s.pullsOf[id.Column] >= maxPullsOf) {
+		m.refuse(ctx, errBusy)
+		m.frame.Release()
+		return
+	}
+	if !ok {
+		pid = s.newPull(ctx, id)
+	}
+	ctx.Send(pid, m)
+}
+
+func (s *Storage) newPull(ctx actor.Context, id lease.LeaseID) *actor.PID {
+	s.lastPull++
+	before := readSize(len(s.pulls))
+	after := readSize(len(s.pulls) + 1)
+	pid := s.env.Spawn.Child(ctx, fmt.Sprintf("pull/%d", s.lastPull), newPull(s.env, s.config, s.ledger, id, after))
+	s.pulls[id], s.pullIDs[pid.Id] = pid, id
+	s.pullsOf[id.Column]++
+	s.order = append(s.order, pid)
+	s.repace(ctx, before, after)
+	return pid
+}
+
+// readSize divides the memory for uploads among n of them. It changes at
+// powers of two, so that telling all of them is rare.
+func readSize(n int) int64 {
+	size := int64(largestRead)
+	for shared := 1; shared*2 <= n*pullReads*largestRead/pullMemory*2 && size > smallestRead; shared *= 2 {
+		size /= 2
+	}
+	return size
+}
+
+func (s *Storage) repace(ctx actor.Context, before, after int64) {
+	if before == after {
+		return
+	}
+	for _, pid := range s.order {
+		ctx.Send(pid, pace{after})
+	}
+}
+
+// forget ends a pull that is through. What was sent to it before comes back:
+// it stops only after it has seen all that.
+func (s *Storage) forget(ctx actor.Context, id lease.LeaseID) {
+	pid, ok := s.pulls[id]
+	if !ok {
+		return
+	}
+	s.remove(ctx, pid, id)
+	ctx.Poison(pid)
+}
+
+func (s *Storage) remove(ctx actor.Context, pid *actor.PID, id lease.LeaseID) {
+	before := readSize(len(s.pulls))
+	delete(s.pulls, id)
+	delete(s.pullIDs, pid.Id)
+	if s.pullsOf[id.Column]--; s.pullsOf[id.Column] == 0 {
+		delete(s.pullsOf, id.Column)
+	}
+	s.order = slices.DeleteFunc(s.order, func(p *actor.PID) bool { return p.Id == pid.Id })
+	s.repace(ctx, before, readSize(len(s.pulls)))
+}
+
+// abandon is done where there is nothing to be given up.
+func (s *Storage) abandon(ctx actor.Context, m abandon) {
+	if pid, ok := s.pulls[m.id]; ok {
+		ctx.Send(pid, m)
+		return
+	}
+	ctx.Send(m.session, answer{m.request, &wire.Done{}})
+}
+
+func (s *Storage) terminated(ctx actor.Context, who *actor.PID) {
+	if id, ok := s.pullIDs[who.Id]; ok { // it failed too often
+		s.remove(ctx, who, id)
+		ctx.Send(s.ledger, release{id.Column, id.Share})
+		return
+	}
+	for _, part := range []*actor.PID{s.ledger, s.login, s.listener, s.collector} {
+		if part != nil && part.Id == who.Id {
+			s.config.Fatal(fmt.Errorf("%s keeps failing; this is a bug", who.Id))
+		}
+	}
+}
+
+func (s *Storage) status(ctx actor.Context, sessions int) {
+	status := Status{Server: s.config.server(), Hints: s.hints, Sessions: sessions, Uploads: len(s.pulls)}
+	for _, to := range s.asking {
+		ctx.Send(s.ledger, askLedger{to, status})
+	}
+	s.asking = nil
+}
+
+// announce signs a new announcement and gives it to every introducer. The
+// sequence number is the clock's second, and grows in any case while the
+// server runs.
+func (s *Storage) announce(ctx actor.Context, hints []grid.Hint) {
+	s.sequence = max(s.sequence+1, uint64(s.env.Clock.Now().Unix()))
+	a := s.config.announcement(s.sequence, hints)
+	s.hints = a.Hints
+	signed, err := wire.SignAnnouncement(s.config.Key, a)
+	if err != nil {
+		s.env.Log.Error("the server can't be announced", "error", err)
+		return
+	}
+	if s.announcers == nil {
+		for i, target := range s.config.Introducers {
+			pid := s.env.Spawn.Child(ctx, fmt.Sprintf("announcer/%d", i), newAnnouncer(s.env, s.config.Dialer, target))
+			s.announcers = append(s.announcers, pid)
+		}
+	}
+	for _, pid := range s.announcers {
+		ctx.Send(pid, announcement(signed))
+	}
+}

@@ -1,0 +1,62 @@
+package server
+
+import (
+	"io"
+	"time"
+
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
+)
+
+// Store is what the server needs of a lease table and its share bytes:
+// lease/store, behind an adapter. Everything but Apply may be called by any
+// goroutine.
+type Store interface {
+	lease.View
+	// Apply writes a Change: reads see it at once, and it is durable when Wait
+	// has returned nil.
+	Apply(lease.Change) (wait func() error, err error)
+	// Free is how many bytes the filesystem has left, or lease.NoLimit.
+	Free() (int64, error)
+	// Roots lists every root, by key.
+	Roots() ([]lease.Root, error)
+	// ListShares lists the STABLE shares of a file, by number.
+	ListShares(grid.StorageIndex) ([]StoredShare, error)
+	// OpenShare opens a STABLE share; lease.ErrNoShare if there is none.
+	OpenShare(lease.ShareID) (Body, error)
+	// SmallShare is the size in bytes up to which a body goes into the table.
+	SmallShare() int64
+	// Incoming makes an empty file for a larger one.
+	Incoming() (Incoming, error)
+	// ScanExpired looks at up to limit leases from a cursor on, nil being the
+	// beginning, for those that have expired. The cursor returned is nil at the
+	// end.
+	ScanExpired(now time.Time, from []byte, limit int) (expired []lease.LeaseID, next []byte, err error)
+	// Going lists the shares whose bytes are still to be deleted.
+	Going() ([]lease.GoingShare, error)
+	// Delete deletes the bytes of such a share. It can be repeated.
+	Delete(lease.GoingShare) error
+}
+
+// StoredShare is a share that is there.
+type StoredShare struct {
+	ID    lease.ShareID
+	Share lease.Share
+}
+
+// Body is the bytes of a share. Reading goes on undisturbed if the share goes.
+type Body interface {
+	io.ReaderAt
+	io.Closer
+	Size() int64
+}
+
+// Incoming is a file for a share on its way. One goroutine at a time uses it.
+type Incoming interface {
+	io.WriterAt
+	io.ReaderAt
+	// Seal makes it durable; its number goes into a lease.Body.
+	Seal() (file uint64, err error)
+	// Discard deletes it, sealed or not, unless it has become a share's.
+	Discard() error
+}
