@@ -46,7 +46,7 @@ func TestSameSeedSameTrace(t *testing.T) {
 var pinned = []string{"7973758d7da58216", "6cdefa40508e5a31", "f7cf42f221221b03"}
 
 func TestCheckManySeeds(t *testing.T) {
-	for seed := range uint64(20) {
+	for _, seed := range Seeds(20) {
 		if err := Check(seed, toy); err != nil {
 			t.Error(err)
 		}
@@ -246,6 +246,16 @@ func TestSeedsExploreOrders(t *testing.T) {
 	}
 	if lost == 0 || lost == 50 {
 		t.Errorf("an update was lost with %d of 50 seeds", lost)
+	}
+}
+
+func TestSeedsCanBeMore(t *testing.T) {
+	t.Setenv(SeedsVariable, "7")
+	if got := Seeds(3); len(got) != 7 || got[6] != 6 {
+		t.Errorf("got %v", got)
+	}
+	if got := Seeds(9); len(got) != 9 {
+		t.Errorf("fewer than the least: %v", got)
 	}
 }
 
