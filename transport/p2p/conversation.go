@@ -141,8 +141,8 @@ func (c *conversation) idle() bool {
 // read delivers frames and then the end.
 func (c *conversation) read() {
 	err := c.receive()
-	if err == nil && c.closingInOrder() {
-		<-c.written
+	if err != io.EOF && c.closingInOrder() {
+		<-c.written // a reset now would overtake what is still to be written
 	}
 	end, code := c.verdict(err)
 	if err == nil || err == io.EOF {
@@ -352,8 +352,9 @@ type progress struct {
 	set    time.Time
 }
 
-// chunk is what must get through in one Stall.
-const chunk = 64 << 10
+// chunk is what must get through in one Stall, in bytes: four full messages of
+// yamux, whose 64 KiB include a header of 12.
+const chunk = 4 * (64<<10 - 12)
 
 // Write writes b in chunks, each with a deadline.
 func (p *progress) Write(b []byte) (n int, err error) {

@@ -1,0 +1,303 @@
+package p2p
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"io"
+	"net"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+	"github.com/multiformats/go-multistream"
+
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/transport"
+	"github.com/tarn-grid/tarn/transport/wire"
+)
+
+func newKey(t *testing.T) ed25519.PrivateKey {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// victim is a listener that takes everything and records how conversations
+// end.
+type victim struct {
+	target transport.Target
+	frames chan wire.Frame
+	ended  chan error
+}
+
+func newVictim(t *testing.T, admit bool) *victim {
+	t.Helper()
+	v := &victim{frames: make(chan wire.Frame, 100), ended: make(chan error, 100)}
+	handler := func(e transport.Event) {
+		switch e := e.(type) {
+		case transport.Received:
+			v.frames <- e.Frame
+		case transport.Ended:
+			v.ended <- e.Err
+		}
+	}
+	key := newKey(t)
+	l, err := Listen(key, []string{"/ip4/127.0.0.1/tcp/0"}, Options{}, func(s transport.Session) transport.SessionEvents {
+		if admit {
+			s.Admit()
+		}
+		return transport.SessionEvents{Incoming: func(transport.Conversation, transport.Protocol) (transport.Handler, int) { return handler, 10 }}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	v.target = transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key)), Hints: l.Hints()}
+	return v
+}
+
+// intrude connects to the victim with a bare libp2p host.
+func (v *victim) intrude(t *testing.T) network.Conn {
+	t.Helper()
+	h, err := newHost(newKey(t), Options{}.withDefaults().muxer(earlyWindow), &network.NullResourceManager{}, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = h.close() })
+	id, err := peerOf(v.target.Server.Key())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.peers.AddAddrs(id, dialable(v.target.Hints, id), peerstore.TempAddrTTL)
+	c, err := h.swarm.DialPeer(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func openStream(t *testing.T, c network.Conn) network.Stream {
+	t.Helper()
+	st, err := c.NewStream(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := st.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+func TestGarbageBreaksTheProtocol(t *testing.T) {
+	v := newVictim(t, true)
+	c := v.intrude(t)
+	for name, garbage := range map[string][]byte{
+		"text":        []byte("GET / HTTP/1.1\r\n\r\n"),
+		"zeros":       make([]byte, 100),
+		"huge body":   {0, 0, 0, 4, 0xff, 0xff, 0xff, 0xff, 0x83, 2, 3, 0xa0},
+		"bad message": {0, 0, 0, 4, 0, 0, 0, 0, 0x83, 99, 3, 0xa0},
+	} {
+		lazy := multistream.NewMSSelect(openStream(t, c), protocol.ID(transport.Storage))
+		if _, err := lazy.Write(garbage); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if err := <-v.ended; !errors.Is(err, transport.ErrProtocol) {
+			t.Errorf("%s: the victim says %v", name, err)
+		}
+		var reset *network.StreamError
+		if _, err := io.ReadAll(lazy); !errors.As(err, &reset) || reset.ErrorCode != network.StreamProtocolViolation {
+			t.Errorf("%s: the intruder is told %v", name, err)
+		}
+	}
+}
+
+func TestCutFrameBreaksTheProtocol(t *testing.T) {
+	v := newVictim(t, true)
+	st := openStream(t, v.intrude(t))
+	lazy := multistream.NewMSSelect(st, protocol.ID(transport.Storage))
+	if _, err := lazy.Write([]byte{0, 0, 0, 4, 0, 0, 0, 0, 0x83}); err != nil {
+		t.Fatal(err)
+	}
+	if err := st.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-v.ended; !errors.Is(err, transport.ErrProtocol) {
+		t.Errorf("frame cut in the middle: %v", err)
+	}
+}
+
+func TestForeignProtocolsAreNotSpoken(t *testing.T) {
+	v := newVictim(t, true)
+	c := v.intrude(t)
+	for _, p := range []protocol.ID{"/ipfs/id/1.0.0", "/ipfs/id/push/1.0.0", "/ipfs/ping/1.0.0", "/tarn/2/storage"} {
+		lazy := multistream.NewMSSelect(openStream(t, c), p)
+		var no multistream.ErrNotSupported[protocol.ID]
+		if _, err := lazy.Read(make([]byte, 1)); !errors.As(err, &no) {
+			t.Errorf("%s: %v", p, err)
+		}
+		_ = lazy.Close()
+	}
+}
+
+// TestWindowsGrowAfterAdmit asks for memory as yamux does.
+func TestWindowsGrowAfterAdmit(t *testing.T) {
+	accepted := make(chan *session, 1)
+	key := newKey(t)
+	l, err := Listen(key, []string{"/ip4/127.0.0.1/tcp/0"}, Options{}, func(s transport.Session) transport.SessionEvents {
+		accepted <- s.(*session)
+		return transport.SessionEvents{}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	v := &victim{target: transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key)), Hints: l.Hints()}}
+	v.intrude(t)
+	s := <-accepted
+	span, err := s.scope.PeerScope().BeginSpan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := span.ReserveMemory(1, network.ReservationPriorityAlways); err != nil {
+		t.Errorf("first window: %v", err)
+	}
+	if err := span.ReserveMemory(1, network.ReservationPriorityMedium); !errors.Is(err, errNotAdmitted) {
+		t.Errorf("larger window before login: %v", err)
+	}
+	s.Admit()
+	if err := span.ReserveMemory(1, network.ReservationPriorityMedium); err != nil {
+		t.Errorf("larger window after login: %v", err)
+	}
+}
+
+// TestClientSaysNothing looks at a dialled session from the server's side.
+func TestClientSaysNothing(t *testing.T) {
+	key := newKey(t)
+	server, err := newHost(key, Options{}.withDefaults().muxer(earlyWindow), &network.NullResourceManager{}, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.close() })
+	conns := make(chan network.Conn, 1)
+	streams := make(chan network.Stream, 10)
+	server.swarm.Notify(&network.NotifyBundle{ConnectedF: func(_ network.Network, c network.Conn) { conns <- c }})
+	server.swarm.SetStreamHandler(func(st network.Stream) { streams <- st })
+	if err := server.swarm.AddListenAddr(ma.StringCast("/ip4/127.0.0.1/tcp/0")); err != nil {
+		t.Fatal(err)
+	}
+	target := transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key)), Hints: []grid.Hint{grid.Hint(server.swarm.ListenAddresses()[0].String())}}
+	ready, closed := make(chan transport.Session, 1), make(chan error, 1)
+	NewDialer(Options{}).Dial(target, transport.SessionEvents{Closed: func(err error) { closed <- err }},
+		func(s transport.Session, err error) {
+			if err != nil {
+				t.Error(err)
+			}
+			ready <- s
+		})
+	s := (<-ready).(*session)
+	c := <-conns
+	if s.conn.ConnState().Security != "/tls/1.0.0" {
+		t.Errorf("secured by %s", s.conn.ConnState().Security)
+	}
+	if l := s.host.swarm.ListenAddresses(); len(l) != 0 {
+		t.Errorf("a dialled host listens at %v", l)
+	}
+	for _, p := range []protocol.ID{"/ipfs/id/1.0.0", "/ipfs/ping/1.0.0"} {
+		st := openStream(t, c)
+		lazy := multistream.NewMSSelect(st, p)
+		var no multistream.ErrNotSupported[protocol.ID]
+		if _, err := lazy.Read(make([]byte, 1)); !errors.As(err, &no) {
+			t.Errorf("%s: %v", p, err)
+		}
+		_ = st.Reset()
+	}
+	s.Close()
+	<-closed
+	if len(streams) != 0 {
+		t.Error("the client opened a stream by itself")
+	}
+}
+
+// TestSilentPeerIsFound cuts a connection without a word in its middle.
+func TestSilentPeerIsFound(t *testing.T) {
+	v := newVictim(t, true)
+	silence := make(chan struct{})
+	v.target.Hints = []grid.Hint{relay(t, v.target.Hints[0], silence)}
+	ready, closed := make(chan transport.Session, 1), make(chan error, 1)
+	NewDialer(Options{KeepAlive: 100 * time.Millisecond}).Dial(v.target,
+		transport.SessionEvents{Closed: func(err error) { closed <- err }},
+		func(s transport.Session, err error) {
+			if err != nil {
+				t.Error(err)
+			}
+			ready <- s
+		})
+	if s := <-ready; s == nil {
+		return
+	}
+	close(silence)
+	if err := <-closed; !errors.Is(err, transport.ErrClosed) {
+		t.Errorf("silent peer: %v", err)
+	}
+}
+
+// relay forwards one connection until silence is closed; then it swallows
+// everything, and keeps the connections open.
+func relay(t *testing.T, to grid.Hint, silence chan struct{}) grid.Hint {
+	t.Helper()
+	_, address, err := manet.DialArgs(ma.StringCast(string(to)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(func() { cancel(); _ = l.Close() })
+	go func() {
+		in, err := l.Accept()
+		if err != nil {
+			return
+		}
+		out, err := net.Dial("tcp", address)
+		if err != nil {
+			_ = in.Close()
+			return
+		}
+		go forward(out, in, silence)
+		go forward(in, out, silence)
+		<-ctx.Done()
+		_ = in.Close()
+		_ = out.Close()
+	}()
+	port := l.Addr().(*net.TCPAddr).Port
+	return grid.Hint("/ip4/127.0.0.1/tcp/" + strconv.Itoa(port))
+}
+
+func forward(to io.Writer, from io.Reader, silence chan struct{}) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		if err != nil {
+			return
+		}
+		select {
+		case <-silence:
+		default:
+			if _, err := to.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+	}
+}
