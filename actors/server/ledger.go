@@ -19,9 +19,14 @@ type ledger struct {
 	env    *env.Env
 	config *Config
 	rules  *lease.Ledger
-	free   int64 // bytes on the disk, as last heard less what was stored since
-	ready  bool  // the disk was asked
 	failed bool
+
+	free   int64     // bytes on the disk, as last heard less what was stored since
+	heard  time.Time // when that was; zero before the first time
+	asking bool      // the disk is being asked
+	held   []reserve // they wait for its answer
+
+	flushing bool // traffic will be written
 
 	waits   []func() error // of steps that are applied and not durable
 	replies []reply        // to be sent once they are
@@ -50,7 +55,6 @@ type (
 		bytes int64
 		err   error
 	}
-	askDisk      struct{}
 	flushTraffic struct{}
 )
 
@@ -61,9 +65,6 @@ func (l *ledger) Receive(ctx actor.Context) {
 	}
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
-		l.askDisk(ctx)
-		l.env.Clock.After(trafficEvery, ctx.Self(), flushTraffic{})
-	case askDisk:
 		l.askDisk(ctx)
 	case freeSpace:
 		l.heardOfDisk(ctx, m)
@@ -97,7 +98,7 @@ func (l *ledger) serve(ctx actor.Context) {
 	case askRoom:
 		ctx.Send(m.replyTo, room{m.tag, l.room(now, m.grant, m.of)})
 	case traffic:
-		l.rules.CountTraffic(now, m.grant.Column(), m.grant.Root, m.moved)
+		l.count(ctx, now, m)
 	case expire:
 		change, going, err := l.rules.Expire(now, m.leases)
 		l.settle(ctx, change, err, m.replyTo, expired{going, err})
@@ -194,7 +195,12 @@ func (l *ledger) fail(err error) {
 	l.config.Fatal(err)
 }
 
+// askDisk asks how much is free. An idle server asks nothing.
 func (l *ledger) askDisk(ctx actor.Context) {
+	if l.asking {
+		return
+	}
+	l.asking = true
 	store := l.config.Store
 	l.env.Exec.Do(env.Disk, ctx.Self(), func() any {
 		free, err := store.Free()
@@ -202,28 +208,45 @@ func (l *ledger) askDisk(ctx actor.Context) {
 	})
 }
 
-// heardOfDisk tells the parent once that there is a ledger: before, every
-// upload would be refused.
+// heardOfDisk goes on with what waited for the answer. The parent is told once
+// that there is a ledger.
 func (l *ledger) heardOfDisk(ctx actor.Context, m freeSpace) {
 	if m.err != nil {
 		l.env.Log.Error("the disk does not tell its free space; nothing is stored until it does", "error", m.err)
 		m.bytes = 0
 	}
-	l.free = m.bytes
-	l.env.Clock.After(freeEvery, ctx.Self(), askDisk{})
-	if !l.ready {
-		l.ready = true
+	if l.heard.IsZero() {
 		ctx.Send(ctx.Parent(), ledgerUp{})
+	}
+	now := l.env.Clock.Now()
+	l.free, l.heard, l.asking = m.bytes, now, false
+	held := l.held
+	l.held = nil
+	for _, r := range held {
+		l.reserve(ctx, now, r)
+	}
+}
+
+// stale reports whether the disk must be asked before bytes of it are given
+// away.
+func (l *ledger) stale(now time.Time) bool { return now.Sub(l.heard) > freeEvery }
+
+// count gathers traffic, to be written a while later.
+func (l *ledger) count(ctx actor.Context, now time.Time, m traffic) {
+	l.rules.CountTraffic(now, m.grant.Column(), m.grant.Root, m.moved)
+	if !l.flushing {
+		l.flushing = true
+		l.env.Clock.After(trafficEvery, ctx.Self(), flushTraffic{})
 	}
 }
 
 func (l *ledger) flush(ctx actor.Context) {
+	l.flushing = false
 	change, err := l.rules.FlushTraffic()
 	if err != nil {
 		l.env.Log.Error("traffic could not be counted", "error", err)
 	}
 	l.settle(ctx, change, err, nil, nil)
-	l.env.Clock.After(trafficEvery, ctx.Self(), flushTraffic{})
 }
 
 // lastFlush is the one moment at which waiting in Receive is right: nothing
@@ -244,7 +267,13 @@ func (l *ledger) lastFlush() {
 	}
 }
 
+// reserve decides with a fresh number of free bytes.
 func (l *ledger) reserve(ctx actor.Context, now time.Time, m reserve) {
+	if l.stale(now) {
+		l.held = append(l.held, m)
+		l.askDisk(ctx)
+		return
+	}
 	got, err := l.rules.Reserve(now, m.grant, m.id, m.size, l.free)
 	if err != nil || !got.AlreadyHave {
 		ctx.Send(m.replyTo, reserved{err: err}) // a promise in memory: nothing to wait for

@@ -31,6 +31,8 @@ const (
 	// maxLogins is how many logins wait for the executor. Each costs up to nine
 	// verifications, 0.7 ms: beyond this the wait exceeds a client's patience.
 	maxLogins = 256
+	// loginWithin is when a login that was not decided is answered with Busy.
+	loginWithin = 30 * time.Second
 	// renewBefore is how near to its end a reference is replaced at Resume.
 	renewBefore = 6 * time.Hour
 

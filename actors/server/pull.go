@@ -1,7 +1,6 @@
 package server
 
 import (
-	"fmt"
 	"log/slog"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -194,11 +193,6 @@ func (p *pull) begin(ctx actor.Context) {
 	m := p.owed
 	came := int64(m.frame.BodySize())
 	p.sink = &sink{size: p.size, num: p.id.Share.Num, store: p.config.Store, newVerifier: p.config.NewVerifier}
-	if came > p.size {
-		m.frame.Release()
-		p.fail(ctx, fmt.Errorf("%w: %d bytes came with an offer of %d", errBadShare, came, p.size))
-		return
-	}
 	if came < p.size {
 		m.answer(ctx, &wire.Allocated{State: wire.Coming, Have: uint64(came)})
 		p.owed = nil

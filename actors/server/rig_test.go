@@ -10,7 +10,6 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
-	"github.com/tarn-grid/tarn/actors/env"
 	"github.com/tarn-grid/tarn/actors/server"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/integration/sim"
@@ -311,5 +310,3 @@ func wantCode(t testing.TB, m wire.Message, code wire.Code) *wire.Error {
 	}
 	return e
 }
-
-var _ env.Producer = server.New(nil, server.Config{})

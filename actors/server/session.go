@@ -48,7 +48,9 @@ func newSession(e *env.Env, c *Config, p peers, a inbound.Arrival) env.Producer 
 // The session's own messages.
 type (
 	silence struct{} // look whether the client has said anything
-	written struct{ bytes int }
+	// lateLogin says that a login has taken long enough.
+	lateLogin struct{ request uint64 }
+	written   struct{ bytes int }
 )
 
 // Receive implements actor.Actor.
@@ -68,6 +70,8 @@ func (s *session) Receive(ctx actor.Context) {
 		s.ended(ctx)
 	case silence:
 		s.silence(ctx)
+	case lateLogin:
+		s.lateLogin(ctx, m)
 	case written:
 		s.written(ctx, m)
 	case answer:
@@ -184,10 +188,22 @@ func (s *session) logIn(ctx actor.Context, m verifyLogin) {
 	s.loggingIn = m.request
 	m.session, m.peer = ctx.Self(), s.conn.Remote()
 	ctx.Send(s.peers.login, m)
+	s.env.Clock.After(loginWithin, ctx.Self(), lateLogin{m.request})
+}
+
+// lateLogin answers where login forgot the request because it failed.
+func (s *session) lateLogin(ctx actor.Context, m lateLogin) {
+	if s.loggingIn == m.request {
+		s.loggingIn = 0
+		s.refuse(ctx, m.request, errBusy)
+	}
 }
 
 // loginDone replaces an earlier login of the connection.
 func (s *session) loginDone(ctx actor.Context, m loginDone) {
+	if s.loggingIn != m.request {
+		return // it came too late
+	}
 	s.loggingIn = 0
 	if m.err != nil {
 		s.log.Info("login refused", "error", m.err, "address", s.conn.Address())
