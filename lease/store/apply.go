@@ -40,6 +40,7 @@ func (s *Store) Apply(c lease.Change) (*Commit, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.hot.follow(e.b)
 	for _, k := range c.Keys {
 		if k.Delete {
 			s.ids.forget(k.Key)

@@ -96,6 +96,7 @@ type Store struct {
 
 	closed atomic.Bool
 	ids    idCache
+	hot    hotCache
 	files  files
 }
 

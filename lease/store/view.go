@@ -12,7 +12,7 @@ var _ lease.View = (*Store)(nil)
 // read gets and decodes one record.
 func read[T any](s *Store, key []byte, decode func([]byte) (T, error)) (T, bool, error) {
 	var zero T
-	b, ok, err := s.eng.get(key)
+	b, ok, err := s.get(key)
 	if err != nil || !ok {
 		return zero, false, err
 	}
@@ -120,7 +120,7 @@ func (s *Store) Roots() ([]lease.Root, error) {
 
 // Revoked implements lease.View.
 func (s *Store) Revoked(k grid.PublicKey) (bool, error) {
-	_, ok, err := s.eng.get(withPublicKey(tagRevoked, k))
+	_, ok, err := s.get(withPublicKey(tagRevoked, k))
 	return ok, err
 }
 
