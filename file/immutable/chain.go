@@ -13,10 +13,10 @@ import (
 // siblings in a tree of 256, which Tahoe-LAFS writes, and no more.
 const maxChain = 9 * chainEntry
 
-// appendChain writes the nodes that prove share n to belong to the file,
-// ascending, each as its index (16 bits) and its hash.
+// appendChain writes the nodes that prove share n to belong to the file, each
+// as its index (16 bits) and its hash.
 func appendChain(b []byte, tree hashtree.Tree, total int, n grid.ShareNum) []byte {
-	for _, i := range hashtree.Path(int64(total), int64(n)) {
+	for _, i := range chainOrder(total, int64(n)) {
 		b = binary.BigEndian.AppendUint16(b, uint16(i))
 		b = append(b, tree[i][:]...)
 	}
