@@ -83,6 +83,7 @@ func TestEachRuleFindsWhatBreaksIt(t *testing.T) {
 		{"package comment names it", "file/a.go", "// Holds files.\npackage file\n", "no comment that begins with its name"},
 		{"empty names", "web/util/a.go", source("util", ""), "package util"},
 		{"skipped tests", "file/a_test.go", "package file\nfunc f(t T) { t.Skip() }\n", "uses t.Skip"},
+		{"fuzzing from nothing", "file/a_test.go", "package file\nfunc FuzzX(f *F) { f.Fuzz(nil) }\n", "FuzzX has no seeds"},
 		{"tests that sleep", "file/a_test.go", "package file\nimport \"time\"\nfunc f() { time.Sleep(1) }\n", "uses time.Sleep"},
 	} {
 		root := write(t, map[string]string{"go.mod": "module example.org/m\n", c.file: c.text})
@@ -110,6 +111,7 @@ func TestGoodModulePasses(t *testing.T) {
 		"lease/store/a.go":          source("store", "func f() { go f() }", m+`/lease"`, `"github.com/cockroachdb/pebble/v2/vfs"`, `"os"`, `"sync"`),
 		"lease/a_test.go":           "package lease\nimport \"os\"\nimport " + m + "/lease/store\"\n",
 		"file/immutable/a.go":       source("immutable", "var p sync.Pool", m+`/file/hashtree"`, m+`/grid"`, `"sync"`),
+		"grid/a_test.go":            "package grid\nfunc FuzzX(f *F) { f.Add(1); f.Fuzz(nil) }\nfunc FuzzY(f *F) { seed(f); f.Fuzz(nil) }\n",
 		"web/a_test.go":             "package web\nimport \"time\"\nimport \"testing/synctest\"\nfunc f() { time.Sleep(1) }\n",
 		"transport/wire/a.go":       source("wire", "", m+`/lease"`),
 		"transport/fake/a.go":       source("fake", "var m sync.Mutex", m+`/transport"`, m+`/transport/wire"`, `"sync"`),

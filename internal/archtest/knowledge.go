@@ -72,7 +72,7 @@ var ignorances = []ignorance{
 	{
 		rooms:   []string{"actors"},
 		except:  []string{"actors/env"},
-		imports: []string{"net", "net/http", "net/rpc", "os", "os/", "log", "sync", "sync/atomic", "crypto/rand", "math/rand", "math/rand/v2", "runtime"},
+		imports: []string{"net", "net/http", "net/rpc", "os", "os/", "log", "sync", "crypto/rand", "math/rand", "math/rand/v2", "runtime"},
 		uses: map[string][]string{
 			"time":     clock,
 			"syscall":  {"!", "Errno", "ENOSPC", "EDQUOT", "EROFS", "EIO"}, // what a store's error may be
@@ -148,8 +148,8 @@ func checkTests(f *file) []Violation {
 	if !f.test {
 		return nil
 	}
+	all := checkFuzzTargets(f)
 	virtual := slices.ContainsFunc(f.imports(), func(im imported) bool { return im.path == "testing/synctest" })
-	var all []Violation
 	ast.Inspect(f.ast, func(n ast.Node) bool {
 		s, ok := n.(*ast.SelectorExpr)
 		if !ok {
@@ -166,6 +166,38 @@ func checkTests(f *file) []Violation {
 		return true
 	})
 	return all
+}
+
+// checkFuzzTargets finds targets that start from nothing: such a target adds
+// no seed, and gives its *testing.F to nobody who could.
+func checkFuzzTargets(f *file) []Violation {
+	var all []Violation
+	for _, d := range f.ast.Decls {
+		fn, ok := d.(*ast.FuncDecl)
+		if !ok || fn.Recv != nil || !strings.HasPrefix(fn.Name.Name, "Fuzz") || len(fn.Type.Params.List) != 1 || fn.Body == nil {
+			continue
+		}
+		seeded := false
+		ast.Inspect(fn.Body, func(n ast.Node) bool {
+			if call, ok := n.(*ast.CallExpr); ok {
+				s, isMethod := call.Fun.(*ast.SelectorExpr)
+				seeded = seeded || isMethod && s.Sel.Name == "Add" || passes(call, fn.Type.Params.List[0].Names)
+			}
+			return true
+		})
+		if !seeded {
+			all = append(all, f.violation(fn.Pos(), "fuzzing from nothing finds the first bytes of a format and no more", "%s has no seeds", fn.Name.Name))
+		}
+	}
+	return all
+}
+
+// passes reports whether the call is given one of the names.
+func passes(call *ast.CallExpr, names []*ast.Ident) bool {
+	return slices.ContainsFunc(call.Args, func(a ast.Expr) bool {
+		id, ok := a.(*ast.Ident)
+		return ok && slices.ContainsFunc(names, func(n *ast.Ident) bool { return n.Name == id.Name })
+	})
 }
 
 var emptyNames = []string{"util", "utils", "common", "helper", "helpers", "types", "misc", "base", "shared"}
