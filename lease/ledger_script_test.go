@@ -1,0 +1,236 @@
+package lease_test
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+
+	"github.com/tarn-grid/tarn/lease"
+)
+
+// TestLedgerScripts runs testdata/ledger. Times are days since a Monday;
+// sizes are bytes. Verbs, one line each:
+//
+//	root NAME [quota=N] [until=DAY] [op=a,b] [disabled]
+//	remove NAME | revoke NAME | unrevoke NAME | anonymous-quota N
+//	reserve|add|renew|cancel PATH SHARE [size=N] [free=N] [space=NAME:N] [op=a,b] [max-size=N]
+//	commit|release PATH SHARE [size=N] [ueb=N]
+//	expire | gone | usage column|root|below NAME | day N
+//
+// PATH is alice, or alice>bob: bob under alice's certificate; - is a client
+// without a key.
+func TestLedgerScripts(t *testing.T) {
+	datadriven.Walk(t, "testdata/ledger", func(t *testing.T, path string) {
+		s := &ledgerScript{bank: newBank(), now: epoch}
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			var out strings.Builder
+			for line := range strings.Lines(d.Input) {
+				out.WriteString(s.line(strings.Fields(line)) + "\n")
+			}
+			return out.String()
+		})
+	})
+}
+
+type ledgerScript struct {
+	*bank
+	now   time.Time
+	going []lease.GoingShare
+}
+
+// line runs one verb; what it answers is the line of output.
+func (s *ledgerScript) line(w []string) string {
+	verbs := map[string]func([]string) (string, error){
+		"root": s.root, "remove": s.remove, "revoke": s.revoke, "unrevoke": s.revoke, "anonymous-quota": s.policy,
+		"reserve": s.reserve, "commit": s.commitLine, "release": s.release, "add": s.lease, "renew": s.lease,
+		"cancel": s.cancel, "expire": s.expire, "gone": s.gone, "usage": s.usage, "day": s.day,
+	}
+	verb, ok := verbs[w[0]]
+	if !ok {
+		return "no such verb: " + w[0]
+	}
+	answer, err := verb(w)
+	if err != nil {
+		return "error: " + err.Error()
+	}
+	return answer
+}
+
+// options are the words name=value.
+func options(words []string) map[string]string {
+	o := map[string]string{}
+	for _, w := range words {
+		name, value, _ := strings.Cut(w, "=")
+		o[name] = value
+	}
+	return o
+}
+
+func number(s string) *int64 {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return nil
+	}
+	return &n
+}
+
+func numberOr(s string, other int64) int64 {
+	if n := number(s); n != nil {
+		return *n
+	}
+	return other
+}
+
+func operations(o map[string]string) *lease.Operation {
+	if o["op"] == "" {
+		return nil
+	}
+	op, err := lease.ParseOperation(o["op"])
+	if err != nil {
+		panic(err) // a script that is wrong
+	}
+	return &op
+}
+
+func (s *ledgerScript) day(w []string) (string, error) {
+	s.now = epoch.Add(time.Duration(*number(w[1])) * 24 * time.Hour)
+	return "ok", nil
+}
+
+func (s *ledgerScript) root(w []string) (string, error) {
+	o := options(w[2:])
+	r := lease.Root{Key: named(w[1]), Petname: w[1], Quota: number(o["quota"]), Operation: operations(o)}
+	if days := number(o["until"]); days != nil {
+		r.Until = new(epoch.Unix() + *days*86400)
+	}
+	_, r.Disabled = o["disabled"]
+	return "ok", s.done(s.PutRoot(r))
+}
+
+func (s *ledgerScript) remove(w []string) (string, error) {
+	return "ok", s.done(s.RemoveRoot(named(w[1])))
+}
+
+func (s *ledgerScript) revoke(w []string) (string, error) {
+	return "ok", s.done(s.SetRevoked(named(w[1]), w[0] == "revoke"))
+}
+
+func (s *ledgerScript) policy(w []string) (string, error) {
+	p := testPolicy
+	p.AnonymousQuota = *number(w[1])
+	s.SetPolicy(p)
+	return "ok", nil
+}
+
+func (s *ledgerScript) grant(path string, o map[string]string) lease.Grant {
+	if path == "-" {
+		return lease.Grant{}
+	}
+	g := chainOf(path, func(name string) *int64 {
+		to, n, _ := strings.Cut(o["space"], ":")
+		if to != name {
+			return nil
+		}
+		return number(n)
+	})
+	g.Effective = lease.Restrictions{Operation: operations(o), MaxSize: number(o["max-size"])}
+	return g
+}
+
+func (s *ledgerScript) reserve(w []string) (string, error) {
+	o := options(w[3:])
+	r, err := s.Reserve(s.now, s.grant(w[1], o), shareNamed(w[2]), numberOr(o["size"], 0), numberOr(o["free"], lease.NoLimit))
+	if r.AlreadyHave {
+		return fmt.Sprintf("already have %d bytes, content %d", r.Size, r.UEBHash[0]), err
+	}
+	return "reserved", err
+}
+
+func (s *ledgerScript) commitLine(w []string) (string, error) {
+	o := options(w[3:])
+	b := fileBody(numberOr(o["size"], 0))
+	b.UEBHash = lease.UEBHash{byte(numberOr(o["ueb"], 7))}
+	change, done, err := s.Commit(s.now, s.grant(w[1], o).Column(), shareNamed(w[2]), b)
+	return s.committed(done), s.done(change, err)
+}
+
+func (s *ledgerScript) release(w []string) (string, error) {
+	return fmt.Sprint("released ", s.Release(s.grant(w[1], nil).Column(), shareNamed(w[2]))), nil
+}
+
+func (s *ledgerScript) lease(w []string) (string, error) {
+	o := options(w[3:])
+	lend := s.AddLease
+	if w[0] == "renew" {
+		lend = s.RenewLease
+	}
+	change, done, err := lend(s.now, s.grant(w[1], o), shareNamed(w[2]))
+	return s.committed(done), s.done(change, err)
+}
+
+func (s *ledgerScript) committed(c lease.Committed) string {
+	out := fmt.Sprintf("lease on %d bytes until day %d", c.Size, (c.Expires-epoch.Unix())/86400)
+	for _, flag := range []struct {
+		set  bool
+		name string
+	}{{c.Dropped, "came second"}, {c.Renewed, "renewed"}, {c.TookOver, "took over"}} {
+		if flag.set {
+			out += ", " + flag.name
+		}
+	}
+	return out
+}
+
+func (s *ledgerScript) cancel(w []string) (string, error) {
+	change, going, err := s.Cancel(s.now, s.grant(w[1], options(w[3:])), shareNamed(w[2]))
+	s.going = append(s.going, going...)
+	return fmt.Sprintf("%d shares go", len(going)), s.done(change, err)
+}
+
+func (s *ledgerScript) expire([]string) (string, error) {
+	var all []lease.LeaseID
+	for id := range s.view.leases {
+		all = append(all, id)
+	}
+	before := len(all)
+	change, going, err := s.Expire(s.now, all)
+	s.going = append(s.going, going...)
+	err = s.done(change, err)
+	return fmt.Sprintf("%d leases end, %d shares go", before-len(s.view.leases), len(going)), err
+}
+
+func (s *ledgerScript) gone([]string) (string, error) {
+	for _, g := range s.going {
+		if err := s.done(s.Gone(g)); err != nil {
+			return "", err
+		}
+	}
+	s.going = nil
+	return fmt.Sprintf("%d shares, %d chains, %d keys left", len(s.view.shares), len(s.view.chains), len(s.view.keys)), nil
+}
+
+func (s *ledgerScript) usage(w []string) (string, error) {
+	switch w[1] {
+	case "below":
+		all, err := s.Below(named(w[2]))
+		var out []string
+		for _, d := range all {
+			out = append(out, strings.TrimRight(string(d.Delegate[:]), "\x00")+": "+usageText(d.Usage))
+		}
+		return strings.Join(out, "; "), err
+	case "root":
+		u, err := s.Usage(lease.RootCounterKey(named(w[2])))
+		return usageText(u), err
+	default:
+		u, err := s.Usage(lease.ColumnCounterKey(s.grant(w[2], nil).Column()))
+		return usageText(u), err
+	}
+}
+
+func usageText(u lease.Usage) string {
+	return fmt.Sprintf("%d bytes in %d leases, %d reserved", u.Stored.Bytes, u.Stored.Leases, u.Reserved.Bytes)
+}
