@@ -86,6 +86,29 @@ func TestAskOfOneThatIsGone(t *testing.T) {
 	})
 }
 
+// The one that fails is restarted, and would never answer.
+func TestRestartEndsCalls(t *testing.T) {
+	bubble(t, func(t *testing.T, s *System, _ *lines) {
+		kid := make(chan *actor.PID, 1)
+		s.Root("node", script(func(ctx actor.Context) {
+			if _, ok := ctx.Message().(*actor.Started); ok {
+				kid <- s.Child(ctx, "kid", script(func(ctx actor.Context) {
+					if q, ok := ctx.Message().(question); ok {
+						answer(ctx, q)
+					}
+				}))
+			}
+		}))
+		pid := <-kid
+		if _, err := ask(t.Context(), s, pid, "panic"); !errors.Is(err, ErrGone) {
+			t.Errorf("of one that is restarted: %v", err)
+		}
+		if got, err := ask(t.Context(), s, pid, "name"); got != "Pythia" || err != nil {
+			t.Errorf("of the restarted one: %q, %v", got, err)
+		}
+	})
+}
+
 func TestStopEndsCalls(t *testing.T) {
 	bubble(t, func(t *testing.T, s *System, _ *lines) {
 		pid := oracle(s, &record{})
