@@ -152,6 +152,7 @@ func (c *conversation) read() {
 	}
 	c.drop()
 	<-c.written
+	c.session.vacate(c)
 	c.ended(end)
 	c.session.leave(c)
 }

@@ -3,6 +3,7 @@ package p2p_test
 import (
 	"crypto/ed25519"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +17,10 @@ import (
 	"github.com/tarn-grid/tarn/transport/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	p2p.LogTo(slog.DiscardHandler)
+	goleak.VerifyTestMain(m)
+}
 
 var loopback = []string{"/ip4/127.0.0.1/tcp/0"}
 

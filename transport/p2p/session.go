@@ -154,12 +154,19 @@ func (s *session) join(c *conversation) bool {
 	return true
 }
 
-// leave is the opposite of join.
-func (s *session) leave(c *conversation) {
+// vacate makes room for another incoming conversation; it is called before
+// anybody hears of the end of this one.
+func (s *session) vacate(c *conversation) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if c.incoming {
 		s.incoming--
 	}
+}
+
+// leave is called after the last event of a conversation.
+func (s *session) leave(c *conversation) {
+	s.mu.Lock()
 	delete(s.conversations, c)
 	last := s.ended && len(s.conversations) == 0
 	s.mu.Unlock()
@@ -191,12 +198,14 @@ func (s *session) accept(st network.Stream, names protocol.Switch) {
 	}
 	p, err := negotiate(st, names)
 	if err != nil {
+		s.vacate(c)
 		_ = st.ResetWithError(network.StreamProtocolNegotiationFailed)
 		s.leave(c)
 		return
 	}
 	c.attach(st, st)
 	if !s.offer(c, transport.Protocol(p)) {
+		s.vacate(c)
 		_ = st.ResetWithError(network.StreamGated)
 		c.drop()
 		s.leave(c)

@@ -241,6 +241,28 @@ func testLimitsBeforeAdmit(k *kit) {
 	}
 }
 
+// testRoom has one conversation after the other where one is allowed.
+func testRoom(k *kit) {
+	client, server := k.unadmitted()
+	for range 3 {
+		near, far := k.pair(client, server, transport.Storage, plenty, plenty)
+		far.c.Close(nil)
+		far.awaitEnd()
+		if err := near.awaitEnd(); err != nil {
+			k.Errorf("conversation: %v", err)
+		}
+	}
+	k.mu.Lock()
+	server.decide = func(transport.Protocol) (int, bool) { return 0, false }
+	k.mu.Unlock()
+	for range 2 { // a refused one takes no room
+		client.open(transport.Storage, plenty).awaitEnd()
+	}
+	near, _ := k.pair(client, server, transport.Storage, plenty, plenty)
+	near.c.Close(nil)
+	near.awaitEnd()
+}
+
 func testMany(k *kit) {
 	client, server := k.connect()
 	k.mu.Lock()

@@ -55,6 +55,7 @@ func Run(t *testing.T, make func(t *testing.T) World) {
 		{"UnsendableFrame", testUnsendable},
 		{"OversizeFrame", testOversize},
 		{"LimitsBeforeAdmit", testLimitsBeforeAdmit},
+		{"EndedConversationMakesRoom", testRoom},
 		{"ManyConversations", testMany},
 		{"SessionClosedHere", testSessionClosedHere},
 		{"SessionClosedThere", testSessionClosedThere},
