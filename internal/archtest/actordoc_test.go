@@ -99,6 +99,58 @@ type conn struct{}
 func (c *conn) Receive(ctx actor.Context) {}
 `
 
+// listenerActor is shared by branches; each has sessions of its own.
+const listenerActor = `// Package inbound is a fixture.
+package inbound
+
+// Listener accepts.
+//
+// Owns: the socket.
+// On failure: listens anew.
+type Listener struct{ env Env }
+
+func (l *Listener) Receive(ctx actor.Context) {
+	// Child: client.conn, server.session
+	l.env.Spawn.Child(ctx, "session", l.producer)
+}
+`
+
+const serverActor = `// Package server is a fixture.
+package server
+
+// Storage stores.
+//
+// Owns: shares.
+// On failure: nothing is lost.
+type Storage struct{ env Env }
+
+func (s *Storage) Receive(ctx actor.Context) {
+	s.env.Spawn.Child(ctx, "listener", func() actor.Actor { return &inbound.Listener{} })
+}
+
+// session serves.
+//
+// Owns: credit.
+// On failure: closes.
+type session struct{}
+
+func (s *session) Receive(ctx actor.Context) {}
+`
+
+func TestSharedActorHasTheChildrenOfItsBranch(t *testing.T) {
+	got, err := ActorDocs(write(t, map[string]string{
+		"go.mod": "module example.org/m\n", "actors/client/client.go": clientActor,
+		"actors/inbound/inbound.go": listenerActor, "actors/server/server.go": serverActor,
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "server.Storage\n└ listener (inbound.Listener)\n  └ session (server.session)\n"
+	if !strings.Contains(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
 const wantDocs = "```\n" + `actors.Node
 ├ client (client.Client)
 │ ├ * (client.conn)

@@ -55,8 +55,30 @@ func (am *actorModel) writeTree(out *strings.Builder) {
 	out.WriteString("```\n")
 }
 
+// fitting leaves out what a shared actor, say a listener, spawns only below
+// other branches: of several kinds of child with one name those count whose
+// package is that of an actor above, if there are such.
+func fitting(list []child, path []string) []child {
+	above := func(c child) bool {
+		return slices.ContainsFunc(path[:len(path)-1], func(key string) bool { return packageOf(key) == packageOf(c.key) })
+	}
+	var out []child
+	for _, c := range list {
+		rival := slices.ContainsFunc(list, func(o child) bool { return o.label == c.label && above(o) })
+		if above(c) || !rival {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func packageOf(key string) string {
+	name, _, _ := strings.Cut(key, ".")
+	return name
+}
+
 func writeChildren(out *strings.Builder, children map[string][]child, key, indent string, path []string) {
-	list := slices.Clone(children[key])
+	list := fitting(children[key], path)
 	slices.SortFunc(list, func(a, b child) int { return strings.Compare(a.label+" "+a.key, b.label+" "+b.key) })
 	list = slices.Compact(list)
 	for i, c := range list {
