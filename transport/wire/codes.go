@@ -107,3 +107,9 @@ func NewError(c Code, text string) *Error {
 	}
 	return &Error{Code: c, Text: text}
 }
+
+// String keeps secrets out of logs and errors.
+func (Secret) String() string { return "(secret)" }
+
+// GoString is String, for %#v.
+func (Secret) GoString() string { return "(secret)" }

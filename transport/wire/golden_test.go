@@ -149,5 +149,11 @@ func plain(m wire.Message) any {
 		}
 		return []any{e.Code, e.Text, e.Limit, free}
 	}
+	switch m := m.(type) { // secrets do not print themselves
+	case *wire.Allocate:
+		return []any{*m, [16]byte(m.Secret)}
+	case *wire.OpenOffer:
+		return [16]byte(m.Secret)
+	}
 	return m
 }

@@ -76,7 +76,7 @@ func samples(tb testing.TB) []sample {
 		{"usage-report", answer(8, &wire.UsageReport{Label: fill32(0xac), Bytes: 1, Shares: 2, Reserved: 3, Quota: 4,
 			HasQuota: true, RootBytes: 5, BytesIn: 6, BytesOut: 7, RootShares: 8})},
 		{"open-offer", ask(0, &wire.OpenOffer{Secret: fill16(0x5e)})},
-		{"read-offer", ask(1, &wire.ReadOffer{Offset: 1 << 20, Length: 262144})},
+		{"read-offer", ask(1, &wire.ReadOffer{Offset: 1 << 20, Length: 262144, Have: 1 << 19})},
 		{"publish", ask(1, &wire.Publish{Announcement: signed(tb)})},
 		{"subscribe", ask(2, &wire.Subscribe{})},
 		{"announce", ask(0, &wire.Announce{Announcement: signed(tb)})},

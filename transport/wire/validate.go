@@ -141,8 +141,11 @@ func (m *Done) Validate() error { return nil }
 // Validate accepts every value.
 func (m *OpenOffer) Validate() error { return nil }
 
-// Validate bounds the range.
+// Validate bounds the range and what is held.
 func (m *ReadOffer) Validate() error {
+	if err := checkSize("held part", m.Have); err != nil {
+		return err
+	}
 	return checkRanges([]Range{{Offset: m.Offset, Length: m.Length}})
 }
 

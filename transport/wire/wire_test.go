@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -119,6 +120,7 @@ func TestSenderRefusesWhatReceiverWould(t *testing.T) {
 		"renew too much":    &wire.RenewLease{StorageIndexes: make([]grid.StorageIndex, wire.MaxStorageIndexes+1)},
 		"quota":             &wire.UsageReport{Quota: 1},
 		"read offer":        &wire.ReadOffer{},
+		"held too much":     &wire.ReadOffer{Length: 1, Have: wire.MaxShareSize + 1},
 		"publish":           &wire.Publish{},
 		"announce":          &wire.Announce{Announcement: []byte(long)},
 		"error code":        &wire.Error{},
@@ -283,5 +285,14 @@ func BenchmarkFrame(b *testing.B) {
 			b.Fatal(err)
 		}
 		got.Release()
+	}
+}
+
+func TestSecretsAreNotPrinted(t *testing.T) {
+	m := &wire.OpenOffer{Secret: fill16(0x5e)}
+	for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
+		if got := fmt.Sprintf(format, m); strings.Contains(got, "94") || strings.Contains(strings.ToLower(got), "5e") {
+			t.Errorf("%s prints %s", format, got)
+		}
 	}
 }
