@@ -64,7 +64,7 @@ type StorageConfig struct {
 // IntroducerConfig is the introducer role.
 type IntroducerConfig struct {
 	// Key is the introducer's long-lived Ed25519 key.
-	Key ed25519.PrivateKey
+	Key      ed25519.PrivateKey
 	Listen   []string
 	Announce []grid.Hint
 }

@@ -1,0 +1,244 @@
+package client
+
+import (
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/tarn-grid/tarn/actors/env"
+	"github.com/tarn-grid/tarn/file/placement"
+	"github.com/tarn-grid/tarn/grid"
+)
+
+// broker knows who the servers are and how each is reached. It holds no
+// connection itself, so that its own failure drops none.
+//
+// Owns: the merged announcements, the last report of each server actor, requests that wait for connections to be decided.
+// On failure: starts empty; introductions and server actors tell it everything again.
+type broker struct {
+	env     *env.Env
+	servers map[grid.ServerID]*entry
+	intros  map[int]introducerReport
+	waiting []*waiter
+	nudged  time.Time
+}
+
+// entry is what is known of one server.
+type entry struct {
+	announcement grid.Announcement
+	known        time.Time
+	report       serverReport
+}
+
+// waiter is a request that is held until connections are decided.
+type waiter struct {
+	want   int // servers
+	ready  func(*entry) bool
+	answer func(ctx actor.Context)
+	cancel func()
+}
+
+func newBroker(e *env.Env) env.Producer {
+	return func() actor.Actor {
+		return &broker{env: e, servers: map[grid.ServerID]*entry{}, intros: map[int]introducerReport{}}
+	}
+}
+
+// To the broker.
+type (
+	// heard is an announcement that verified.
+	heard struct {
+		announcement grid.Announcement
+		at           time.Time
+	}
+	// serverGone says that a server actor has ended.
+	serverGone struct{ server grid.ServerID }
+	// candidates asks for connected servers in the permuted order of a file;
+	// answered by candidateList. It waits a moment for want of them.
+	candidates struct {
+		replyTo *actor.PID
+		si      grid.StorageIndex
+		want    int
+		storing bool // only those that are logged in
+	}
+	// late ends a wait.
+	late struct{ w *waiter }
+)
+
+// To the parent.
+type (
+	brokerUp    struct{}
+	serverKnown struct{ announcement grid.Announcement }
+)
+
+// candidateList answers candidates.
+type candidateList struct{ servers []candidate }
+
+// candidate is a connected server.
+type candidate struct {
+	id  grid.ServerID
+	pid *actor.PID
+	key grid.PublicKey // our account there, zero when not logged in
+}
+
+// sayAgain asks for a fresh report.
+type sayAgain struct{}
+
+// Receive implements actor.Actor.
+func (b *broker) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *actor.Started:
+		ctx.Send(ctx.Parent(), brokerUp{})
+	case heard:
+		b.heard(ctx, m)
+	case serverReport:
+		if e := b.servers[m.server]; e != nil {
+			e.report = m
+			b.release(ctx)
+		}
+	case introducerReport:
+		b.intros[m.number] = m
+		b.release(ctx)
+	case serverGone:
+		delete(b.servers, m.server)
+	case candidates:
+		b.candidates(ctx, m)
+	case AskStatus:
+		b.status(ctx, m)
+	case late:
+		b.answer(ctx, m.w)
+	}
+}
+
+// heard keeps the newest announcement of a server and passes it on.
+func (b *broker) heard(ctx actor.Context, m heard) {
+	e := b.servers[m.announcement.Server]
+	if e != nil && e.announcement.Sequence >= m.announcement.Sequence {
+		return
+	}
+	if e == nil {
+		e = &entry{report: serverReport{server: m.announcement.Server, state: Idle}}
+		b.servers[m.announcement.Server] = e
+	}
+	e.announcement, e.known = m.announcement, m.at
+	ctx.Send(ctx.Parent(), serverKnown{m.announcement})
+}
+
+func connected(e *entry) bool { return e.report.state == Connected || e.report.state == LoggedIn }
+func loggedIn(e *entry) bool  { return e.report.state == LoggedIn }
+
+func (b *broker) candidates(ctx actor.Context, m candidates) {
+	ready := connected
+	if m.storing {
+		ready = loggedIn
+	}
+	b.wait(ctx, &waiter{want: m.want, ready: ready, answer: func(ctx actor.Context) {
+		ctx.Send(m.replyTo, candidateList{b.permuted(m.si, ready)})
+	}})
+}
+
+// permuted is the servers that are ready, in the order of a file.
+func (b *broker) permuted(si grid.StorageIndex, ready func(*entry) bool) []candidate {
+	var list []placement.Candidate
+	for _, id := range sortedServers(b.servers) {
+		if e := b.servers[id]; ready(e) {
+			list = append(list, placement.Candidate{ID: id, Seed: e.announcement.PermutationSeed})
+		}
+	}
+	var out []candidate
+	for _, c := range placement.Permute(si, list) {
+		r := b.servers[c.ID].report
+		out = append(out, candidate{c.ID, r.pid, r.account})
+	}
+	return out
+}
+
+// wait answers at once when enough servers are ready. Otherwise those that
+// are down are asked to try again, and the answer waits until all of them are
+// decided, for a while.
+func (b *broker) wait(ctx actor.Context, w *waiter) {
+	if b.count(w.ready) >= w.want {
+		w.answer(ctx)
+		return
+	}
+	b.nudge(ctx)
+	if !b.unsettled() {
+		w.answer(ctx)
+		return
+	}
+	w.cancel = b.env.Clock.After(settleTime, ctx.Self(), late{w})
+	b.waiting = append(b.waiting, w)
+}
+
+func (b *broker) count(ready func(*entry) bool) int {
+	n := 0
+	for _, e := range b.servers {
+		if ready(e) {
+			n++
+		}
+	}
+	return n
+}
+
+// nudge makes servers that are down, or that refused us, be tried now; not
+// too often.
+func (b *broker) nudge(ctx actor.Context) {
+	now := b.env.Clock.Now()
+	if !b.nudged.IsZero() && now.Sub(b.nudged) < nudgeInterval {
+		return
+	}
+	b.nudged = now
+	for _, id := range sortedServers(b.servers) {
+		e := b.servers[id]
+		if e.report.pid != nil && (e.report.state == Backoff || e.report.state == Connected) {
+			ctx.Send(e.report.pid, tryAgain{})
+			e.report.settled = false
+		}
+	}
+}
+
+// unsettled reports whether something is still being found out.
+func (b *broker) unsettled() bool {
+	for _, e := range b.servers {
+		if !e.report.settled {
+			return true
+		}
+	}
+	for _, in := range b.intros {
+		if !in.settled {
+			return true
+		}
+	}
+	return false
+}
+
+// release answers those who have waited long enough for what they want.
+func (b *broker) release(ctx actor.Context) {
+	unsettled := b.unsettled()
+	for _, w := range append([]*waiter(nil), b.waiting...) {
+		if !unsettled || b.count(w.ready) >= w.want {
+			b.answer(ctx, w)
+		}
+	}
+}
+
+func (b *broker) answer(ctx actor.Context, w *waiter) {
+	for i, other := range b.waiting {
+		if other == w {
+			b.waiting = append(b.waiting[:i:i], b.waiting[i+1:]...)
+			w.cancel()
+			w.answer(ctx)
+			return
+		}
+	}
+}
+
+func (b *broker) status(ctx actor.Context, m AskStatus) {
+	if !m.Settled {
+		ctx.Send(m.ReplyTo, b.picture())
+		return
+	}
+	b.wait(ctx, &waiter{want: len(b.servers) + 1, ready: loggedIn, answer: func(ctx actor.Context) {
+		ctx.Send(m.ReplyTo, b.picture())
+	}})
+}

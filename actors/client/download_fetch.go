@@ -1,0 +1,256 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/tarn-grid/tarn/actors/env"
+	"github.com/tarn-grid/tarn/file/immutable"
+	"github.com/tarn-grid/tarn/file/transfer"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/transport/wire"
+)
+
+// Tags of calls, and results of work. They carry the decisions that they
+// belong to, because a failed download starts anew.
+type (
+	lookTag struct {
+		core   *transfer.Download
+		server grid.ServerID
+	}
+	fetchTag struct {
+		core   *transfer.Download
+		fetch  transfer.Fetch
+		ranges []wire.Range
+	}
+	blockChecked struct {
+		core  *transfer.Download
+		fetch transfer.Fetch
+		data  []byte
+		err   error
+	}
+	segmentDecoded struct {
+		core    *transfer.Download
+		segment int
+		plain   []byte
+		err     error
+	}
+)
+
+// errManyRounds refuses a share that always needs one thing more.
+var errManyRounds = fmt.Errorf("%w: its parts never come to an end", errAnswer)
+
+// maxRounds is how many times a server is asked for what one block needs: a
+// wrong guess of the layout costs two or three.
+const maxRounds = 8
+
+// reply turns a server's answer into events.
+func (d *download) reply(ctx actor.Context, m Reply) {
+	switch tag := m.Tag.(type) {
+	case lookTag:
+		if tag.core == d.core {
+			d.looked(ctx, tag.server, m)
+		}
+	case fetchTag:
+		if tag.core == d.core {
+			d.fetched(ctx, tag, m)
+		}
+	}
+}
+
+func (d *download) looked(ctx actor.Context, id grid.ServerID, m Reply) {
+	f, ok := m.Frame.Message.(*wire.Found)
+	if !ok {
+		d.step(ctx, transfer.Looked{Server: id, Err: unexpected(m)})
+		return
+	}
+	body := m.Frame.Bytes()
+	var nums []grid.ShareNum
+	for _, s := range f.Shares {
+		parts, rest, ok := cut(body, s.Lengths)
+		if !ok || len(parts) > 0 && len(parts) != len(d.probe) {
+			d.step(ctx, transfer.Looked{Server: id, Err: errAnswer})
+			return
+		}
+		body = rest
+		if len(parts) > 0 {
+			d.probed[transfer.Fetch{Server: id, Num: s.Num}] = &wireBytes{d.probe, parts}
+		}
+		nums = append(nums, s.Num)
+	}
+	d.step(ctx, transfer.Looked{Server: id, Shares: nums})
+}
+
+// cut splits a body into parts of these lengths.
+func cut(body []byte, lengths []uint64) (parts [][]byte, rest []byte, ok bool) {
+	for _, n := range lengths {
+		if n > uint64(len(body)) {
+			return nil, nil, false
+		}
+		parts = append(parts, body[:n:n])
+		body = body[n:]
+	}
+	return parts, body, true
+}
+
+// fetch asks for what a block still needs, or takes what came with Found.
+func (d *download) fetch(ctx actor.Context, f transfer.Fetch) {
+	key := transfer.Fetch{Server: f.Server, Num: f.Num}
+	if p := d.probed[key]; p != nil {
+		delete(d.probed, key)
+		if err := d.take(f, p); err != nil {
+			d.bad(ctx, f, err)
+			return
+		}
+	}
+	d.fetchRest(ctx, f)
+}
+
+func (d *download) fetchRest(ctx actor.Context, f transfer.Fetch) {
+	s := d.segments[f.Segment]
+	if s == nil {
+		return
+	}
+	ranges, err := d.reader.Want(f.Num, int64(f.Segment))
+	if err != nil {
+		d.bad(ctx, f, err)
+		return
+	}
+	if d.layoutChanged(ctx) {
+		return
+	}
+	if len(ranges) == 0 {
+		d.check(ctx, f)
+		return
+	}
+	if s.rounds[f]++; s.rounds[f] > maxRounds {
+		d.bad(ctx, f, errManyRounds)
+		return
+	}
+	want := wireRanges(ranges)
+	ctx.Send(d.servers[f.Server].pid, Call{
+		ReplyTo: ctx.Self(), Tag: fetchTag{d.core, f, want},
+		Frame: wire.Frame{Message: &wire.Read{StorageIndex: d.open.Cap.StorageIndex(), Num: f.Num, Ranges: want}},
+	})
+}
+
+// layoutChanged starts over with the right segments when the first share
+// proved that they are not of the size that was guessed.
+func (d *download) layoutChanged(ctx actor.Context) bool {
+	l, proven := d.reader.Layout()
+	if !proven || d.segmentSize == l.SegmentSize {
+		return false
+	}
+	d.segmentSize = l.SegmentSize
+	d.forgetOutside(ctx, 0, -1)
+	d.wantMore(ctx)
+	return true
+}
+
+func (d *download) fetched(ctx actor.Context, tag fetchTag, m Reply) {
+	f := tag.fetch
+	data, ok := m.Frame.Message.(*wire.Data)
+	if !ok {
+		d.missed(ctx, f, unexpected(m))
+		return
+	}
+	parts, rest, ok := cut(m.Frame.Bytes(), data.Lengths)
+	if !ok || len(rest) > 0 || len(parts) != len(tag.ranges) {
+		d.bad(ctx, f, errAnswer)
+		return
+	}
+	if err := d.take(f, &wireBytes{tag.ranges, parts}); err != nil {
+		d.bad(ctx, f, err)
+		return
+	}
+	d.fetchRest(ctx, f)
+}
+
+func (d *download) take(f transfer.Fetch, b *wireBytes) error {
+	for i, r := range b.ranges {
+		if err := d.reader.Got(f.Num, immutable.Range{Off: int64(r.Offset), Len: int64(r.Length)}, b.parts[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *download) missed(ctx actor.Context, f transfer.Fetch, err error) {
+	d.reader.Forget(f.Num)
+	d.step(ctx, transfer.Missed{Server: f.Server, Num: f.Num, Segment: f.Segment, Err: err})
+}
+
+// bad gives a share up. If no share can help, the file can't be read.
+func (d *download) bad(ctx actor.Context, f transfer.Fetch, err error) {
+	var share *immutable.ShareError
+	if !errors.As(err, &share) && !errors.Is(err, errAnswer) {
+		d.fail(ctx, fmt.Errorf("read the file: %w", err))
+		return
+	}
+	d.env.Log.Warn("bad share", "server", f.Server.Short(), "storage-index", d.open.Cap.StorageIndex().String(), "share", f.Num, "error", err)
+	d.reader.Forget(f.Num)
+	d.step(ctx, transfer.Bad{Server: f.Server, Num: f.Num, Err: err})
+}
+
+// check verifies a block that is complete.
+func (d *download) check(ctx actor.Context, f transfer.Fetch) {
+	block, ok := d.reader.Block(f.Num, int64(f.Segment))
+	if !ok {
+		d.bad(ctx, f, fmt.Errorf("%w: the block is missing", errAnswer))
+		return
+	}
+	core := d.core
+	d.env.Exec.Do(env.CPU, ctx.Self(), func() any {
+		return blockChecked{core, f, block.Data, block.Verify()}
+	})
+}
+
+func (d *download) checked(ctx actor.Context, m blockChecked) {
+	if m.core != d.core {
+		return
+	}
+	if m.err != nil {
+		d.bad(ctx, m.fetch, m.err)
+		return
+	}
+	if s := d.segments[m.fetch.Segment]; s != nil && !s.decoding {
+		s.blocks[m.fetch.Num] = m.data
+	}
+	d.step(ctx, transfer.Got{Server: m.fetch.Server, Num: m.fetch.Num, Segment: m.fetch.Segment})
+}
+
+// decode makes plaintext of k blocks.
+func (d *download) decode(ctx actor.Context, i int) {
+	s := d.segments[i]
+	decoding, err := d.reader.Decode(int64(i), s.blocks)
+	if err != nil {
+		d.fail(ctx, fmt.Errorf("read the file: %w", err))
+		return
+	}
+	s.decoding = true
+	core := d.core
+	d.env.Exec.Do(env.CPU, ctx.Self(), func() any {
+		plain, err := decoding.Run(nil)
+		return segmentDecoded{core, i, plain, err}
+	})
+}
+
+func (d *download) decoded(ctx actor.Context, m segmentDecoded) {
+	if m.core != d.core {
+		return
+	}
+	if m.err != nil {
+		d.fail(ctx, fmt.Errorf("read the file: %w", m.err))
+		return
+	}
+	if s := d.segments[m.segment]; s != nil {
+		s.plain, s.blocks = m.plain, nil
+		d.deliver(ctx)
+	}
+}
+
+func sortedInts[V any](m map[int]V) []int { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,63 @@
+package client
+
+import "time"
+
+// What bounds the client branch in time.
+const (
+	// settleTime is how long a request waits for connections to be decided.
+	settleTime = 5 * time.Second
+	// nudgeInterval is the least time between two rounds of trying servers
+	// that are down before their backoff is over.
+	nudgeInterval = 3 * time.Second
+	// firstBackoff doubles with each failure in a row, up to maxBackoff; both
+	// are jittered by a quarter.
+	firstBackoff = time.Second
+	maxBackoff   = 5 * time.Minute
+	// helloTime is how long a server may take for hello and login.
+	helloTime = 20 * time.Second
+	// callTime is how long a server may take for an answer.
+	callTime = 30 * time.Second
+	// loginInterval is how often a server that accepted none of our keys is
+	// asked again.
+	loginInterval = 10 * time.Minute
+	// referenceMargin before a reference ends, a new login is made.
+	referenceMargin = 10 * time.Minute
+	// tickInterval lets jobs see that something takes too long.
+	tickInterval = time.Second
+	// hedgeTime is the least wait before a late block is asked for elsewhere.
+	hedgeTime = time.Second
+	// linkPatience is how long an upload waits for a lost connection,
+	// pullPatience for a server that has stopped asking, windowPatience for
+	// one that holds all others back.
+	linkPatience   = 30 * time.Second
+	pullPatience   = 60 * time.Second
+	windowPatience = 10 * time.Second
+)
+
+// What bounds it in size.
+const (
+	// maxServers is how many servers one introducer can make us know.
+	maxServers = 10000
+	// maxCalls is how many unanswered requests a server is sent at a time,
+	// unless it says less.
+	maxCalls = 64
+	// pullCredit is how many frames of a pull may come unanswered.
+	pullCredit = 8
+	// storageCredit is how many frames of a server may come at a time.
+	storageCredit = 64
+	// wholeShare is the largest share that is sent along with its offer, in
+	// bytes; a file of one segment whose shares are no larger is encoded once
+	// and kept until the upload ends.
+	wholeShare = 64 << 10
+	// windowBytes is how much of an encoded file is held for pulls, all
+	// shares together; at least minWindow segments.
+	windowBytes = 24 << 20
+	minWindow   = 2
+	// readAhead is how many segments a download fetches before they are asked
+	// for, within readAheadBytes.
+	readAhead      = 4
+	readAheadBytes = 8 << 20
+	// probeSize is up to how much of a share is asked for along with the
+	// question whether it is there, in bytes.
+	probeSize = 64 << 10
+)

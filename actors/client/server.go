@@ -1,0 +1,368 @@
+package client
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/tarn-grid/tarn/actors/env"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/transport"
+	"github.com/tarn-grid/tarn/transport/wire"
+)
+
+// server keeps one connection to one storage server, under an identity that
+// is made for that connection and never used again.
+//
+// Owns: the session with its host and identity, the backoff, the cached reference, unanswered requests, the share readers offered there.
+// On failure: restarts without a connection and dials again; requests that were unanswered fail, uploads offer their shares again.
+type server struct {
+	env *env.Env
+	serverParts
+	announcement grid.Announcement
+
+	link       *link
+	generation uint64 // of the link; answers for an older one are stale
+	backoff    backoff
+	stopTimer  func()
+
+	credential int            // which one is tried; past the last one, we only read
+	key        grid.PublicKey // of that one
+	refusal    error          // why the last one was refused
+
+	report serverReport
+	calls  calls
+	offers map[wire.Secret]offeredReader
+	pulls  []pull
+	subs   map[string]*actor.PID
+}
+
+// serverParts is what every server actor is born with.
+type serverParts struct {
+	dialer        transport.Dialer
+	references    ReferenceCache
+	vault, broker *actor.PID
+}
+
+func newServer(e *env.Env, p serverParts, a grid.Announcement) env.Producer {
+	return func() actor.Actor {
+		return &server{
+			env: e, serverParts: p, announcement: a, backoff: backoff{env: e},
+			offers: map[wire.Secret]offeredReader{}, subs: map[string]*actor.PID{}, calls: newCalls(),
+		}
+	}
+}
+
+type (
+	// announced is a newer announcement of the server.
+	announced struct{ announcement grid.Announcement }
+	// tryAgain makes a server that is down, or that refused us, be tried now.
+	tryAgain struct{}
+	// helloLate ends the wait for hello and login.
+	helloLate struct{ generation uint64 }
+	// loginAgain renews the reference, or tries our keys again.
+	loginAgain struct{ generation uint64 }
+	// referenceLoaded is what the cache held.
+	referenceLoaded struct {
+		generation uint64
+		reference  []byte
+		signed     signedLogin
+	}
+	callsDue struct{}
+)
+
+// Receive implements actor.Actor.
+func (s *server) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *actor.Started:
+		s.dial(ctx)
+	case announced:
+		s.announcement = m.announcement
+	case dialNow:
+		s.dial(ctx)
+	case tryAgain:
+		s.tryAgain(ctx)
+	case linkEvent:
+		s.linkEvent(ctx, m)
+	case signedLogin:
+		s.signed(ctx, m)
+	case referenceLoaded:
+		s.login(ctx, m)
+	case helloLate:
+		if m.generation == s.generation && s.report.state == Dialing {
+			s.lost(ctx, fmt.Errorf("%w: no hello or login within %v", transport.ErrUnreachable, helloTime))
+		}
+	case loginAgain:
+		s.loginAgain(ctx, m)
+	case Call:
+		s.call(ctx, m)
+	case callsDue:
+		s.callsDue(ctx)
+	case offerReader:
+		s.offers[m.secret] = m.offeredReader
+	case withdrawReader:
+		s.withdraw(m.secret)
+	case subscribe:
+		s.subscribe(ctx, m)
+	case *actor.Terminated:
+		s.unsubscribe(m.Who)
+	case sayAgain:
+		ctx.Send(s.broker, s.report)
+	case *actor.Stopping, *actor.Restarting:
+		s.calls.failAll(ctx, ErrNotConnected)
+		s.link.close()
+	}
+}
+
+// dial makes a connection under a new identity.
+func (s *server) dial(ctx actor.Context) {
+	s.generation++
+	s.stopTimers()
+	s.say(ctx, Dialing, s.report.err)
+	s.link = dial(s.env, ctx.Self(), s.dialer, transport.Target{Server: s.announcement.Server, Hints: s.announcement.Hints}, true)
+	s.stopTimer = s.env.Clock.After(helloTime, ctx.Self(), helloLate{s.generation})
+}
+
+func (s *server) stopTimers() {
+	if s.stopTimer != nil {
+		s.stopTimer()
+		s.stopTimer = nil
+	}
+}
+
+// tryAgain ends a backoff, and asks a server that accepted no key of ours
+// once more, over a new connection.
+func (s *server) tryAgain(ctx actor.Context) {
+	switch s.report.state {
+	case Backoff:
+		s.credential, s.refusal = 0, nil
+		s.dial(ctx)
+	case Connected:
+		s.again(ctx)
+	default:
+		ctx.Send(s.broker, s.report)
+	}
+}
+
+// again goes through all credentials from the first on, over a new connection.
+func (s *server) again(ctx actor.Context) {
+	s.credential, s.refusal = 0, nil
+	s.reconnect(ctx)
+}
+
+func (s *server) reconnect(ctx actor.Context) {
+	s.linkDown(ctx, ErrNotConnected)
+	s.dial(ctx)
+}
+
+func (s *server) linkEvent(ctx actor.Context, m linkEvent) {
+	if m.link != s.link {
+		m.drop()
+		return
+	}
+	switch e := m.event.(type) {
+	case linkOpen:
+		s.link.open(e.session, transport.Storage)
+		s.request(&wire.Hello{Version: wire.Version, MaxBody: wire.MaxBody, MaxRequests: maxCalls}, s.hello)
+	case linkFrame:
+		s.frame(ctx, e.frame)
+	case linkClosed:
+		s.lost(ctx, e.err)
+	case pullFrame:
+		s.pullFrame(ctx, e)
+	case pullEnded:
+		s.pullEnded(e.conv)
+	}
+}
+
+// request sends something for the server actor itself.
+func (s *server) request(m wire.Message, then func(actor.Context, wire.Message)) {
+	s.link.send(s.calls.begin(s.env.Clock.Now(), wire.Frame{Message: m}, pending{then: then, limit: callTime}))
+}
+
+func (s *server) frame(ctx actor.Context, f wire.Frame) {
+	s.link.grant(1)
+	if !f.Answer {
+		s.notice(ctx, f)
+		return
+	}
+	p, ok := s.calls.end(f.ID)
+	switch {
+	case !ok:
+		f.Release() // it came too late, or was never asked for
+	case p.then != nil:
+		f.Release()
+		p.then(ctx, f.Message)
+	default:
+		s.report.roundTrip = s.env.Clock.Now().Sub(p.sent)
+		p.deliver(ctx, f)
+	}
+	s.sendQueued()
+}
+
+// hello begins the login.
+func (s *server) hello(ctx actor.Context, m wire.Message) {
+	h, ok := m.(*wire.Hello)
+	if !ok {
+		s.lost(ctx, fmt.Errorf("%w: %T instead of a hello", transport.ErrProtocol, m))
+		return
+	}
+	s.calls.most = min(maxCalls, max(1, int(h.MaxRequests)))
+	s.askVault(ctx)
+}
+
+func (s *server) askVault(ctx actor.Context) {
+	var nonce lease.Nonce
+	_, _ = s.env.Rand.Read(nonce[:]) // never fails
+	ctx.Send(s.vault, signLogin{
+		replyTo: ctx.Self(), generation: s.generation, server: s.announcement.Server,
+		beneficiary: s.link.session.Local(), nonce: nonce, credential: s.credential,
+	})
+}
+
+// signed looks for a cached reference of the key that signed.
+func (s *server) signed(ctx actor.Context, m signedLogin) {
+	if m.generation != s.generation {
+		return
+	}
+	if m.err != nil {
+		s.env.Log.Error("login could not be signed", "server", s.announcement.Server.Short(), "error", m.err)
+	}
+	if !m.ok || m.err != nil {
+		s.up(ctx, Connected, cmp.Or(s.refusal, errNoAccount))
+		return
+	}
+	s.key = m.key
+	id, references := s.announcement.Server, s.references
+	s.env.Exec.Do(env.Disk, ctx.Self(), func() any {
+		reference, err := references.Load(id, m.key)
+		if err != nil {
+			reference = nil // it is only a cache: log in
+		}
+		return referenceLoaded{m.generation, reference, m}
+	})
+}
+
+// login shows the cached reference, or the signed request if there is none.
+func (s *server) login(ctx actor.Context, m referenceLoaded) {
+	if m.generation != s.generation {
+		return
+	}
+	full := &wire.Login{Chain: m.signed.chain, Request: m.signed.request}
+	if m.reference == nil || s.report.state == LoggedIn {
+		s.request(full, s.loggedIn)
+		return
+	}
+	s.request(&wire.Resume{Reference: m.reference}, func(ctx actor.Context, a wire.Message) {
+		if _, refused := a.(*wire.Error); refused {
+			s.request(full, s.loggedIn)
+			return
+		}
+		s.loggedIn(ctx, a)
+	})
+}
+
+func (s *server) loggedIn(ctx actor.Context, m wire.Message) {
+	switch m := m.(type) {
+	case *wire.LoggedIn:
+		s.keep(m.Reference)
+		if s.report.state != LoggedIn {
+			s.up(ctx, LoggedIn, nil)
+		}
+		left := time.Unix(m.Expires, 0).Sub(s.env.Clock.Now()) - referenceMargin
+		s.stopTimer = s.env.Clock.After(max(left, firstBackoff), ctx.Self(), loginAgain{s.generation})
+	case *wire.Error:
+		s.loginRefused(ctx, m)
+	default:
+		s.lost(ctx, fmt.Errorf("%w: %T instead of a login", transport.ErrProtocol, m))
+	}
+}
+
+// loginRefused tries the next credential over a new connection. What is not
+// about the credential is a failure of the connection.
+func (s *server) loginRefused(ctx actor.Context, m *wire.Error) {
+	switch m.Code {
+	case wire.Busy, wire.Internal:
+		s.lost(ctx, m)
+	default:
+		s.refusal = m
+		s.credential++
+		s.reconnect(ctx)
+	}
+}
+
+func (s *server) keep(reference []byte) {
+	id, key, references, log := s.announcement.Server, s.key, s.references, s.env.Log
+	s.env.Exec.Do(env.Disk, nil, func() any {
+		if err := references.Save(id, key, reference); err != nil {
+			log.Warn("reference could not be cached; the next connection logs in again", "server", id.Short(), "error", err)
+		}
+		return nil
+	})
+}
+
+// loginAgain renews a reference that nears its end on the connection there
+// is, and asks a server that refused us once more.
+func (s *server) loginAgain(ctx actor.Context, m loginAgain) {
+	switch {
+	case m.generation != s.generation:
+	case s.report.state == Connected:
+		s.again(ctx)
+	case s.report.state == LoggedIn:
+		s.askVault(ctx)
+	}
+}
+
+// up is the end of a successful connect.
+func (s *server) up(ctx actor.Context, state State, err error) {
+	s.stopTimers()
+	s.backoff.reset()
+	if state == Connected {
+		s.stopTimer = s.env.Clock.After(s.env.Jitter(loginInterval), ctx.Self(), loginAgain{s.generation})
+	}
+	s.say(ctx, state, err)
+	s.tellSubscribers(ctx)
+}
+
+// lost waits before the next attempt.
+func (s *server) lost(ctx actor.Context, err error) {
+	s.linkDown(ctx, err)
+	s.say(ctx, Backoff, err)
+	s.stopTimer = s.env.Clock.After(s.backoff.next(), ctx.Self(), dialNow{})
+}
+
+// linkDown lets go of the connection and fails what was unanswered on it.
+func (s *server) linkDown(ctx actor.Context, err error) {
+	s.stopTimers()
+	s.link.close()
+	s.link = nil
+	s.pulls = nil
+	s.calls.failAll(ctx, fmt.Errorf("%w: %w", ErrNotConnected, err))
+	s.report.state = Backoff
+	s.tellSubscribers(ctx)
+}
+
+func (s *server) say(ctx actor.Context, state State, err error) {
+	r := &s.report
+	*r = serverReport{
+		server: s.announcement.Server, pid: ctx.Self(), state: state, since: s.env.Clock.Now(),
+		roundTrip: r.roundTrip, room: r.room, err: err, settled: state != Dialing,
+	}
+	if state == LoggedIn {
+		r.account = s.key
+	}
+	if s.link != nil && s.link.session != nil {
+		r.address = s.link.session.Address()
+	}
+	ctx.Send(s.broker, *r)
+}
+
+// ErrNotConnected fails a Call while the server can't be reached.
+var ErrNotConnected = errors.New("not connected to the server")
+
+// errNoAccount is why a server is only read from.
+var errNoAccount = errors.New("this node has no key that the server accepts; its operator can add one with: tarn server add-account")

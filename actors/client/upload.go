@@ -1,0 +1,338 @@
+package client
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/tarn-grid/tarn/actors/env"
+	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/file/immutable"
+	"github.com/tarn-grid/tarn/file/transfer"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/transport/wire"
+)
+
+// Plaintext is the content of a file that is being stored.
+type Plaintext interface {
+	// ReaderAt is used by several goroutines at a time. It gives the same
+	// bytes whenever it is asked.
+	io.ReaderAt
+	io.Closer
+}
+
+// PutSpec says what to store and how.
+type PutSpec struct {
+	Source Plaintext // closed when the upload ends
+	Size   int64     // bytes, more than file.LITThreshold
+	Key    file.Key
+	Params file.Params
+}
+
+// Progress tells how many bytes of a file have been encoded in this pass.
+type Progress struct{ Done, Total int64 }
+
+// Stored answers Put.
+type Stored struct {
+	Cap       file.CHK
+	Placement map[grid.ShareNum][]grid.ServerID
+	// Pushed shares are new, Found ones were there.
+	Pushed, Found int
+	Happiness     int
+}
+
+// upload stores one file: it offers share readers, encodes as servers pull,
+// and finds other places for shares that fail.
+//
+// Owns: where each share goes, the segments that are held encoded, the secrets of its share readers.
+// On failure: ends with an error; servers drop what they had of it, and nothing that was stored before is harmed.
+type upload struct {
+	env     *env.Env
+	broker  *actor.PID
+	journal Journal
+	put     Put
+	layout  immutable.Layout
+
+	core    *transfer.Upload
+	servers map[grid.ServerID]*uploadPeer
+	order   []grid.ServerID
+	secrets map[transfer.Offer]wire.Secret
+	held    map[transfer.Offer][32]byte // UEB hashes of shares found
+	pass    *pass
+	early   []readerAsked    // before the pass began
+	whole   [][]byte         // all shares, when the file is small
+	unsent  []transfer.Offer // until then
+	cap     file.CHK
+	ended   bool
+}
+
+// uploadPeer is a server that may get shares.
+type uploadPeer struct {
+	candidate
+	subscribed bool
+	link       linkState
+}
+
+func newUpload(e *env.Env, c Config, broker *actor.PID, m Put) env.Producer {
+	return func() actor.Actor {
+		return &upload{
+			env: e, broker: broker, journal: c.Journal, put: m, servers: map[grid.ServerID]*uploadPeer{},
+			secrets: map[transfer.Offer]wire.Secret{}, held: map[transfer.Offer][32]byte{},
+		}
+	}
+}
+
+type (
+	tick struct{}
+	// journalled ends an upload.
+	journalled struct {
+		answer Stored
+		err    error
+	}
+)
+
+// Tags of calls to servers.
+type (
+	askTag   struct{ server grid.ServerID }
+	offerTag struct{ transfer.Offer }
+	leaseTag struct{ transfer.Offer }
+)
+
+// Receive implements actor.Actor.
+func (u *upload) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *actor.Started:
+		u.start(ctx)
+	case candidateList:
+		u.begin(ctx, m)
+	case Reply:
+		u.reply(ctx, m)
+	case linkState:
+		u.linkState(ctx, m)
+	case shareStored:
+		u.shareStored(ctx, m)
+	case readerAsked:
+		u.readerAsked(ctx, m)
+	case segmentEncoded, segmentAdded, passFinished, tailMade, wholeMade:
+		u.encodedSomething(ctx, m)
+	case tick:
+		u.tick(ctx)
+	case journalled:
+		u.answer(ctx, m)
+	case Cancel:
+		u.withdrawAll(ctx)
+		ctx.Stop(ctx.Self())
+	case *actor.Restarting:
+		// What was under way is lost with this incarnation: the next one says
+		// so and ends.
+		ctx.Send(u.put.ReplyTo, fmt.Errorf("store the file: %w", ErrInterrupted))
+		ctx.Stop(ctx.Self())
+	case *actor.Stopped:
+		u.release()
+	}
+}
+
+func (u *upload) start(ctx actor.Context) {
+	p := u.put.File
+	layout, err := immutable.NewLayout(p.Size, p.Params)
+	if err != nil {
+		u.fail(ctx, err)
+		return
+	}
+	u.layout = layout
+	ctx.Send(u.broker, candidates{replyTo: ctx.Self(), si: p.Key.StorageIndex(), want: p.Params.Happy, storing: true})
+}
+
+// begin starts the decisions once the servers are known. A small file is
+// encoded meanwhile.
+func (u *upload) begin(ctx actor.Context, m candidateList) {
+	for _, c := range m.servers {
+		u.servers[c.id] = &uploadPeer{candidate: c}
+		u.order = append(u.order, c.id)
+	}
+	p := u.put.File
+	u.core = transfer.NewUpload(transfer.UploadSpec{
+		ShareSize: uint64(u.layout.ShareSize), Happy: p.Params.Happy, Total: p.Params.Total, Order: u.order,
+		Whole: u.small(), LinkPatience: linkPatience, PullPatience: pullPatience,
+	})
+	if u.small() {
+		u.encodeWhole(ctx)
+	}
+	u.carryOut(ctx, u.core.Start())
+	u.env.Clock.After(tickInterval, ctx.Self(), tick{})
+}
+
+// step lets the decisions know of something and does what they want.
+func (u *upload) step(ctx actor.Context, ev transfer.UploadEvent) {
+	if !u.ended {
+		u.carryOut(ctx, u.core.Step(u.env.Clock.Now(), ev))
+	}
+}
+
+func (u *upload) carryOut(ctx actor.Context, effects []transfer.UploadEffect) {
+	for _, effect := range effects {
+		switch e := effect.(type) {
+		case transfer.Ask:
+			u.call(ctx, e.Server, askTag{e.Server}, &wire.Find{StorageIndex: u.si()})
+		case transfer.Offer:
+			u.offer(ctx, e)
+		case transfer.Lease:
+			u.call(ctx, e.Server, leaseTag{transfer.Offer(e)}, &wire.AddLease{StorageIndex: u.si(), Nums: []grid.ShareNum{e.Num}})
+		case transfer.Withdraw:
+			u.withdraw(ctx, transfer.Offer(e))
+		case transfer.Encode:
+			u.startPass(ctx)
+		case transfer.Finished:
+			u.finish(ctx, e)
+		case transfer.Failed:
+			u.fail(ctx, &UploadError{Err: e.Err, Reasons: e.Reasons})
+		}
+	}
+}
+
+func (u *upload) si() grid.StorageIndex { return u.put.File.Key.StorageIndex() }
+
+func (u *upload) call(ctx actor.Context, to grid.ServerID, tag any, m wire.Message) {
+	u.send(ctx, to, tag, wire.Frame{Message: m})
+}
+
+func (u *upload) send(ctx actor.Context, to grid.ServerID, tag any, f wire.Frame) {
+	ctx.Send(u.servers[to].pid, Call{ReplyTo: ctx.Self(), Tag: tag, Frame: f})
+}
+
+// offer shows a share to a server: whole if the file is small, else as a share
+// reader that the server pulls.
+func (u *upload) offer(ctx actor.Context, at transfer.Offer) {
+	if u.small() {
+		u.offerWhole(ctx, at)
+		return
+	}
+	secret, known := u.secrets[at]
+	if !known {
+		_, _ = u.env.Rand.Read(secret[:]) // never fails
+		u.secrets[at] = secret
+	}
+	peer := u.servers[at.Server]
+	ctx.Send(peer.pid, offerReader{secret, offeredReader{ctx.Self(), at.Num}})
+	if !peer.subscribed {
+		peer.subscribed = true
+		ctx.Send(peer.pid, subscribe{ctx.Self()})
+	}
+	u.call(ctx, at.Server, offerTag{at}, u.allocate(at, secret))
+}
+
+func (u *upload) allocate(at transfer.Offer, secret wire.Secret) *wire.Allocate {
+	return &wire.Allocate{StorageIndex: u.si(), Num: at.Num, Size: uint64(u.layout.ShareSize), Secret: secret}
+}
+
+func (u *upload) withdraw(ctx actor.Context, at transfer.Offer) {
+	if secret, ok := u.secrets[at]; ok {
+		ctx.Send(u.servers[at.Server].pid, withdrawReader{secret})
+		delete(u.secrets, at)
+	}
+	u.call(ctx, at.Server, nil, &wire.Abandon{StorageIndex: u.si(), Num: at.Num})
+	u.leave(ctx, at)
+}
+
+func (u *upload) withdrawAll(ctx actor.Context) {
+	u.ended = true
+	for _, id := range u.order {
+		for n := range u.put.File.Params.Total {
+			if at := (transfer.Offer{Server: id, Num: grid.ShareNum(n)}); u.secrets[at] != (wire.Secret{}) {
+				u.withdraw(ctx, at)
+			}
+		}
+	}
+}
+
+// reply turns a server's answer into an event.
+func (u *upload) reply(ctx actor.Context, m Reply) {
+	m.Frame.Release()
+	switch tag := m.Tag.(type) {
+	case askTag:
+		u.found(ctx, tag.server, m)
+	case offerTag:
+		u.offered(ctx, tag.Offer, m)
+	case leaseTag:
+		if m.Err != nil {
+			u.refused(ctx, tag.Offer, m.Err)
+			return
+		}
+		u.step(ctx, transfer.Taken{Server: tag.Server, Num: tag.Num, Stored: true, AlreadyHere: true, UEBHash: u.held[tag.Offer]})
+	}
+}
+
+func (u *upload) found(ctx actor.Context, id grid.ServerID, m Reply) {
+	f, ok := m.Frame.Message.(*wire.Found)
+	if !ok {
+		u.step(ctx, transfer.NoAnswer{Server: id, Err: unexpected(m)})
+		return
+	}
+	shares := map[grid.ShareNum][32]byte{}
+	for _, s := range f.Shares {
+		shares[s.Num] = s.UEBHash
+		u.held[transfer.Offer{Server: id, Num: s.Num}] = s.UEBHash
+	}
+	u.step(ctx, transfer.Holds{Server: id, Shares: shares, Room: f.Room})
+}
+
+func (u *upload) offered(ctx actor.Context, at transfer.Offer, m Reply) {
+	a, ok := m.Frame.Message.(*wire.Allocated)
+	if !ok {
+		u.refused(ctx, at, unexpected(m))
+		return
+	}
+	if a.State == wire.Coming && u.small() {
+		u.refused(ctx, at, errAskedAgain)
+		return
+	}
+	u.step(ctx, transfer.Taken{
+		Server: at.Server, Num: at.Num, UEBHash: a.UEBHash,
+		Stored: a.State != wire.Coming, AlreadyHere: a.State == wire.AlreadyHere,
+	})
+}
+
+func (u *upload) refused(ctx actor.Context, at transfer.Offer, err error) {
+	u.step(ctx, transfer.Refused{Server: at.Server, Num: at.Num, Err: err, LinkLost: isLinkLoss(err)})
+}
+
+func (u *upload) linkState(ctx actor.Context, m linkState) {
+	p := u.servers[m.server]
+	before := p.link
+	p.link = m
+	if before.up && (!m.up || m.generation != before.generation) {
+		u.step(ctx, transfer.LinkDown{Server: m.server})
+	}
+	if m.up && (!before.up || m.generation != before.generation) {
+		u.step(ctx, transfer.LinkUp{Server: m.server})
+	}
+}
+
+func (u *upload) shareStored(ctx actor.Context, m shareStored) {
+	if m.notice.StorageIndex != u.si() {
+		return
+	}
+	var err error
+	if m.notice.Code != 0 {
+		err = wire.NewError(m.notice.Code, m.notice.Text)
+	}
+	u.leave(ctx, transfer.Offer{Server: m.server, Num: m.notice.Num})
+	u.step(ctx, transfer.Kept{Server: m.server, Num: m.notice.Num, UEBHash: m.notice.UEBHash, Err: err})
+}
+
+// tick lets time pass, and asks servers for the state of their links again in
+// case one of them was restarted.
+func (u *upload) tick(ctx actor.Context) {
+	if u.ended {
+		return
+	}
+	for _, id := range u.order {
+		if p := u.servers[id]; p.subscribed {
+			ctx.Send(p.pid, subscribe{ctx.Self()})
+		}
+	}
+	u.dropLaggards(ctx)
+	u.step(ctx, transfer.Tick{})
+	u.env.Clock.After(tickInterval, ctx.Self(), tick{})
+}

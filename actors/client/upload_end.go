@@ -1,0 +1,110 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/tarn-grid/tarn/actors/env"
+	"github.com/tarn-grid/tarn/file/transfer"
+	"github.com/tarn-grid/tarn/grid"
+)
+
+// ErrInterrupted ends what was under way when a part of the node failed.
+var ErrInterrupted = errors.New("interrupted by a failure inside this node; its log says more")
+
+// errAskedAgain refuses a server that wants to pull what it was sent whole.
+var errAskedAgain = fmt.Errorf("%w: the server asks for a share that it was sent", errAnswer)
+
+var errAnswer = errors.New("an answer that does not belong to the question")
+
+// UploadError says why a file was not stored, and what each server said that
+// was given up.
+type UploadError struct {
+	Err     error
+	Reasons map[grid.ServerID]error
+}
+
+// Unwrap gives the cause.
+func (e *UploadError) Unwrap() error { return e.Err }
+
+// Error is a sentence and what each server said.
+func (e *UploadError) Error() string {
+	s := e.Err.Error()
+	var why []string
+	for id, err := range e.Reasons {
+		why = append(why, id.Short()+": "+err.Error())
+	}
+	if len(why) == 0 {
+		return s
+	}
+	slices.Sort(why)
+	return s + " (" + strings.Join(why, "; ") + ")"
+}
+
+// unexpected is the error of a reply that is not the answer wanted.
+func unexpected(m Reply) error {
+	if m.Err != nil {
+		return m.Err
+	}
+	return fmt.Errorf("%w: %T", errAnswer, m.Frame.Message)
+}
+
+// isLinkLoss reports whether a call failed for want of a connection.
+func isLinkLoss(err error) bool { return errors.Is(err, ErrNotConnected) }
+
+// finish writes the file into the journal before anybody is told that it is
+// stored.
+func (u *upload) finish(ctx actor.Context, e transfer.Finished) {
+	u.ended = true
+	answer := Stored{Cap: u.cap, Placement: e.Placement, Pushed: e.Pushed, Found: e.Found, Happiness: e.Happiness}
+	entry := JournalEntry{
+		VerifyCap: u.cap.Verifier().String(), Size: u.put.File.Size,
+		Placement: maps.Clone(e.Placement), Label: u.labels(e),
+	}
+	journal := u.journal
+	u.env.Exec.Do(env.Disk, ctx.Self(), func() any { return journalled{answer, journal.Append(entry)} })
+}
+
+// labels is under which account the shares are leased at each server.
+func (u *upload) labels(e transfer.Finished) map[grid.ServerID]grid.PublicKey {
+	out := map[grid.ServerID]grid.PublicKey{}
+	for _, servers := range e.Placement {
+		for _, id := range servers {
+			out[id] = u.servers[id].key
+		}
+	}
+	return out
+}
+
+func (u *upload) answer(ctx actor.Context, m journalled) {
+	if m.err != nil {
+		ctx.Send(u.put.ReplyTo, fmt.Errorf("the file is stored but could not be written into the journal, so its leases will not be renewed: %w", m.err))
+	} else {
+		ctx.Send(u.put.ReplyTo, m.answer)
+	}
+	ctx.Stop(ctx.Self())
+}
+
+func (u *upload) fail(ctx actor.Context, err error) {
+	u.withdrawAll(ctx)
+	ctx.Send(u.put.ReplyTo, err)
+	ctx.Stop(ctx.Self())
+}
+
+// release lets everything go that is held outside of the actor.
+func (u *upload) release() {
+	u.ended = true
+	if u.pass != nil {
+		u.pass.release()
+	}
+	source := u.put.File.Source
+	u.env.Exec.Do(env.Disk, nil, func() any {
+		_ = source.Close() // it was only read
+		return nil
+	})
+}

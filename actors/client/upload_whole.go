@@ -1,0 +1,88 @@
+package client
+
+import (
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/tarn-grid/tarn/actors/env"
+	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/file/immutable"
+	"github.com/tarn-grid/tarn/file/transfer"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/transport/wire"
+)
+
+// wholeMade is a small file, encoded: all shares, by number.
+type wholeMade struct {
+	cap    file.CHK
+	shares [][]byte
+	err    error
+}
+
+// small reports whether shares are sent along with their offers.
+func (u *upload) small() bool {
+	return u.layout.NumSegments == 1 && u.layout.ShareSize <= wholeShare
+}
+
+func (u *upload) encodeWhole(ctx actor.Context) {
+	put, layout := u.put.File, u.layout
+	u.env.Exec.Do(env.CPU, ctx.Self(), func() any {
+		c, shares, err := encodeWhole(put, layout)
+		return wholeMade{c, shares, err}
+	})
+}
+
+// encodeWhole makes every share of a file of one segment.
+func encodeWhole(put PutSpec, l immutable.Layout) (file.CHK, [][]byte, error) {
+	plaintext, err := readSegment(put.Source, 0, put.Size)
+	if err != nil {
+		return file.CHK{}, nil, err
+	}
+	e, err := immutable.NewEncoder(l, put.Key, nil)
+	if err != nil {
+		return file.CHK{}, nil, err
+	}
+	s, err := e.EncodeSegment(0, plaintext)
+	if err != nil {
+		return file.CHK{}, nil, err
+	}
+	defer s.Release()
+	if err := e.Add(s); err != nil {
+		return file.CHK{}, nil, err
+	}
+	c, err := e.Finish()
+	if err != nil {
+		return file.CHK{}, nil, err
+	}
+	shares := make([][]byte, l.Total)
+	for n := range shares {
+		tail, err := e.Tail(grid.ShareNum(n))
+		if err != nil {
+			return file.CHK{}, nil, err
+		}
+		share := append(make([]byte, 0, l.ShareSize), e.Head()...)
+		shares[n] = append(append(share, s.Blocks[n]...), tail...)
+	}
+	return c, shares, nil
+}
+
+func (u *upload) wholeMade(ctx actor.Context, m wholeMade) {
+	u.whole, u.cap = m.shares, m.cap
+	unsent := u.unsent
+	u.unsent = nil
+	for _, at := range unsent {
+		u.offerWhole(ctx, at)
+	}
+	u.step(ctx, transfer.Encoded{UEBHash: m.cap.UEBHash})
+}
+
+// offerWhole sends a small share along with its offer, once it is encoded.
+func (u *upload) offerWhole(ctx actor.Context, at transfer.Offer) {
+	if u.whole == nil {
+		u.unsent = append(u.unsent, at)
+		return
+	}
+	var secret wire.Secret
+	_, _ = u.env.Rand.Read(secret[:]) // never fails
+	frame := wire.Frame{Message: u.allocate(at, secret)}.WithBody(nil, u.whole[at.Num])
+	u.send(ctx, at.Server, offerTag{at}, frame)
+}

@@ -1,0 +1,92 @@
+// Package actors is the top of a node's supervision tree: Node starts the
+// roles that the configuration switches on, each a branch of its own
+// (packages client, server, introducer), and passes messages to them.
+//
+// Promises: a branch that fails is restarted without harm to the others; one
+// that keeps failing ends the node, which says why.
+package actors
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/tarn-grid/tarn/actors/client"
+	"github.com/tarn-grid/tarn/actors/env"
+	"github.com/tarn-grid/tarn/actors/introducer"
+	"github.com/tarn-grid/tarn/actors/server"
+)
+
+// ErrNoRole answers a message to a role that the node does not have.
+var ErrNoRole = errors.New("this node does not have that role")
+
+// Config says which roles a node has; nil is off.
+type Config struct {
+	Client     *client.Config
+	Storage    *server.Config
+	Introducer *introducer.Config
+	// Fatal is called when a role can't go on.
+	Fatal func(error)
+}
+
+// Node supervises the roles.
+//
+// Owns: nothing but which role has which actor.
+// On failure: the whole node ends, and its process says why.
+type Node struct {
+	env    *env.Env
+	config Config
+
+	client, storage, introducer *actor.PID
+}
+
+// New makes a Node.
+func New(e *env.Env, c Config) env.Producer {
+	return func() actor.Actor { return &Node{env: e, config: c} }
+}
+
+// ToClient, ToStorage and ToIntroducer carry a message to a role.
+type (
+	ToClient     struct{ Message any }
+	ToStorage    struct{ Message any }
+	ToIntroducer struct{ Message any }
+)
+
+// Receive implements actor.Actor.
+func (n *Node) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *actor.Started:
+		n.start(ctx)
+	case ToClient:
+		pass(ctx, n.client, m.Message)
+	case ToStorage:
+		pass(ctx, n.storage, m.Message)
+	case ToIntroducer:
+		pass(ctx, n.introducer, m.Message)
+	case *actor.Terminated:
+		n.config.Fatal(fmt.Errorf("%s failed again and again; the log says how", m.Who.Id))
+	}
+}
+
+// start begins with who serves others, so that a client on the same node
+// finds its own server.
+func (n *Node) start(ctx actor.Context) {
+	if n.config.Introducer != nil {
+		n.introducer = n.env.Spawn.Child(ctx, "introducer", introducer.New(n.env, *n.config.Introducer))
+	}
+	if n.config.Storage != nil {
+		n.storage = n.env.Spawn.Child(ctx, "storage", server.New(n.env, *n.config.Storage))
+	}
+	if n.config.Client != nil {
+		n.client = n.env.Spawn.Child(ctx, "client", client.New(n.env, *n.config.Client))
+	}
+}
+
+func pass(ctx actor.Context, to *actor.PID, message any) {
+	if to == nil {
+		ctx.Respond(ErrNoRole)
+		return
+	}
+	ctx.RequestWithCustomSender(to, message, ctx.Sender())
+}

@@ -1,0 +1,70 @@
+package tarn
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/tarn-grid/tarn/actors/client"
+	"github.com/tarn-grid/tarn/actors/server"
+	"github.com/tarn-grid/tarn/file/placement"
+	"github.com/tarn-grid/tarn/file/transfer"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease/store"
+)
+
+// Errors that callers act on; all arrive wrapped with what happened.
+var (
+	// ErrFolderInUse means that another process runs on the node's folder.
+	ErrFolderInUse = errors.New("the node's folder is in use by another tarn process")
+	// ErrPortInUse means that an address can't be listened on.
+	ErrPortInUse = errors.New("the address is in use by another program")
+	// ErrCap means that a capability is malformed, or of a kind that can't be
+	// read as a file.
+	ErrCap = errors.New("not a capability of a file")
+	// ErrNotEnoughShares means that the servers that could be reached hold too
+	// few good shares of a file.
+	ErrNotEnoughShares = errors.New("not enough good shares")
+	// ErrTooFewServers means that too few servers would take a file's shares.
+	ErrTooFewServers = errors.New("too few servers")
+	// ErrNoStorage, ErrNoClient mean that the node does not have that role.
+	ErrNoStorage = errors.New("this node is not a storage server")
+	ErrNoClient  = errors.New("this node is not a client")
+	// ErrExists means that a petname or a key is an account's already.
+	ErrExists = errors.New("there is such an account already")
+	// ErrClosed means that the node was closed.
+	ErrClosed = errors.New("the node is closed")
+)
+
+// ServerError says why one server gave no answer.
+type ServerError struct {
+	Server   grid.ServerID
+	Nickname string
+	Err      error
+}
+
+// Error names the server.
+func (e ServerError) Error() string { return fmt.Sprintf("%s: %v", e.Server.Short(), e.Err) }
+
+// Unwrap gives the cause.
+func (e ServerError) Unwrap() error { return e.Err }
+
+// public makes errors of the rooms below into those of this package.
+func public(err error) error {
+	var few *placement.TooFewServers
+	var shares *transfer.NotEnoughShares
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &few):
+		return fmt.Errorf("%w: %w", ErrTooFewServers, err)
+	case errors.As(err, &shares):
+		return fmt.Errorf("%w: %w", ErrNotEnoughShares, err)
+	case errors.Is(err, store.ErrLocked):
+		return fmt.Errorf("%w: %w", ErrFolderInUse, err)
+	case errors.Is(err, server.ErrExists):
+		return fmt.Errorf("%w: %w", ErrExists, err)
+	case errors.Is(err, client.ErrNotReadable):
+		return fmt.Errorf("%w: %w", ErrCap, err)
+	}
+	return err
+}

@@ -1,0 +1,177 @@
+package transfer
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/tarn-grid/tarn/file/placement"
+	"github.com/tarn-grid/tarn/grid"
+)
+
+// advance moves on when nothing is waited for any more.
+func (u *Upload) advance() []UploadEffect {
+	switch {
+	case u.phase == asking && !u.unanswered():
+		return u.plan()
+	case u.phase == offering && len(u.slotsIn(offered)) == 0:
+		return u.offersAnswered()
+	case u.phase == draining && u.ueb != nil && len(u.slots) == len(u.slotsIn(stored)):
+		return u.check()
+	}
+	return nil
+}
+
+func (u *Upload) unanswered() bool {
+	for _, s := range u.servers {
+		if s.asked && !s.answered && s.err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// askMore asks the next servers in order: twice as many as there are shares.
+func (u *Upload) askMore() []UploadEffect {
+	var out []UploadEffect
+	for _, id := range u.spec.Order {
+		if s := u.servers[id]; !s.asked && len(out) < 2*u.spec.Total {
+			s.asked = true
+			out = append(out, Ask{id})
+		}
+	}
+	return out
+}
+
+// plan chooses a place for every share that has none, asking more servers
+// while those asked are not enough.
+func (u *Upload) plan() []UploadEffect {
+	u.failed = false
+	plan, err := placement.NewPlan(u.planInput())
+	if err != nil {
+		if more := u.askMore(); len(more) > 0 {
+			u.phase = asking
+			return more
+		}
+		return u.fail(err)
+	}
+	effects := u.offers(plan)
+	u.phase = offering
+	return u.then(effects)
+}
+
+// offersAnswered finds other places for what was refused, then lets the
+// encoder run if somebody waits for bytes or our own hash is not known.
+func (u *Upload) offersAnswered() []UploadEffect {
+	if u.failed {
+		return u.plan()
+	}
+	if u.ueb == nil || !u.spec.Whole && len(u.slotsIn(coming)) > 0 {
+		u.phase = encoding
+		if u.spec.Whole {
+			return nil
+		}
+		return []UploadEffect{Encode{}}
+	}
+	u.phase = draining
+	return u.advance()
+}
+
+// check compares what servers say they hold with what was encoded, and plans
+// again for shares that got lost on the way.
+func (u *Upload) check() []UploadEffect {
+	for _, at := range u.slotsIn(stored) {
+		if u.slots[at].ueb != *u.ueb {
+			u.drop(at, ErrOtherFile)
+		}
+	}
+	if u.failed {
+		return u.plan()
+	}
+	return u.finish()
+}
+
+// planInput is what is known of every server that may count.
+func (u *Upload) planInput() placement.Input {
+	in := placement.Input{Total: u.spec.Total, Happy: u.spec.Happy}
+	for _, id := range u.spec.Order {
+		s, here := u.servers[id], u.sharesAt(id)
+		takes := s.answered && s.err == nil && s.room >= u.spec.ShareSize
+		if takes || len(here) > 0 {
+			in.Servers = append(in.Servers, placement.Server{ID: id, ReadOnly: !takes, Shares: here})
+		}
+	}
+	return in
+}
+
+// sharesAt is what a server holds or is getting, as far as it counts.
+func (u *Upload) sharesAt(id grid.ServerID) []grid.ShareNum {
+	set := map[grid.ShareNum]bool{}
+	for at := range u.slots {
+		if at.server == id {
+			set[at.num] = true
+		}
+	}
+	s := u.servers[id]
+	for n, hash := range s.held {
+		if s.err == nil && int(n) < u.spec.Total && (u.ueb == nil || *u.ueb == hash) {
+			set[n] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(set))
+}
+
+// offers turns a plan into effects for what is not under way yet.
+func (u *Upload) offers(plan placement.Plan) []UploadEffect {
+	var out []UploadEffect
+	for _, a := range plan.Assignments {
+		at := slot{a.Share, a.Server}
+		if u.slots[at] != nil {
+			continue
+		}
+		_, held := u.servers[a.Server].held[a.Share]
+		u.slots[at] = &slotState{phase: offered, found: held}
+		if held {
+			out = append(out, Lease{a.Server, a.Share})
+		} else {
+			out = append(out, Offer{a.Server, a.Share})
+		}
+	}
+	return out
+}
+
+func (u *Upload) finish() []UploadEffect {
+	f := Finished{Placement: map[grid.ShareNum][]grid.ServerID{}}
+	var edges []placement.Edge
+	for _, at := range u.slotsIn(stored) {
+		f.Placement[at.num] = append(f.Placement[at.num], at.server)
+		edges = append(edges, placement.Edge{Server: at.server, Share: at.num})
+		if u.slots[at].found {
+			f.Found++
+		} else {
+			f.Pushed++
+		}
+	}
+	if f.Happiness = placement.Happiness(edges); f.Happiness < u.spec.Happy {
+		return u.fail(&placement.TooFewServers{Happy: u.spec.Happy, Happiness: f.Happiness, Total: u.spec.Total, Holding: f.Happiness})
+	}
+	u.phase = ended
+	return []UploadEffect{f}
+}
+
+// fail withdraws what is on its way and says why.
+func (u *Upload) fail(err error) []UploadEffect {
+	var effects []UploadEffect
+	for _, phase := range []slotPhase{offered, coming, lost} {
+		for _, at := range u.slotsIn(phase) {
+			effects = append(effects, Withdraw{at.server, at.num})
+		}
+	}
+	u.phase = ended
+	reasons := map[grid.ServerID]error{}
+	for id, s := range u.servers {
+		if s.err != nil {
+			reasons[id] = s.err
+		}
+	}
+	return append(effects, Failed{Err: err, Reasons: reasons})
+}

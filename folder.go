@@ -1,0 +1,217 @@
+package tarn
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/tarn-grid/tarn/actors/client"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
+)
+
+// nodeFolder is what a running node keeps in its folder:
+//
+//	lock                       held while a process works here
+//	storage/                   lease table and shares (lease/store)
+//	tmp/                       files on their way in, encrypted; wiped at start
+//	private/reference.keys     what seals the references that this server hands out
+//	private/references/        references that servers handed to this client
+//	private/authorities/       what client add-authority was given
+//	private/introducer-N.yaml  what the N-th introducer announced
+//	private/announcements      what was published to this introducer
+//	private/journal.jsonl      what this client stored
+type nodeFolder struct{ dir string }
+
+func (f nodeFolder) path(parts ...string) string {
+	return filepath.Join(append([]string{f.dir}, parts...)...)
+}
+
+func (f nodeFolder) private(parts ...string) string {
+	return f.path(append([]string{"private"}, parts...)...)
+}
+
+// lock holds the folder until it is closed.
+func (f nodeFolder) lock() (*os.File, error) {
+	l, err := os.OpenFile(f.path("lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the node's folder: %w", err)
+	}
+	if err := syscall.Flock(int(l.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = l.Close() // it was never used
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%w: %s", ErrFolderInUse, f.dir)
+		}
+		return nil, fmt.Errorf("lock the node's folder: %w", err)
+	}
+	return l, nil
+}
+
+// prepare makes what is not there and wipes what a crash left.
+func (f nodeFolder) prepare() error {
+	if err := os.RemoveAll(f.path("tmp")); err != nil {
+		return fmt.Errorf("wipe unfinished files: %w", err)
+	}
+	for _, dir := range []string{f.private(), f.private("references"), f.private("authorities"), f.path("tmp")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("prepare the node's folder: %w", err)
+		}
+	}
+	return nil
+}
+
+// writeFile replaces a file so that a crash leaves the old one or the new one.
+func writeFile(path string, content []byte) error {
+	t, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(t.Name()) // it is gone when it was renamed
+	_, err = t.Write(content)
+	if err = errors.Join(err, t.Sync(), t.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(t.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// referenceKeys reads what seals references, or makes it.
+func (f nodeFolder) referenceKeys(random func([]byte)) (lease.ReferenceKeys, error) {
+	path := f.private("reference.keys")
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return f.newReferenceKeys(random)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the keys of references: %w", err)
+	}
+	var keys lease.ReferenceKeys
+	for line := range strings.Lines(string(text)) {
+		b, err := grid.DecodeBase32(strings.TrimSpace(line), referenceKeySize)
+		if err != nil {
+			return nil, fmt.Errorf("%s is damaged (delete it: clients will log in again): %w", path, err)
+		}
+		keys = append(keys, decodeReferenceKey(b))
+	}
+	if len(keys) == 0 {
+		return nil, fmt.Errorf("%s is empty (delete it: clients will log in again)", path)
+	}
+	return keys, nil
+}
+
+// referenceKeySize is an id of 4 bytes, big endian, and a secret of 32.
+const referenceKeySize = 36
+
+func decodeReferenceKey(b []byte) lease.ReferenceKey {
+	id := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
+	return lease.ReferenceKey{ID: id, Secret: [32]byte(b[4:])}
+}
+
+func (f nodeFolder) newReferenceKeys(random func([]byte)) (lease.ReferenceKeys, error) {
+	b := make([]byte, referenceKeySize)
+	random(b)
+	if err := writeFile(f.private("reference.keys"), []byte(grid.EncodeBase32(b)+"\n")); err != nil {
+		return nil, fmt.Errorf("write the keys of references: %w", err)
+	}
+	return lease.ReferenceKeys{decodeReferenceKey(b)}, nil
+}
+
+// references implements client.ReferenceCache with a file for each server and
+// key.
+type references struct{ dir string }
+
+func (r references) path(server grid.ServerID, key grid.PublicKey) string {
+	return filepath.Join(r.dir, grid.EncodeBase32(server[:])+"-"+grid.EncodeBase32(key[:]))
+}
+
+// Load implements client.ReferenceCache.
+func (r references) Load(server grid.ServerID, key grid.PublicKey) ([]byte, error) {
+	b, err := os.ReadFile(r.path(server, key))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return b, err
+}
+
+// Save implements client.ReferenceCache.
+func (r references) Save(server grid.ServerID, key grid.PublicKey, reference []byte) error {
+	if old, err := os.ReadFile(r.path(server, key)); err == nil && bytes.Equal(old, reference) {
+		return nil
+	}
+	return writeFile(r.path(server, key), reference)
+}
+
+// journal implements client.Journal with a file of one JSON object a line.
+type journal struct {
+	path string
+	mu   sync.Mutex
+}
+
+// openJournal cuts off a last line that a crash left unfinished.
+func openJournal(path string) (*journal, error) {
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read the journal: %w", err)
+	}
+	if whole := bytes.LastIndexByte(text, '\n') + 1; whole < len(text) {
+		if err := os.Truncate(path, int64(whole)); err != nil {
+			return nil, fmt.Errorf("mend the journal: %w", err)
+		}
+	}
+	return &journal{path: path}, nil
+}
+
+type journalLine struct {
+	Time      string              `json:"time"`
+	VerifyCap string              `json:"verify-cap"`
+	Size      int64               `json:"size"`
+	Shares    map[string][]string `json:"shares"`   // share number -> servers
+	Accounts  map[string]string   `json:"accounts"` // server -> account key there
+}
+
+// Append implements client.Journal.
+func (j *journal) Append(e client.JournalEntry) error {
+	line := journalLine{Time: time.Now().UTC().Format(time.RFC3339), VerifyCap: e.VerifyCap, Size: e.Size, Shares: map[string][]string{}, Accounts: map[string]string{}}
+	for n, servers := range e.Placement {
+		for _, id := range servers {
+			line.Shares[n.String()] = append(line.Shares[n.String()], id.String())
+		}
+	}
+	for id, key := range e.Label {
+		line.Accounts[id.String()] = key.String()
+	}
+	b, err := json.Marshal(line)
+	if err != nil {
+		return err
+	}
+	return j.append(append(b, '\n'))
+}
+
+func (j *journal) append(line []byte) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	f, err := os.OpenFile(j.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(line)
+	return errors.Join(err, f.Sync(), f.Close())
+}

@@ -1,0 +1,149 @@
+package tarn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tarn-grid/tarn/actors"
+	"github.com/tarn-grid/tarn/actors/client"
+	"github.com/tarn-grid/tarn/actors/env"
+	"github.com/tarn-grid/tarn/file"
+)
+
+// piecesAhead is how many pieces may wait for a slow reader.
+const piecesAhead = 2
+
+// Open opens the file that a capability names. Nothing is fetched before it is
+// read. Errors: ErrCap.
+func (n *Node) Open(ctx context.Context, capability string) (File, error) {
+	if n.config.Client == nil {
+		return nil, ErrNoClient
+	}
+	parsed, err := file.Parse(strings.TrimSpace(capability))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCap, err)
+	}
+	switch c := parsed.(type) {
+	case file.LIT:
+		return literalFile(c.Data), nil
+	case file.CHK:
+		return n.openFile(ctx, c)
+	}
+	return nil, fmt.Errorf("%w: a capability of the kind %s can't be read as a file yet", ErrCap, parsed.Kind())
+}
+
+// literalFile lies in its capability.
+type literalFile string
+
+func (f literalFile) Size() int64 { return int64(len(f)) }
+
+func (f literalFile) WriteRange(w io.Writer, offset, length int64) error {
+	if err := checkRange(f, offset, length); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, string(f[offset:offset+length]))
+	return err
+}
+
+func (literalFile) Close() error { return nil }
+
+// errRange is a range that is not within the file.
+var errRange = errors.New("no such range of the file")
+
+func checkRange(f File, offset, length int64) error {
+	if offset < 0 || length < 0 || offset > f.Size() || length > f.Size()-offset {
+		return fmt.Errorf("%w: %d bytes from %d of %d", errRange, length, offset, f.Size())
+	}
+	return nil
+}
+
+// remoteFile is read from the grid by a download actor of its own.
+type remoteFile struct {
+	node   *Node
+	ctx    context.Context
+	cancel context.CancelFunc
+	cap    file.CHK
+	actor  *env.PID
+}
+
+func (n *Node) openFile(ctx context.Context, c file.CHK) (File, error) {
+	ctx, cancel := n.until(ctx)
+	opened, err := env.Ask[client.Opened](ctx, n.system, n.root,
+		func(replyTo *env.PID) any {
+			return actors.ToClient{Message: client.Open{ReplyTo: replyTo, Cap: c}}
+		},
+		func(replyTo *env.PID) any { return actors.ToClient{Message: client.Cancel{ReplyTo: replyTo}} })
+	if err != nil {
+		cancel()
+		return nil, n.cause(public(err))
+	}
+	return &remoteFile{node: n, ctx: ctx, cancel: cancel, cap: c, actor: opened.PID}, nil
+}
+
+// Size implements File.
+func (f *remoteFile) Size() int64 { return f.cap.Size }
+
+// WriteRange implements File. The context is the one that the file was opened
+// with.
+func (f *remoteFile) WriteRange(w io.Writer, offset, length int64) error {
+	if err := checkRange(f, offset, length); err != nil {
+		return err
+	}
+	call := f.node.system.Open(f.ctx, f.actor,
+		func(replyTo *env.PID) any {
+			return client.ReadRange{ReplyTo: replyTo, Offset: offset, Length: length, Credit: piecesAhead}
+		},
+		func(*env.PID) any { return client.StopReading{} })
+	defer call.Close()
+	err := copyPieces(countingWriter{w, f.node.counters.getBytes}, call)
+	if err != nil {
+		f.node.counters.getErrors.Inc()
+		call.Send(client.StopReading{})
+	}
+	return f.node.cause(public(err))
+}
+
+// copyPieces writes what comes until the end of the range.
+func copyPieces(w io.Writer, call *env.Call) error {
+	for {
+		reply, err := call.Next()
+		if err != nil {
+			return err
+		}
+		switch m := reply.(type) {
+		case client.Piece:
+			if _, err := w.Write(m.Data); err != nil {
+				return err
+			}
+			call.Send(client.MorePieces{Count: 1})
+		case client.RangeEnd:
+			return nil
+		case error:
+			return m
+		}
+	}
+}
+
+// Close implements File.
+func (f *remoteFile) Close() error {
+	f.node.system.Send(f.actor, client.CloseFile{})
+	f.cancel()
+	return nil
+}
+
+// countingWriter counts what is handed on.
+type countingWriter struct {
+	io.Writer
+	bytes prometheus.Counter
+}
+
+func (w countingWriter) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	w.bytes.Add(float64(n))
+	return n, err
+}

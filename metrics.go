@@ -1,0 +1,87 @@
+package tarn
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// counters are what the node counts itself.
+type counters struct {
+	puts, putErrors, putBytes prometheus.Counter
+	getBytes, getErrors       prometheus.Counter
+}
+
+func newCounters() counters {
+	c := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "tarn", Name: name, Help: help})
+	}
+	return counters{
+		puts:      c("put_files_total", "Files stored."),
+		putErrors: c("put_errors_total", "Files that could not be stored."),
+		putBytes:  c("put_bytes_total", "Bytes of the files stored."),
+		getBytes:  c("get_bytes_total", "Bytes of files handed on."),
+		getErrors: c("get_errors_total", "Readings that failed."),
+	}
+}
+
+func (n *Node) newRegistry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		n.counters.puts, n.counters.putErrors, n.counters.putBytes, n.counters.getBytes, n.counters.getErrors,
+		gauges{n},
+	)
+	return r
+}
+
+// gauges asks the node how it is whenever somebody reads the metrics.
+type gauges struct{ node *Node }
+
+var (
+	serversDesc  = prometheus.NewDesc("tarn_servers", "Storage servers known, by state of the connection.", []string{"state"}, nil)
+	sessionsDesc = prometheus.NewDesc("tarn_storage_sessions", "Open connections to the storage server.", nil, nil)
+	freeDesc     = prometheus.NewDesc("tarn_storage_free_bytes", "Free bytes on the storage server's disk.", nil, nil)
+	reservedDesc = prometheus.NewDesc("tarn_storage_reserved_bytes", "Bytes of uploads in progress.", nil, nil)
+	accountsDesc = prometheus.NewDesc("tarn_storage_accounts", "Accounts that may store.", nil, nil)
+)
+
+// gaugesWithin is how long the node may take for its status.
+const gaugesWithin = 3 * time.Second
+
+// Describe implements prometheus.Collector.
+func (gauges) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{serversDesc, sessionsDesc, freeDesc, reservedDesc, accountsDesc} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector. A node that does not answer has no
+// gauges.
+func (g gauges) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), gaugesWithin)
+	defer cancel()
+	s, err := g.node.Status(ctx)
+	if err != nil {
+		return
+	}
+	send := func(d *prometheus.Desc, v int64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), labels...)
+	}
+	states := map[string]int64{}
+	for _, srv := range s.Servers {
+		states[srv.State]++
+	}
+	for state, count := range states {
+		send(serversDesc, count, state)
+	}
+	if s.Storage == nil {
+		return
+	}
+	send(sessionsDesc, int64(s.Storage.Sessions))
+	send(freeDesc, s.Storage.Free)
+	send(reservedDesc, s.Storage.Reserved)
+	send(accountsDesc, int64(s.Storage.Accounts))
+}

@@ -1,0 +1,306 @@
+package tarn
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tarn-grid/tarn/actors"
+	"github.com/tarn-grid/tarn/actors/client"
+	"github.com/tarn-grid/tarn/actors/env"
+	"github.com/tarn-grid/tarn/actors/inbound"
+	"github.com/tarn-grid/tarn/actors/introducer"
+	"github.com/tarn-grid/tarn/actors/server"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/lease/store"
+	"github.com/tarn-grid/tarn/transport"
+	"github.com/tarn-grid/tarn/transport/p2p"
+)
+
+// Node is a running node. Its methods are safe for concurrent use.
+type Node struct {
+	config  Config
+	folder  nodeFolder
+	log     *slog.Logger
+	started time.Time
+
+	system   *env.System
+	root     *env.PID
+	counters counters
+	metrics  *prometheus.Registry
+	lock     *os.File
+	store    *store.Store // nil without the storage role
+
+	done    chan struct{}
+	once    sync.Once // closes done
+	err     error     // why, set before done is closed
+	closing sync.Once
+}
+
+// leaseDuration is how long a lease lasts, as in Tahoe-LAFS.
+const leaseDuration = 31 * 24 * time.Hour
+
+// Open starts a node in this process. It returns when the node can be used;
+// its connections are made meanwhile. Errors: ErrFolderInUse, ErrPortInUse.
+func Open(ctx context.Context, c Config) (*Node, error) {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	n := &Node{config: c, folder: nodeFolder{c.Dir}, log: c.Log, started: time.Now(), done: make(chan struct{}), counters: newCounters()}
+	n.metrics = n.newRegistry()
+	if err := n.open(ctx); err != nil {
+		return nil, errors.Join(public(err), n.release())
+	}
+	return n, nil
+}
+
+func (n *Node) open(ctx context.Context) (err error) {
+	if n.lock, err = n.folder.lock(); err != nil {
+		return err
+	}
+	if err := n.folder.prepare(); err != nil {
+		return err
+	}
+	parts, err := n.parts()
+	if err != nil {
+		return err
+	}
+	n.system = env.NewReal(n.log)
+	root, dead := n.system.Root("node", actors.New(n.system.Env, parts))
+	n.root = root
+	go func() { // ends with the root, which Close ends
+		<-dead
+		n.end(errors.New("a failure inside the node; the log says more"))
+	}()
+	if err := n.listening(ctx); err != nil {
+		return errors.Join(err, n.system.Stop(ctx))
+	}
+	return nil
+}
+
+// parts puts the roles together.
+func (n *Node) parts() (actors.Config, error) {
+	c := actors.Config{Fatal: n.end}
+	dialer := p2p.NewDialer(p2p.Options{})
+	if n.config.Client != nil {
+		parts, err := n.clientParts(dialer)
+		if err != nil {
+			return c, err
+		}
+		c.Client = parts
+	}
+	if n.config.Storage != nil {
+		parts, err := n.storageParts(dialer)
+		if err != nil {
+			return c, err
+		}
+		c.Storage = parts
+	}
+	if in := n.config.Introducer; in != nil {
+		c.Introducer = &introducer.Config{
+			Listen: listen(in.Key, in.Listen), Store: published{n.folder.private("announcements")}, Fatal: n.end,
+		}
+	}
+	return c, nil
+}
+
+func (n *Node) clientParts(dialer transport.Dialer) (*client.Config, error) {
+	authority, err := n.folder.authority(n.config.Client.Account)
+	if err != nil {
+		return nil, err
+	}
+	j, err := openJournal(n.folder.private("journal.jsonl"))
+	if err != nil {
+		return nil, err
+	}
+	c := &client.Config{Dialer: dialer, Authority: authority, References: references{n.folder.private("references")}, Journal: j}
+	for i, ref := range n.config.Introducers {
+		cache := announcementCache{n.folder.private(fmt.Sprintf("introducer-%d.yaml", i+1))}
+		c.Introducers = append(c.Introducers, client.Introducer{Target: transport.Target(ref), Cache: cache})
+	}
+	return c, nil
+}
+
+func (n *Node) storageParts(dialer transport.Dialer) (*server.Config, error) {
+	keys, err := n.folder.referenceKeys(func(b []byte) { _, _ = rand.Read(b) }) // never fails
+	if err != nil {
+		return nil, err
+	}
+	if n.store, err = store.Open(n.folder.path("storage"), store.Options{}); err != nil {
+		return nil, fmt.Errorf("open the storage: %w", err)
+	}
+	s := n.config.Storage
+	c := &server.Config{
+		Key: s.Key, Nickname: n.config.Nickname, Listen: listen(s.Key, s.Listen), Announce: s.Announce,
+		Dialer: dialer, Store: serverStore{n.store}, References: keys,
+		Policy:           lease.LedgerPolicy{Duration: leaseDuration, ReservedSpace: s.ReservedSpace},
+		ReadsNeedAccount: s.ReadsNeedAccount, Fatal: n.end,
+	}
+	for _, ref := range n.config.Introducers {
+		c.Introducers = append(c.Introducers, transport.Target(ref))
+	}
+	return c, nil
+}
+
+// end notes why the node ended; only the first reason counts.
+func (n *Node) end(err error) {
+	n.once.Do(func() {
+		n.err = err
+		close(n.done)
+	})
+}
+
+// listening waits until the roles that listen do, and lets a node's own
+// client store on it.
+func (n *Node) listening(ctx context.Context) error {
+	ctx, cancel := n.until(ctx)
+	defer cancel()
+	if n.config.Introducer != nil {
+		if err := n.introducerListens(ctx); err != nil {
+			return n.cause(err)
+		}
+	}
+	if n.config.Storage == nil {
+		return nil
+	}
+	if _, err := ask[server.Status](ctx, n, actors.ToStorage{Message: server.AskStatus{}}); err != nil {
+		return n.cause(err)
+	}
+	if n.config.Client == nil {
+		return nil
+	}
+	id := grid.ServerID(grid.PublicKeyOf(n.config.Storage.Key))
+	own := lease.Root{Key: n.config.Client.Account.PublicKey(id), Petname: ownPetname}
+	_, err := ask[server.Done](ctx, n, actors.ToStorage{Message: server.PutRoot{Root: own, New: true}})
+	if errors.Is(err, server.ErrExists) {
+		return nil
+	}
+	return n.cause(err)
+}
+
+// ownPetname is the account of the node's own client on its own server.
+const ownPetname = "self"
+
+// until is a context that also ends with the node.
+func (n *Node) until(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := make(chan struct{})
+	go func() {
+		select {
+		case <-n.done:
+			cancel(n.err)
+		case <-stop:
+		}
+	}()
+	return ctx, sync.OnceFunc(func() { close(stop); cancel(context.Canceled) })
+}
+
+// cause prefers the reason of the node's end to its consequences.
+func (n *Node) cause(err error) error {
+	select {
+	case <-n.done:
+		return n.err
+	default:
+		return err
+	}
+}
+
+// ask sends a message to the root and waits for the answer.
+func ask[R any](ctx context.Context, n *Node, message any) (R, error) {
+	return env.Ask[R](ctx, n.system, n.root, func(*env.PID) any { return message }, nil)
+}
+
+// Close ends the node in good order: what is under way fails, what was
+// acknowledged is durable.
+func (n *Node) Close(ctx context.Context) error {
+	var err error
+	n.closing.Do(func() {
+		n.end(ErrClosed)
+		err = errors.Join(n.system.Stop(ctx), n.release())
+	})
+	return err
+}
+
+// release lets the folder go.
+func (n *Node) release() error {
+	var err error
+	if n.store != nil {
+		err = n.store.Close()
+	}
+	if n.lock != nil {
+		err = errors.Join(err, n.lock.Close())
+	}
+	return err
+}
+
+// Done is closed when the node has ended, by itself or by Close. Err then says
+// why.
+func (n *Node) Done() <-chan struct{} { return n.done }
+
+// Err is why the node ended; nil while it runs.
+func (n *Node) Err() error {
+	select {
+	case <-n.done:
+		return n.err
+	default:
+		return nil
+	}
+}
+
+// listen is how a role accepts connections.
+func listen(key ed25519.PrivateKey, addresses []string) inbound.Listen {
+	return func(accept func(transport.Session) transport.SessionEvents) (transport.Listener, error) {
+		l, err := p2p.Listen(key, addresses, p2p.Options{}, accept)
+		if err != nil && isInUse(err) {
+			return nil, fmt.Errorf("%w: %w", ErrPortInUse, err)
+		}
+		return l, err
+	}
+}
+
+// authority joins what was added to the account's own keys; what was added
+// comes first, because it names its server.
+func (f nodeFolder) authority(own lease.Account) (lease.Authority, error) {
+	var all lease.Authority
+	files, err := filepath.Glob(f.private("authorities", "*.authority"))
+	if err != nil {
+		return all, err
+	}
+	for _, path := range files {
+		a, err := readAuthority(path)
+		if err != nil {
+			return all, fmt.Errorf("%s: %w", path, err)
+		}
+		all = all.Join(a)
+	}
+	return all.Join(lease.Authority{Holdings: []lease.Holding{{Account: own}}}), nil
+}
+
+func readAuthority(path string) (lease.Authority, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return lease.Authority{}, err
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	return lease.ReadAuthority(io.LimitReader(f, lease.MaxAuthoritySize+1))
+}
+
+// version is the module's, as the build knows it.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "devel"
+}

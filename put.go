@@ -1,0 +1,238 @@
+package tarn
+
+import (
+	"bytes"
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/tarn-grid/tarn/actors"
+	"github.com/tarn-grid/tarn/actors/client"
+	"github.com/tarn-grid/tarn/actors/env"
+	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/file/immutable"
+)
+
+// inMemory is up to how many bytes of input are held instead of spooled.
+const inMemory = 1 << 20
+
+// Put stores what it reads from r. It returns when enough distinct servers
+// hold the file's shares durably. Input beyond a megabyte is spooled to the
+// node's folder first, encrypted under a key that is never written down: its
+// size and, with convergence, its key have to be known before the first block
+// is made.
+func (n *Node) Put(ctx context.Context, r io.Reader, o PutOptions) (PutResult, error) {
+	c := n.config.Client
+	if c == nil {
+		return PutResult{}, ErrNoClient
+	}
+	params := c.Params
+	if o.Params != nil {
+		params = *o.Params
+	}
+	if err := params.Validate(); err != nil {
+		return PutResult{}, err
+	}
+	ctx, cancel := n.until(ctx)
+	defer cancel()
+	in, err := n.spool(ctx, r)
+	if err != nil {
+		return PutResult{}, n.cause(err)
+	}
+	if o.Size >= 0 && in.size != o.Size {
+		return PutResult{}, errors.Join(fmt.Errorf("%w: %d bytes came where %d were announced", immutable.ErrSize, in.size, o.Size), in.Close())
+	}
+	if in.size <= file.LITThreshold {
+		return literal(in)
+	}
+	spec := client.PutSpec{Source: in, Size: in.size, Params: params}
+	if spec.Key, err = n.key(ctx, in, params, o.RandomKey); err != nil {
+		return PutResult{}, errors.Join(err, in.Close())
+	}
+	result, err := n.upload(ctx, spec, o.Progress)
+	n.countPut(result, err)
+	return result, n.cause(public(err))
+}
+
+func (n *Node) countPut(r PutResult, err error) {
+	if err != nil {
+		n.counters.putErrors.Inc()
+		return
+	}
+	n.counters.puts.Inc()
+	n.counters.putBytes.Add(float64(r.Size))
+}
+
+// upload lets the client branch store what was spooled.
+func (n *Node) upload(ctx context.Context, spec client.PutSpec, progress func(done, total int64)) (PutResult, error) {
+	call := n.system.Open(ctx, n.root,
+		func(replyTo *env.PID) any { return actors.ToClient{Message: client.Put{ReplyTo: replyTo, File: spec}} },
+		func(replyTo *env.PID) any { return actors.ToClient{Message: client.Cancel{ReplyTo: replyTo}} })
+	defer call.Close()
+	for {
+		reply, err := call.Next()
+		if err != nil {
+			return PutResult{}, err
+		}
+		switch m := reply.(type) {
+		case client.Progress:
+			if progress != nil {
+				progress(m.Done, m.Total)
+			}
+		case client.Stored:
+			return PutResult{
+				Cap: m.Cap.String(), Size: m.Cap.Size, Pushed: m.Pushed, Found: m.Found,
+				Happiness: m.Happiness, Placement: m.Placement,
+			}, nil
+		case error:
+			return PutResult{}, m
+		}
+	}
+}
+
+func literal(in *input) (PutResult, error) {
+	data := make([]byte, in.size)
+	if _, err := in.ReadAt(data, 0); err != nil && in.size > 0 {
+		return PutResult{}, errors.Join(err, in.Close())
+	}
+	return PutResult{Cap: file.LIT{Data: string(data)}.String(), Size: in.size}, in.Close()
+}
+
+// key is the convergent key of the input, or a random one.
+func (n *Node) key(ctx context.Context, in *input, p file.Params, random bool) (file.Key, error) {
+	var key file.Key
+	if random || len(n.config.Client.Convergence) == 0 {
+		_, _ = rand.Read(key[:]) // never fails
+		return key, nil
+	}
+	l, err := immutable.NewLayout(in.size, p)
+	if err != nil {
+		return key, err
+	}
+	h := immutable.NewKeyHasher(l, n.config.Client.Convergence)
+	if _, err := io.CopyBuffer(onlyWriter{h}, withContext{ctx, io.NewSectionReader(in, 0, in.size)}, make([]byte, 256<<10)); err != nil {
+		return key, fmt.Errorf("hash the file: %w", err)
+	}
+	return h.Key()
+}
+
+// onlyWriter and withContext keep io.CopyBuffer to its buffer.
+type onlyWriter struct{ io.Writer }
+
+type withContext struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (w withContext) Read(p []byte) (int, error) {
+	if err := w.ctx.Err(); err != nil {
+		return 0, context.Cause(w.ctx)
+	}
+	return w.r.Read(p)
+}
+
+// input is a file on its way in: in memory, or on disk under a key that only
+// this value has.
+type input struct {
+	size   int64
+	data   *bytes.Reader
+	spool  *os.File
+	cipher cipher.Block
+}
+
+// spool reads r to its end.
+func (n *Node) spool(ctx context.Context, r io.Reader) (*input, error) {
+	r = withContext{ctx, r}
+	head := make([]byte, 0, 4096)
+	head, err := readUpTo(r, head, inMemory+1)
+	if err != nil {
+		return nil, fmt.Errorf("read the file: %w", err)
+	}
+	if len(head) <= inMemory {
+		return &input{size: int64(len(head)), data: bytes.NewReader(head)}, nil
+	}
+	in, err := n.newSpool()
+	if err != nil {
+		return nil, err
+	}
+	w := &cipher.StreamWriter{S: in.stream(0), W: in.spool}
+	in.size, err = io.CopyBuffer(onlyWriter{w}, io.MultiReader(bytes.NewReader(head), r), make([]byte, 256<<10))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("read the file: %w", err), in.Close())
+	}
+	return in, nil
+}
+
+// readUpTo reads until limit bytes or the end.
+func readUpTo(r io.Reader, b []byte, limit int) ([]byte, error) {
+	buf := bytes.NewBuffer(b)
+	_, err := io.CopyN(buf, r, int64(limit))
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return buf.Bytes(), err
+}
+
+// newSpool makes a file that has no name any more when it is returned.
+func (n *Node) newSpool() (*input, error) {
+	f, err := os.CreateTemp(n.folder.path("tmp"), "put-*")
+	if err != nil {
+		return nil, fmt.Errorf("spool the file: %w", err)
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		return nil, errors.Join(fmt.Errorf("spool the file: %w", err), f.Close())
+	}
+	var key [16]byte
+	_, _ = rand.Read(key[:]) // never fails
+	block, err := aes.NewCipher(key[:])
+	return &input{spool: f, cipher: block}, err
+}
+
+// stream is the key stream from an offset on that is a multiple of 16.
+func (in *input) stream(offset int64) cipher.Stream {
+	var counter [aes.BlockSize]byte
+	binary.BigEndian.PutUint64(counter[8:], uint64(offset/aes.BlockSize))
+	return cipher.NewCTR(in.cipher, counter[:])
+}
+
+// ReadAt implements client.Plaintext.
+func (in *input) ReadAt(p []byte, off int64) (int, error) {
+	if in.data != nil {
+		return in.data.ReadAt(p, off)
+	}
+	n, err := in.spool.ReadAt(p, off)
+	s := in.stream(off)
+	var skip [aes.BlockSize]byte
+	s.XORKeyStream(skip[:off%aes.BlockSize], skip[:off%aes.BlockSize])
+	s.XORKeyStream(p[:n], p[:n])
+	return n, err
+}
+
+// Close implements client.Plaintext.
+func (in *input) Close() error {
+	if in.spool == nil {
+		return nil
+	}
+	return in.spool.Close()
+}
+
+// Cap computes the capability that storing r would give, and stores nothing.
+// It reads r twice.
+func Cap(ctx context.Context, r io.ReadSeeker, p file.Params, convergence []byte) (string, error) {
+	c, err := immutable.CapOf(seekerWithContext{withContext{ctx, r}, r}, p, convergence)
+	if err != nil {
+		return "", err
+	}
+	return c.String(), nil
+}
+
+type seekerWithContext struct {
+	withContext
+	io.Seeker
+}

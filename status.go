@@ -1,0 +1,137 @@
+package tarn
+
+import (
+	"context"
+	"errors"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tarn-grid/tarn/actors"
+	"github.com/tarn-grid/tarn/actors/client"
+	"github.com/tarn-grid/tarn/actors/env"
+	"github.com/tarn-grid/tarn/actors/introducer"
+	"github.com/tarn-grid/tarn/actors/server"
+	"github.com/tarn-grid/tarn/grid"
+)
+
+// Status is a picture of the node as it is now.
+func (n *Node) Status(ctx context.Context) (Status, error) {
+	ctx, cancel := n.until(ctx)
+	defer cancel()
+	s := Status{Nickname: n.config.Nickname, Version: version(), Started: n.started}
+	for _, fill := range []func(context.Context, *Status) error{n.clientStatus, n.storageStatus, n.introducerStatus} {
+		if err := fill(ctx, &s); err != nil {
+			return Status{}, n.cause(err)
+		}
+	}
+	return s, nil
+}
+
+func (n *Node) clientStatus(ctx context.Context, s *Status) error {
+	if n.config.Client == nil {
+		return nil
+	}
+	c, err := n.clientPicture(ctx, false)
+	if err != nil {
+		return err
+	}
+	for _, srv := range c.Servers {
+		s.Servers = append(s.Servers, n.serverStatus(srv))
+	}
+	for i, in := range c.Introducers {
+		s.Introducers = append(s.Introducers, IntroducerStatus{
+			Ref: n.config.Introducers[i], Connected: in.Connected, Since: in.Since, LastError: errorText(in.Err),
+		})
+	}
+	return nil
+}
+
+func (n *Node) clientPicture(ctx context.Context, settled bool) (client.Status, error) {
+	return env.Ask[client.Status](ctx, n.system, n.root, func(replyTo *env.PID) any {
+		return actors.ToClient{Message: client.AskStatus{ReplyTo: replyTo, Settled: settled}}
+	}, nil)
+}
+
+func (n *Node) serverStatus(s client.ServerStatus) ServerStatus {
+	out := ServerStatus{
+		Server: s.Announcement.Server, Nickname: s.Announcement.Nickname, State: string(s.State), Since: s.Since,
+		Address: s.Address, Account: s.Account, LoggedIn: s.State == client.LoggedIn, RoundTrip: s.RoundTrip,
+		LastError: errorText(s.Err), Known: s.Known, Room: int64(min(s.Room, 1<<62)),
+	}
+	if out.Account.IsZero() {
+		out.Account = n.AccountKey(out.Server)
+	}
+	return out
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+func (n *Node) storageStatus(ctx context.Context, s *Status) error {
+	if n.config.Storage == nil {
+		return nil
+	}
+	st, err := ask[server.Status](ctx, n, actors.ToStorage{Message: server.AskStatus{}})
+	if err != nil {
+		return err
+	}
+	s.Storage = &StorageStatus{
+		Server: st.Server, Hints: st.Hints, Sessions: st.Sessions,
+		Free: st.Free, Reserved: st.Reserved, Accounts: st.Accounts,
+	}
+	return nil
+}
+
+func (n *Node) introducerStatus(ctx context.Context, s *Status) error {
+	if n.config.Introducer == nil {
+		return nil
+	}
+	st, err := ask[introducer.Status](ctx, n, actors.ToIntroducer{Message: introducer.AskStatus{}})
+	if err != nil {
+		return err
+	}
+	ref := IntroducerRef{Server: grid.ServerID(grid.PublicKeyOf(n.config.Introducer.Key)), Hints: st.Hints}
+	if len(n.config.Introducer.Announce) > 0 {
+		ref.Hints = n.config.Introducer.Announce
+	}
+	s.Introducer = &ref
+	return nil
+}
+
+// listenPoll is the wait between two looks whether the introducer listens.
+const listenPoll = 10 * time.Millisecond
+
+// introducerListens waits until the introducer knows its addresses.
+func (n *Node) introducerListens(ctx context.Context) error {
+	for {
+		st, err := ask[introducer.Status](ctx, n, actors.ToIntroducer{Message: introducer.AskStatus{}})
+		if err != nil || len(st.Hints) > 0 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(listenPoll):
+		}
+	}
+}
+
+// AccountKey is this node's own account at a server: what its operator adds.
+func (n *Node) AccountKey(id grid.ServerID) grid.PublicKey {
+	if n.config.Client == nil {
+		return grid.PublicKey{}
+	}
+	return n.config.Client.Account.PublicKey(id)
+}
+
+// Metrics are the node's counters for Prometheus.
+func (n *Node) Metrics() prometheus.Gatherer { return n.metrics }
+
+// isInUse reports whether an address is taken.
+func isInUse(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }

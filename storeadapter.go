@@ -1,0 +1,59 @@
+package tarn
+
+import (
+	"time"
+
+	"github.com/tarn-grid/tarn/actors/server"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/lease/store"
+)
+
+// serverStore is a store as the server's actors want it.
+type serverStore struct{ *store.Store }
+
+var _ server.Store = serverStore{}
+
+// Apply implements server.Store.
+func (s serverStore) Apply(c lease.Change) (func() error, error) {
+	commit, err := s.Store.Apply(c)
+	if err != nil {
+		return nil, err
+	}
+	return commit.Wait, nil
+}
+
+// ListShares implements server.Store.
+func (s serverStore) ListShares(si grid.StorageIndex) ([]server.StoredShare, error) {
+	entries, err := s.Store.ListShares(si)
+	shares := make([]server.StoredShare, len(entries))
+	for i, e := range entries {
+		shares[i] = server.StoredShare(e)
+	}
+	return shares, err
+}
+
+// OpenShare implements server.Store.
+func (s serverStore) OpenShare(id lease.ShareID) (server.Body, error) {
+	b, err := s.Store.OpenShare(id)
+	if err != nil {
+		return nil, err
+	}
+	return shareBody{b}, nil
+}
+
+type shareBody struct{ *store.Body }
+
+// Size implements server.Body.
+func (b shareBody) Size() int64 { return b.Body.Size }
+
+// SmallShare implements server.Store.
+func (serverStore) SmallShare() int64 { return store.SmallShare }
+
+// Incoming implements server.Store.
+func (s serverStore) Incoming() (server.Incoming, error) { return s.Store.Incoming() }
+
+// ScanExpired implements server.Store.
+func (s serverStore) ScanExpired(now time.Time, from []byte, limit int) ([]lease.LeaseID, []byte, error) {
+	return s.Store.ScanExpired(now, from, limit)
+}
