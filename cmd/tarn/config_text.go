@@ -1,0 +1,96 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+	"text/template"
+)
+
+// settingsText is what create-… writes. Values go through quote, so that no
+// nickname can become a setting.
+var settingsText = template.Must(template.New("tarn.yaml").Funcs(template.FuncMap{
+	"quote": quoteYAML, "list": listYAML,
+}).Parse(`# Settings of a Tarn node, read when it starts. It does not start with a
+# setting that it doesn't know or a value that can't be right; the error names
+# the line. Sizes are written as 5GB, 5GiB or 500M.
+version: {{.Version}}
+
+# What the node calls itself, for people; at most 64 bytes.
+nickname: {{quote .Nickname}}
+
+# References of introducers, tarn:introducer/v0-...@/ip4/...: from them the
+# node learns of storage servers, and its own storage server is made known.
+introducers: {{list .Introducers}}
+{{with .Client}}
+# The client stores files on servers and reads them. Its account is in
+# private/account: keep a copy of that file in a safe place.
+client:
+  # Any shares-needed of the shares-total shares of a file give it back. An
+  # upload counts when shares-happy servers hold different shares.
+  shares-needed: {{.SharesNeeded}}
+  shares-happy: {{.SharesHappy}}
+  shares-total: {{.SharesTotal}}
+  # How much of a file is encoded at a time; it is part of the capability of a
+  # convergent file.
+  segment-size: {{.SegmentSize}}
+  # true: the same file gets the same capability again (its key depends on
+  # private/convergence). false: each upload has a key of its own.
+  convergent: {{.Convergent}}
+{{end}}{{with .Web}}
+# The gateway: HTTP for browsers and other programs on this machine.
+web:
+  # Address and port; port 0 is any free one (see node.url while the node
+  # runs). none: no gateway. Whoever reaches this address can store files on
+  # this node's account.
+  listen: {{quote .Listen}}
+  # Names besides localhost by which the gateway may be addressed.
+  hosts: {{list .Hosts}}
+{{end}}{{with .Storage}}
+# The storage server keeps shares for accounts that its operator has added
+# with: tarn server add-account.
+storage:
+  # Addresses to accept connections on. 0.0.0.0 is every interface.
+  listen: {{list .Listen}}
+  # Addresses under which others reach it, if they are not those above.
+  announce: {{list .Announce}}
+  # This much of the disk is left free.
+  reserved-space: {{.ReservedSpace}}
+  # true: only accounts may read. false: whoever knows a share's storage index
+  # may, as in Tahoe-LAFS.
+  reads-need-account: {{.ReadsNeedAccount}}
+{{end}}{{with .Introducer}}
+# The introducer tells clients of storage servers. Its reference is in
+# private/introducer.ref.
+introducer:
+  # Addresses to accept connections on. 0.0.0.0 is every interface.
+  listen: {{list .Listen}}
+  # Addresses under which others reach it, if they are not those above.
+  announce: {{list .Announce}}
+{{end}}`))
+
+// text is the file, with a comment at each setting.
+func (s settings) text() ([]byte, error) {
+	s.Version = settingsVersion
+	var b bytes.Buffer
+	if err := settingsText.Execute(&b, s); err != nil {
+		return nil, fmt.Errorf("write the settings: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// quoteYAML is a double-quoted YAML scalar: for printable text, Go's quoting
+// is YAML's.
+func quoteYAML(s string) string { return strconv.Quote(s) }
+
+func listYAML(items []string) string {
+	if len(items) == 0 {
+		return "[]"
+	}
+	var b strings.Builder
+	for _, item := range items {
+		b.WriteString("\n    - " + quoteYAML(item))
+	}
+	return b.String()
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+type createNodeOptions struct {
+	clientFlags
+	listenFlags
+	reserved string
+	noClient bool
+	dir      []string
+}
+
+func newCreateNode(e *env) *cobra.Command {
+	var o createNodeOptions
+	c := &cobra.Command{
+		Use:   "create-node [DIR]",
+		Short: "Make a node that keeps shares for others and is a client too",
+		Long: `Makes a node in DIR, which must be empty or not exist, with a storage server
+and a client. The server keeps shares only for accounts that you add with
+tarn server add-account.`,
+		Example: `  tarn create-node --nickname cellar ~/tarn-server
+  tarn create-node --listen /ip4/0.0.0.0/tcp/3457 --announce /dns/storage.example.org/tcp/3457 --no-client ~/tarn-public`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: action(func(ctx context.Context, args []string) error {
+			o.dir = args
+			return runCreateNode(ctx, e, o)
+		}),
+	}
+	o.clientFlags.register(c)
+	o.listenFlags.register(c, defaultServerListen)
+	c.Flags().StringVar(&o.reserved, "reserved-space", defaultReservedSpace, "how much of the disk is left free")
+	c.Flags().BoolVar(&o.noClient, "no-client", false, "only the storage server: no client, no gateway")
+	return c
+}
+
+func runCreateNode(_ context.Context, e *env, o createNodeOptions) error {
+	f, err := e.folder(o.dir...)
+	if err != nil {
+		return err
+	}
+	s, err := o.settings()
+	if err != nil {
+		return err
+	}
+	if err := o.check(); err != nil {
+		return err
+	}
+	reserved, err := parseSize(o.reserved)
+	if err != nil {
+		return fmt.Errorf("--reserved-space: %w", err)
+	}
+	s.Storage = &storageSettings{Listen: o.listen, Announce: o.announce, ReservedSpace: exactSize(reserved)}
+	private := map[string]string{}
+	if o.noClient {
+		s.Client, s.Web = nil, nil
+	} else if private, err = newClientSecrets(); err != nil {
+		return err
+	}
+	private[serverKeyFile] = keyText(newKey())
+	return f.write(e, s, private)
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/tarn-grid/tarn/web/control"
+)
+
+// env is what commands know of the world besides their options.
+type env struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	// terminal says that a person sees standard error.
+	terminal bool
+	// dirFlag is what -d says, empty for the default.
+	dirFlag string
+}
+
+// folder is the node's folder: the argument, else -d, else ~/.tarn.
+func (e *env) folder(args ...string) (folder, error) {
+	name := e.dirFlag
+	if len(args) > 0 {
+		if name != "" {
+			return folder{}, usageError{err: fmt.Errorf("the folder is given twice: %s and -d %s", args[0], name)}
+		}
+		name = args[0]
+	}
+	if name == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return folder{}, usageError{err: fmt.Errorf("find the home folder: %w; say with -d where the node is", err)}
+		}
+		name = filepath.Join(home, ".tarn")
+	}
+	absolute, err := filepath.Abs(name)
+	if err != nil {
+		return folder{}, fmt.Errorf("find the node's folder: %w", err)
+	}
+	return folder{absolute}, nil
+}
+
+// node is a client of the running node.
+func (e *env) node() (*control.Client, folder, error) {
+	f, err := e.folder()
+	if err != nil {
+		return nil, f, err
+	}
+	if err := f.check(); err != nil {
+		return nil, f, err
+	}
+	return control.NewClient(f.socket()), f, nil
+}
+
+// note tells a person, and nobody else, something besides the result.
+func (e *env) note(format string, args ...any) {
+	if e.terminal {
+		fmt.Fprintf(e.stderr, format+"\n", args...)
+	}
+}

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/tarn-grid/tarn"
+	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/web/control"
+)
+
+// Exit codes.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitNotRunning  = 3
+	exitNotFound    = 4
+	exitRefused     = 5
+	exitInTheWay    = 6
+	exitSettings    = 7
+	exitInterrupted = 130
+)
+
+const exitHelp = `Exit codes:
+  0    done
+  1    failed for a reason not listed here
+  2    the command line, a capability or another input is not right
+  3    no node is running in the folder
+  4    not enough shares were found, or no such node or file
+  5    refused: too few servers take the file, over quota, not permitted
+  6    something is in the way: folder or port in use, name taken, no permission
+  7    the node's settings or key files can't be used
+  130  interrupted`
+
+// Errors of the commands themselves.
+var (
+	errNoNode    = errors.New("there is no node here")
+	errNotEmpty  = errors.New("the folder is not empty")
+	errWrite     = errors.New("can't be written")
+	errSettings  = errors.New("settings can't be used")
+	errKeys      = errors.New("key file can't be used")
+	errDiffers   = errors.New("what came back is not what went in")
+	errBadSize   = errors.New("not a size")
+	errBadName   = errors.New("not a name")
+	errDemoEnded = errors.New("a node of the demo ended by itself")
+)
+
+// usageError is a command line that can't be right.
+type usageError struct {
+	err     error
+	command string // its path, "tarn put"; empty when help would not help
+}
+
+func (u usageError) Error() string { return u.err.Error() }
+func (u usageError) Unwrap() error { return u.err }
+
+// notRunningError says where no node runs.
+type notRunningError struct{ dir string }
+
+func (n notRunningError) Error() string { return fmt.Sprintf("no node is running in %s", n.dir) }
+func (n notRunningError) Unwrap() error { return control.ErrNotRunning }
+
+// exits is the only place where errors become exit codes; the first that
+// fits counts.
+var exits = []struct {
+	err  error
+	code int
+}{
+	{context.Canceled, exitInterrupted},
+	{control.ErrNotRunning, exitNotRunning},
+	{tarn.ErrCap, exitUsage},
+	{tarn.ErrNotEnoughShares, exitNotFound},
+	{errNoNode, exitNotFound},
+	{lease.ErrNoSuchRoot, exitRefused},
+	{lease.ErrAuthorityExpired, exitRefused},
+	{lease.ErrAuthorityRevoked, exitRefused},
+	{lease.ErrNotPermitted, exitRefused},
+	{tarn.ErrTooFewServers, exitRefused},
+	{tarn.ErrClosed, exitNotRunning},
+	{tarn.ErrFolderInUse, exitInTheWay},
+	{tarn.ErrPortInUse, exitInTheWay},
+	{tarn.ErrExists, exitInTheWay},
+	{errNotEmpty, exitInTheWay},
+	{errWrite, exitInTheWay},
+	{errSettings, exitSettings},
+	{errKeys, exitSettings},
+	{tarn.ErrNoStorage, exitUsage},
+	{tarn.ErrNoClient, exitUsage},
+	{tarn.ErrIntroducerRef, exitUsage},
+	{file.ErrParams, exitUsage},
+	{grid.ErrPublicKey, exitUsage},
+	{grid.ErrServerID, exitUsage},
+	{grid.ErrBase32, exitUsage},
+	{lease.ErrAuthority, exitUsage},
+	{errBadSize, exitUsage},
+	{errBadName, exitUsage},
+	{fs.ErrNotExist, exitNotFound},
+	{fs.ErrPermission, exitInTheWay},
+}
+
+func exitCode(err error) int {
+	if err == nil {
+		return exitOK
+	}
+	var usage usageError
+	if errors.As(err, &usage) {
+		return exitUsage
+	}
+	for _, e := range exits {
+		if errors.Is(err, e.err) {
+			return e.code
+		}
+	}
+	return exitFailed
+}
+
+// adviceFor is what to do next, where that is known.
+func adviceFor(err error) string {
+	var notRunning notRunningError
+	var usage usageError
+	switch {
+	case errors.As(err, &notRunning):
+		return fmt.Sprintf("Start it with: tarn -d %s run", notRunning.dir)
+	case errors.As(err, &usage) && usage.command != "":
+		return fmt.Sprintf("See: %s --help", usage.command)
+	case errors.Is(err, tarn.ErrTooFewServers):
+		return "See which servers take files, and why the others don't: tarn status"
+	case errors.Is(err, tarn.ErrNotEnoughShares):
+		return "Servers that hold shares may be away. See: tarn status"
+	case errors.Is(err, lease.ErrNoSuchRoot):
+		return "Ask the server's operator to add your account; your key is shown by: tarn client account-key"
+	}
+	return ""
+}

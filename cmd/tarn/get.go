@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/web/control"
+)
+
+type getOptions struct {
+	capability string // - is standard input
+	capFile    string // instead of capability
+	to         string // - is standard output
+}
+
+func newGet(e *env) *cobra.Command {
+	var o getOptions
+	c := &cobra.Command{
+		Use:   "get CAP [FILE|-]",
+		Short: "Read a file by its capability",
+		Long: `Reads a file and writes it to FILE, which appears only when it is whole, or to
+standard output, where what comes before a failure is a true beginning of the
+file and the exit code is not 0.
+
+Other users of this machine may see a command's arguments: to keep the
+capability from them, give - as CAP and the capability on standard input, or
+use --cap-file.`,
+		Example: "  tarn get URI:LIT:krugkidfnzsc4 letter.txt\n  tarn get - letter.txt < letter.cap\n  tarn get --cap-file letter.cap letter.txt",
+		Args:    cobra.MaximumNArgs(2),
+		RunE: action(func(ctx context.Context, args []string) error {
+			if err := o.arguments(args); err != nil {
+				return err
+			}
+			return runGet(ctx, e, o)
+		}),
+	}
+	c.Flags().StringVar(&o.capFile, "cap-file", "", "file with the capability in it")
+	return c
+}
+
+func (o *getOptions) arguments(args []string) error {
+	if o.capFile == "" {
+		if len(args) == 0 {
+			return usageError{errors.New("which file? Give its capability"), "tarn get"}
+		}
+		o.capability, args = args[0], args[1:]
+	}
+	if len(args) > 1 {
+		return usageError{errors.New("the capability is in --cap-file, so there can be one argument more, the file to write"), "tarn get"}
+	}
+	o.to = argument(args, 0)
+	return nil
+}
+
+func runGet(ctx context.Context, e *env, o getOptions) error {
+	n, f, err := e.node()
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	capability, err := o.readCap(e)
+	if err != nil {
+		return err
+	}
+	get, err := n.Get(ctx, capability, 0, -1)
+	if err != nil {
+		return fmt.Errorf("read the file: %w", f.explain(err))
+	}
+	defer get.Close()
+	progress := e.progress("reading", get.Size)
+	defer progress.end()
+	if o.to == "-" {
+		return copyGet(get, e.stdout, progress)
+	}
+	return getTo(get, o.to, progress)
+}
+
+// readCap finds the capability where the options say it is.
+func (o getOptions) readCap(e *env) (string, error) {
+	if o.capFile == "" && o.capability != "-" {
+		return o.capability, nil
+	}
+	name := o.capFile
+	if name == "" {
+		name = "-"
+	}
+	input, _, err := e.open(name)
+	if err != nil {
+		return "", err
+	}
+	defer input.Close()
+	text, err := io.ReadAll(io.LimitReader(input, file.MaxText+1))
+	if err != nil {
+		return "", fmt.Errorf("read the capability: %w", err)
+	}
+	return string(text), nil
+}
+
+func copyGet(get *control.Get, w io.Writer, progress *progress) error {
+	if _, err := get.WriteTo(io.MultiWriter(w, progress)); err != nil {
+		return fmt.Errorf("read the file: %w", err)
+	}
+	return nil
+}
+
+// getTo writes a file of that name once all of it is there.
+func getTo(get *control.Get, name string, progress *progress) error {
+	if info, err := os.Stat(name); err == nil && info.Mode().IsDir() {
+		return usageError{err: fmt.Errorf("%s is a folder; give the name of a file", name)}
+	} else if err == nil && !info.Mode().IsRegular() {
+		return getToDevice(get, name, progress)
+	}
+	t, err := newTemporary(name, 0o600)
+	if err != nil {
+		return fmt.Errorf("%s %w: %w", name, errWrite, err)
+	}
+	defer t.discard()
+	if err := copyGet(get, t, progress); err != nil {
+		return err
+	}
+	if err := t.keep(); err != nil {
+		return fmt.Errorf("%s %w: %w", name, errWrite, err)
+	}
+	return nil
+}
+
+// getToDevice writes to what no file may take the place of, such as a pipe.
+func getToDevice(get *control.Get, name string, progress *progress) error {
+	out, err := os.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("%s %w: %w", name, errWrite, err)
+	}
+	return errors.Join(copyGet(get, out, progress), out.Close())
+}

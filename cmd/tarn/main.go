@@ -1,0 +1,116 @@
+// Command tarn is a node of a Tarn grid and everything that is done with one:
+// make it, run it, store files and get them back, give accounts and see who
+// uses what. `tarn demo` shows all of it on one machine.
+//
+// Each command is a file with an options struct and a function
+// run…(ctx, env, options); flags, configuration and key files are read here
+// and nowhere else. Commands that need a running node reach it over its
+// control socket (web/control). What fails is told in a sentence on standard
+// error, and by an exit code (exit.go).
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // the second signal ends the process at once
+	e := &env{
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+		terminal: term.IsTerminal(int(os.Stderr.Fd())),
+	}
+	code := execute(ctx, e, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+// execute runs one command line and returns the exit code.
+func execute(ctx context.Context, e *env, args []string) int {
+	root := newRoot(e)
+	root.SetArgs(args)
+	command, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitOK
+	}
+	var failed *runError
+	if errors.As(err, &failed) {
+		err = failed.err
+	} else {
+		err = usageError{err, command.CommandPath()}
+	}
+	tell(e.stderr, err)
+	return exitCode(err)
+}
+
+// tell writes the error as "tarn: sentence", and what to do next, if there is
+// something, on a line of its own.
+func tell(w io.Writer, err error) {
+	text := strings.TrimRight(err.Error(), "\n")
+	fmt.Fprintf(w, "tarn: %s\n", text)
+	if hint := adviceFor(err); hint != "" {
+		fmt.Fprintf(w, "%s\n", hint)
+	}
+}
+
+func newRoot(e *env) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "tarn",
+		Short: "A storage grid: files go in encrypted and in pieces, and come back whole",
+		Long: `Tarn stores files on servers that need not be trusted. A file is encrypted
+and cut into shares, any few of which give it back; whoever has its capability
+can read it, and each server knows which account pays for what it keeps.
+
+Try it with nothing but this machine: tarn demo
+
+` + exitHelp,
+		Example:       "  tarn demo\n  tarn create-client --introducer REF\n  tarn run",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetIn(e.stdin)
+	root.SetOut(e.stdout)
+	root.SetErr(e.stderr)
+	root.PersistentFlags().StringVarP(&e.dirFlag, "node-directory", "d", "", "the node's folder (default ~/.tarn)")
+	root.AddCommand(
+		newCreateIntroducer(e), newCreateNode(e), newCreateClient(e), newRun(e),
+		newStatus(e), newPut(e), newGet(e), newCap(e), newUsage(e),
+		newServer(e), newClient(e), newDemo(e), newVersion(e),
+	)
+	return root
+}
+
+// runError marks what a command itself reports; all else that cobra returns
+// is about the command line.
+type runError struct{ err error }
+
+func (r *runError) Error() string { return r.err.Error() }
+
+// action makes a command's function into cobra's.
+func action(run func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
+	return func(command *cobra.Command, args []string) error {
+		if err := run(command.Context(), args); err != nil {
+			return &runError{err}
+		}
+		return nil
+	}
+}
+
+// group is a command that only has commands below it.
+func group(use, short string, commands ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+		return fmt.Errorf("%s what? See tarn %s --help", use, use)
+	}}
+	c.AddCommand(commands...)
+	return c
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tarn-grid/tarn"
+	"github.com/tarn-grid/tarn/web/control"
+)
+
+type putOptions struct {
+	file      string // - is standard input
+	randomKey bool
+}
+
+func newPut(e *env) *cobra.Command {
+	var o putOptions
+	c := &cobra.Command{
+		Use:   "put [FILE|-]",
+		Short: "Store a file and print its capability",
+		Long: `Stores FILE, or standard input, and prints the capability with which it can be
+read again. Whoever has the capability can read the file, so keep it as you
+would keep the file; without it nobody can.`,
+		Example: "  tarn put letter.txt\n  tar c photos | tarn put -",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: action(func(ctx context.Context, args []string) error {
+			o.file = argument(args, 0)
+			return runPut(ctx, e, o)
+		}),
+	}
+	c.Flags().BoolVar(&o.randomKey, "random-key", false, "a key of its own for this file, so that nobody can tell it is equal to another")
+	return c
+}
+
+// argument is args[i], "-" if there are not so many.
+func argument(args []string, i int) string {
+	if i < len(args) {
+		return args[i]
+	}
+	return "-"
+}
+
+func runPut(ctx context.Context, e *env, o putOptions) error {
+	n, f, err := e.node()
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	input, size, err := e.open(o.file)
+	if err != nil {
+		return err
+	}
+	defer input.Close()
+	progress := e.progress("storing", size)
+	result, err := n.Put(ctx, input, tarn.PutOptions{RandomKey: o.randomKey, Size: size, Progress: progress.at})
+	progress.end()
+	if err != nil {
+		return fmt.Errorf("store the file: %w", f.explain(err))
+	}
+	e.note("%s in %d new and %d old shares, on %d servers", formatSize(result.Size), result.Pushed, result.Found, result.Happiness)
+	fmt.Fprintln(e.stdout, result.Cap)
+	return nil
+}
+
+// open opens a file to read, "-" being standard input. The size is -1 where it
+// is not known beforehand.
+func (e *env) open(name string) (io.ReadCloser, int64, error) {
+	if name == "-" {
+		return io.NopCloser(e.stdin), -1, nil
+	}
+	input, err := os.Open(name)
+	if err != nil {
+		return nil, 0, fmt.Errorf("open the file: %w", err)
+	}
+	info, err := input.Stat()
+	if err != nil {
+		_ = input.Close() // the error that matters is the other
+		return nil, 0, fmt.Errorf("open the file: %w", err)
+	}
+	switch {
+	case info.IsDir():
+		_ = input.Close()
+		return nil, 0, usageError{err: fmt.Errorf("%s is a folder; to store one, pack it first: tar c %s | tarn put -", name, name)}
+	case info.Mode().IsRegular():
+		return input, info.Size(), nil
+	}
+	return input, -1, nil
+}
+
+// explain names the folder where no node runs.
+func (f folder) explain(err error) error {
+	if errors.Is(err, control.ErrNotRunning) {
+		return notRunningError{f.dir}
+	}
+	return err
+}

@@ -1,0 +1,230 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/tarn-grid/tarn"
+	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
+)
+
+// node is what tarn.yaml and the key files say.
+type node struct {
+	config tarn.Config
+	// web is where the gateway listens, host:port; empty for none.
+	web      string
+	hosts    []string
+	warnings []string
+}
+
+// load reads everything in the folder that a node is made from.
+func (f folder) load(log *slog.Logger) (node, error) {
+	s, warnings, err := f.readSettings()
+	if err != nil {
+		return node{}, err
+	}
+	n := node{warnings: warnings}
+	if n.config, err = s.config(f); err != nil {
+		return node{}, err
+	}
+	n.config.Dir, n.config.Log = f.dir, log
+	if s.Web != nil {
+		n.hosts = s.Web.Hosts
+		if n.web, err = webAddress(s.Web.Listen); err != nil {
+			return node{}, f.wrong("web.listen", err)
+		}
+		if s.Client == nil && n.web != "" {
+			return node{}, f.wrong("web", errors.New("a gateway needs the client section"))
+		}
+	}
+	return n, nil
+}
+
+func (f folder) readSettings() (settings, []string, error) {
+	if err := f.check(); err != nil {
+		return settings{}, nil, err
+	}
+	content, err := os.ReadFile(f.settings())
+	if err != nil {
+		return settings{}, nil, fmt.Errorf("%w: %w", errSettings, err)
+	}
+	s, warnings, err := parseSettings(content)
+	if err != nil {
+		return settings{}, nil, fmt.Errorf("%s: %w", f.settings(), err)
+	}
+	return s, warnings, nil
+}
+
+// wrong is an error about the value of a setting.
+func (f folder) wrong(setting string, err error) error {
+	return fmt.Errorf("%s: %w: %s: %w", f.settings(), errSettings, setting, err)
+}
+
+func (s settings) config(f folder) (tarn.Config, error) {
+	c := tarn.Config{Nickname: s.Nickname}
+	if err := checkNickname(s.Nickname); err != nil {
+		return c, f.wrong("nickname", err)
+	}
+	for i, text := range s.Introducers {
+		ref, err := tarn.ParseIntroducerRef(text)
+		if err != nil {
+			return c, f.wrong(fmt.Sprintf("introducers, number %d", i+1), err)
+		}
+		c.Introducers = append(c.Introducers, ref)
+	}
+	var err error
+	if s.Client != nil {
+		if c.Client, err = s.Client.config(f); err != nil {
+			return c, err
+		}
+	}
+	if s.Storage != nil {
+		if c.Storage, err = s.Storage.config(f); err != nil {
+			return c, err
+		}
+	}
+	if s.Introducer != nil {
+		if c.Introducer, err = s.Introducer.config(f); err != nil {
+			return c, err
+		}
+	}
+	if c.Client == nil && c.Storage == nil && c.Introducer == nil {
+		return c, f.wrong("the file", errors.New("none of the sections client, storage and introducer is there, so there is nothing to run"))
+	}
+	return c, nil
+}
+
+func (s *clientSettings) config(f folder) (*tarn.ClientConfig, error) {
+	params, err := s.params()
+	if err != nil {
+		return nil, f.wrong("client", err)
+	}
+	c := &tarn.ClientConfig{Params: params}
+	if c.Account, err = readSecret(f, accountFile, lease.ParseAccount); err != nil {
+		return nil, err
+	}
+	if s.Convergent == nil || *s.Convergent {
+		if c.Convergence, err = readSecret(f, convergenceFile, parseConvergence); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// params are the encoding parameters; what is not set is Tahoe's default.
+func (s *clientSettings) params() (file.Params, error) {
+	p := file.DefaultParams()
+	for _, set := range []struct {
+		value int
+		into  *int
+	}{{s.SharesNeeded, &p.Needed}, {s.SharesHappy, &p.Happy}, {s.SharesTotal, &p.Total}} {
+		if set.value != 0 {
+			*set.into = set.value
+		}
+	}
+	if s.SegmentSize != "" {
+		size, err := parseSize(s.SegmentSize)
+		if err != nil {
+			return p, fmt.Errorf("segment-size: %w", err)
+		}
+		p.SegmentSize = size
+	}
+	return p, p.Validate()
+}
+
+func (s *storageSettings) config(f folder) (*tarn.StorageConfig, error) {
+	c := &tarn.StorageConfig{Listen: s.Listen, ReadsNeedAccount: s.ReadsNeedAccount}
+	if err := checkListen(s.Listen); err != nil {
+		return nil, f.wrong("storage.listen", err)
+	}
+	c.Announce = hints(s.Announce)
+	if s.ReservedSpace != "" {
+		size, err := parseSize(s.ReservedSpace)
+		if err != nil {
+			return nil, f.wrong("storage.reserved-space", err)
+		}
+		c.ReservedSpace = size
+	}
+	var err error
+	c.Key, err = readSecret(f, serverKeyFile, parseKey)
+	return c, err
+}
+
+func (s *introducerSettings) config(f folder) (*tarn.IntroducerConfig, error) {
+	if err := checkListen(s.Listen); err != nil {
+		return nil, f.wrong("introducer.listen", err)
+	}
+	key, err := readSecret(f, introducerKeyFile, parseKey)
+	return &tarn.IntroducerConfig{Listen: s.Listen, Announce: hints(s.Announce), Key: key}, err
+}
+
+func hints(addresses []string) []grid.Hint {
+	out := make([]grid.Hint, len(addresses))
+	for i, a := range addresses {
+		out[i] = grid.Hint(a)
+	}
+	return out
+}
+
+// checkListen leaves to transport what a multiaddr is.
+func checkListen(addresses []string) error {
+	if len(addresses) == 0 {
+		return errors.New("want at least one address such as /ip4/127.0.0.1/tcp/3457")
+	}
+	for _, a := range addresses {
+		if !strings.HasPrefix(a, "/") {
+			return fmt.Errorf("%q (want an address such as /ip4/127.0.0.1/tcp/3457)", a)
+		}
+	}
+	return nil
+}
+
+// maxNickname is in bytes.
+const maxNickname = 64
+
+func checkNickname(name string) error {
+	if len(name) > maxNickname || !utf8.ValidString(name) {
+		return fmt.Errorf("%w: %d bytes (want at most %d of UTF-8)", errBadName, len(name), maxNickname)
+	}
+	for _, r := range name {
+		if !unicode.IsPrint(r) {
+			return fmt.Errorf("%w: %q has a character that can't be shown", errBadName, name)
+		}
+	}
+	return nil
+}
+
+// webAddress reads web.listen: host:port, a port alone on this machine, or
+// none.
+func webAddress(text string) (string, error) {
+	if text == "" || text == "none" {
+		return "", nil
+	}
+	if _, err := strconv.ParseUint(text, 10, 16); err == nil {
+		return net.JoinHostPort("127.0.0.1", text), nil
+	}
+	host, port, err := net.SplitHostPort(text)
+	if err != nil {
+		return "", fmt.Errorf("%q (want one such as 127.0.0.1:3456, or none)", text)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil || host == "" {
+		return "", fmt.Errorf("%q (want an address of this machine and a port, such as 127.0.0.1:3456)", text)
+	}
+	return text, nil
+}
+
+// hasFile reports whether a file is there.
+func hasFile(path string) bool {
+	_, err := os.Stat(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// codeCommand is "code N tarn args...": the command must exit with N. Its
+// standard error is then checked with stderr patterns after --, each of which
+// must be in it: code 3 tarn put x -- 'no node is running'.
+func codeCommand(ts *testscript.TestScript, negated bool, args []string) {
+	if negated || len(args) < 2 {
+		ts.Fatalf("usage: code N command [args...] [-- parts of standard error...]")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	command, parts := args[1:], []string(nil)
+	for i, a := range command {
+		if a == "--" {
+			command, parts = command[:i], command[i+1:]
+			break
+		}
+	}
+	got, stdout, stderr := runProgram(ts, command)
+	ts.Logf("[exit code %d]\n%s%s", got, stdout, stderr)
+	if got != want {
+		ts.Fatalf("exit code %d, want %d: %s", got, want, stderr)
+	}
+	for _, part := range parts {
+		if !strings.Contains(stderr, part) {
+			ts.Fatalf("standard error has no %q: %s", part, stderr)
+		}
+	}
+	if want != exitOK {
+		checkErrorText(ts, stderr)
+	}
+}
+
+// checkErrorText holds for all errors: one sentence and perhaps advice, no Go
+// types, no stack.
+func checkErrorText(ts *testscript.TestScript, stderr string) {
+	if !strings.HasPrefix(stderr, "tarn: ") {
+		ts.Fatalf("the error does not say who speaks: %s", stderr)
+	}
+	for _, bad := range []string{"goroutine", "panic", "%!", "main.", "*errors", "<nil>", "struct {"} {
+		if strings.Contains(stderr, bad) {
+			ts.Fatalf("the error has %q in it: %s", bad, stderr)
+		}
+	}
+}
+
+func runProgram(ts *testscript.TestScript, command []string) (code int, stdout, stderr string) {
+	path, err := exec.LookPath(filepath.Join(programDir(ts), command[0]))
+	ts.Check(err)
+	c := exec.CommandContext(context.Background(), path, command[1:]...)
+	var out, errs bytes.Buffer
+	c.Dir, c.Stdout, c.Stderr = ts.MkAbs("."), &out, &errs
+	c.Env = append(os.Environ(), "HOME="+ts.Getenv("HOME"), "PATH="+ts.Getenv("PATH"))
+	err = c.Run()
+	if _, exited := err.(*exec.ExitError); err != nil && !exited {
+		ts.Fatalf("run %s: %v", command[0], err)
+	}
+	return c.ProcessState.ExitCode(), out.String(), errs.String()
+}
+
+// programDir is the first folder of PATH, which is where tarn is.
+func programDir(ts *testscript.TestScript) string {
+	return filepath.SplitList(ts.Getenv("PATH"))[0]
+}
+
+// modeCommand is "mode 0600 file".
+func modeCommand(ts *testscript.TestScript, _ bool, args []string) {
+	info, err := os.Stat(ts.MkAbs(args[1]))
+	ts.Check(err)
+	if got := fmt.Sprintf("%04o", info.Mode().Perm()); got != args[0] {
+		ts.Fatalf("%s has mode %s, want %s", args[1], got, args[0])
+	}
+}
+
+// longdirCommand is "longdir VAR": a folder whose name is too long for a
+// socket, in a variable.
+func longdirCommand(ts *testscript.TestScript, _ bool, args []string) {
+	dir := ts.MkAbs(filepath.Join(strings.Repeat("l", 100), strings.Repeat("g", 100)))
+	ts.Check(os.MkdirAll(dir, 0o700))
+	ts.Setenv(args[0], dir)
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tarn-grid/tarn/web/control"
+)
+
+type statusOptions struct{ json bool }
+
+func newStatus(e *env) *cobra.Command {
+	var o statusOptions
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "Show what the running node is connected to",
+		Long: `Shows the running node, the introducers and storage servers that it knows, and
+why it is not connected to those it is not connected to.`,
+		Example: "  tarn status\n  tarn status --json",
+		Args:    cobra.NoArgs,
+		RunE:    action(func(ctx context.Context, _ []string) error { return runStatus(ctx, e, o) }),
+	}
+	c.Flags().BoolVar(&o.json, "json", false, "for programs")
+	return c
+}
+
+func runStatus(ctx context.Context, e *env, o statusOptions) error {
+	n, f, err := e.node()
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	status, err := n.Status(ctx)
+	if err != nil {
+		return f.explain(err)
+	}
+	if o.json {
+		return writeJSON(e.stdout, status)
+	}
+	return writeStatus(e.stdout, status)
+}
+
+func writeJSON(w io.Writer, object any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(object)
+}
+
+func writeStatus(w io.Writer, s control.Status) error {
+	fmt.Fprintf(w, "Node %s, version %s, running since %s\n", orUnnamed(s.Nickname), s.Version, clock(s.Started))
+	if s.Introducer != "" {
+		fmt.Fprintf(w, "Introducer: %s\n", s.Introducer)
+	}
+	if s.Storage != nil {
+		fmt.Fprintf(w, "Storage server %s: %d accounts, %d sessions, %s free, %s being uploaded\n",
+			short(s.Storage.Server), s.Storage.Accounts, s.Storage.Sessions, formatSize(s.Storage.Free), formatSize(s.Storage.Reserved))
+	}
+	t := newTable(w)
+	for _, i := range s.Introducers {
+		state := "not connected"
+		if i.Connected {
+			state = "connected"
+		}
+		t.row("introducer", referenceShort(i.Reference), "", state, clock(i.Since), i.LastError)
+	}
+	for _, v := range s.Servers {
+		t.row("server", short(v.Server), v.Nickname, v.State, clock(v.Since), v.Address+blankOr(v.LastError))
+	}
+	return t.end()
+}
+
+func blankOr(text string) string {
+	if text == "" {
+		return ""
+	}
+	return " " + text
+}
+
+func orUnnamed(name string) string {
+	if name == "" {
+		return "(unnamed)"
+	}
+	return name
+}
+
+// clock is a time for people, in their zone.
+func clock(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.Local().Format("2006-01-02 15:04:05 MST")
+}
+
+// short is enough of an id to tell it from others: v0-abcdefgh.
+func short(id string) string {
+	const enough = len("v0-") + 8
+	return id[:min(len(id), enough)]
+}
+
+func referenceShort(reference string) string {
+	const prefix = len("tarn:introducer/")
+	return short(reference[min(len(reference), prefix):])
+}
+
+// table is columns of text.
+type table struct{ w *tabwriter.Writer }
+
+func newTable(w io.Writer) table { return table{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)} }
+
+func (t table) row(cells ...string) {
+	for i, cell := range cells {
+		if i > 0 {
+			fmt.Fprint(t.w, "\t")
+		}
+		if cell == "" {
+			cell = "-"
+		}
+		fmt.Fprint(t.w, cell)
+	}
+	fmt.Fprintln(t.w)
+}
+
+func (t table) end() error { return t.w.Flush() }

@@ -1,0 +1,148 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+
+	"github.com/tarn-grid/tarn"
+	"github.com/tarn-grid/tarn/grid"
+)
+
+// Client talks to a node over its socket. It keeps no connection open between
+// calls longer than a moment; Close drops them.
+type Client struct {
+	http *http.Client
+}
+
+// NewClient is a client of the node whose socket is at path. Nothing is
+// dialled before the first call.
+func NewClient(path string) *Client {
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dial(ctx, path)
+		},
+		DisableCompression: true,
+		WriteBufferSize:    64 << 10,
+		ReadBufferSize:     64 << 10,
+	}
+	return &Client{&http.Client{Transport: transport}}
+}
+
+// Close drops idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Status is the node's status.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	var s Status
+	return s, c.call(ctx, http.MethodGet, pathStatus, nil, &s)
+}
+
+// OwnUsage is what the node's client holds at every server.
+func (c *Client) OwnUsage(ctx context.Context) (OwnUsage, error) {
+	var u OwnUsage
+	return u, c.call(ctx, http.MethodGet, pathUsage, nil, &u)
+}
+
+// OperatorUsage is what all accounts hold at the node's own server;
+// tarn.ErrNoStorage if it has none.
+func (c *Client) OperatorUsage(ctx context.Context) ([]AccountUsage, error) {
+	var u []AccountUsage
+	return u, c.call(ctx, http.MethodGet, pathOperator, nil, &u)
+}
+
+// AddAccount makes an account at the node's own server.
+func (c *Client) AddAccount(ctx context.Context, petname string, key *grid.PublicKey, quota *int64) (AddedAccount, error) {
+	ask := NewAccount{Petname: petname, Quota: quota}
+	if key != nil {
+		ask.Key = key.String()
+	}
+	body, err := json.Marshal(ask)
+	if err != nil {
+		return AddedAccount{}, fmt.Errorf("encode the account: %w", err)
+	}
+	var added AddedAccount
+	return added, c.call(ctx, http.MethodPost, pathAccounts, bytes.NewReader(body), &added)
+}
+
+// AddAuthority gives the node's client the authority that r has the text of.
+func (c *Client) AddAuthority(ctx context.Context, r io.Reader) (AuthoritySummary, error) {
+	var s AuthoritySummary
+	return s, c.call(ctx, http.MethodPost, pathAddAuthority, r, &s)
+}
+
+// Metrics writes the node's metrics in Prometheus' text form.
+func (c *Client) Metrics(ctx context.Context, w io.Writer) error {
+	response, err := c.do(ctx, http.MethodGet, pathMetrics, nil, nil)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if _, err := io.Copy(w, response.Body); err != nil {
+		return fmt.Errorf("read the node's metrics: %w", err)
+	}
+	return nil
+}
+
+// call does a request whose answer is one object.
+func (c *Client) call(ctx context.Context, method, path string, body io.Reader, into any) error {
+	response, err := c.do(ctx, method, path, body, nil)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if err := json.NewDecoder(io.LimitReader(response.Body, maxObject)).Decode(into); err != nil {
+		return fmt.Errorf("%w: %w", ErrBrokenOff, err)
+	}
+	return nil
+}
+
+// do does a request; an answer other than 200 becomes its error.
+func (c *Client) do(ctx context.Context, method, path string, body io.Reader, header http.Header) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, method, "http://node"+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("ask the node: %w", err)
+	}
+	for name, values := range header {
+		request.Header[name] = values
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, plain(ctx, err)
+	}
+	if response.StatusCode == http.StatusOK {
+		return response, nil
+	}
+	defer response.Body.Close()
+	return nil, readError(response)
+}
+
+// plain removes what only says that it was HTTP, address included.
+func plain(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if inner := errors.Unwrap(err); inner != nil {
+		err = inner
+	}
+	if errors.Is(err, ErrNotRunning) {
+		return ErrNotRunning
+	}
+	return fmt.Errorf("ask the node: %w", err)
+}
+
+func readError(response *http.Response) error {
+	var o errorObject
+	if err := json.NewDecoder(io.LimitReader(response.Body, maxObject)).Decode(&o); err != nil || o.Code == "" {
+		return fmt.Errorf("%w (HTTP status %d): are command and node of the same version?", ErrRequest, response.StatusCode)
+	}
+	return o.err()
+}
+
+// PutOptions of a client: those of tarn.Put.
+type PutOptions = tarn.PutOptions

@@ -1,0 +1,160 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+)
+
+// Put stores what r has. Progress, if any, is called from this goroutine.
+func (c *Client) Put(ctx context.Context, r io.Reader, o PutOptions) (PutResult, error) {
+	header := http.Header{}
+	if o.Size >= 0 {
+		header.Set(headerSize, strconv.FormatInt(o.Size, 10))
+	}
+	body := &stoppable{r: r}
+	response, err := c.do(ctx, http.MethodPost, pathPut+"?"+queryOf(o.Params, o.RandomKey).Encode(), body, header)
+	if input := body.failure(); input != nil {
+		return PutResult{}, fmt.Errorf("read what is to be stored: %w", input)
+	}
+	if err != nil {
+		return PutResult{}, err
+	}
+	defer response.Body.Close()
+	defer body.stop()
+	result, err := readEvents(response.Body, o.Progress)
+	if input := body.failure(); err != nil && input != nil {
+		return PutResult{}, fmt.Errorf("read what is to be stored: %w", input)
+	}
+	if err != nil && ctx.Err() != nil {
+		return PutResult{}, context.Cause(ctx)
+	}
+	return result, err
+}
+
+func readEvents(r io.Reader, progress func(done, total int64)) (PutResult, error) {
+	lines := json.NewDecoder(r)
+	for {
+		var event putEvent
+		if err := lines.Decode(&event); err != nil {
+			return PutResult{}, fmt.Errorf("%w: %w", ErrBrokenOff, err)
+		}
+		switch {
+		case event.Error != nil:
+			return PutResult{}, event.Error.err()
+		case event.Result != nil:
+			return *event.Result, nil
+		case progress != nil:
+			progress(event.Done, event.Total)
+		}
+	}
+}
+
+// stoppable is a request's body that ends early once the answer is there, and
+// remembers why it failed.
+type stoppable struct {
+	r       io.Reader
+	stopped atomic.Bool
+	err     atomic.Pointer[error]
+}
+
+func (s *stoppable) Read(p []byte) (int, error) {
+	if s.stopped.Load() {
+		return 0, io.EOF
+	}
+	n, err := s.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		s.err.Store(&err)
+	}
+	return n, err
+}
+
+func (s *stoppable) stop() { s.stopped.Store(true) }
+
+func (s *stoppable) failure() error {
+	if err := s.err.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// Get is a file on its way from the node.
+type Get struct {
+	// Size is how many bytes are to come.
+	Size int64
+
+	ctx      context.Context
+	response *http.Response
+}
+
+// Get asks for length bytes of a file from offset on; a negative length means
+// to its end. The capability travels in the request's body. Close the result.
+func (c *Client) Get(ctx context.Context, capability string, offset, length int64) (*Get, error) {
+	ask, err := json.Marshal(getRequest{Cap: capability, Offset: offset, Length: length})
+	if err != nil {
+		return nil, fmt.Errorf("encode the request: %w", err)
+	}
+	response, err := c.do(ctx, http.MethodPost, pathGet, bytes.NewReader(ask), nil)
+	if err != nil {
+		return nil, err
+	}
+	size, err := strconv.ParseInt(response.Header.Get(headerSize), 10, 64)
+	if err != nil || size < 0 {
+		_ = response.Body.Close() // nothing of it is used
+		return nil, fmt.Errorf("%w: an answer without a size", ErrBrokenOff)
+	}
+	return &Get{Size: size, ctx: ctx, response: response}, nil
+}
+
+// WriteTo writes the bytes to w. Without an error they are all that was asked
+// for; with one, what was written is a true beginning.
+func (g *Get) WriteTo(w io.Writer) (int64, error) {
+	out := &outcome{w: w}
+	n, err := io.CopyBuffer(out, struct{ io.Reader }{g.response.Body}, make([]byte, 256<<10))
+	switch {
+	case out.err != nil:
+		return n, fmt.Errorf("write the file: %w", out.err)
+	case g.ctx.Err() != nil:
+		return n, context.Cause(g.ctx)
+	case err != nil:
+		return n, fmt.Errorf("%w: %w", ErrBrokenOff, err)
+	}
+	return n, g.ending(n)
+}
+
+// ending reads the trailers, without which nothing is known to be whole.
+func (g *Get) ending(n int64) error {
+	code := g.response.Trailer.Get(trailerCode)
+	switch {
+	case code == "":
+		return fmt.Errorf("%w: no word on whether the file is whole", ErrBrokenOff)
+	case code != codeOK:
+		return (&errorObject{Code: code, Message: g.response.Trailer.Get(trailerError)}).err()
+	case n != g.Size:
+		return fmt.Errorf("%w: %d bytes of %d", ErrBrokenOff, n, g.Size)
+	}
+	return nil
+}
+
+// Close gives up what has not been read.
+func (g *Get) Close() error { return g.response.Body.Close() }
+
+// outcome keeps the writer's errors apart from the reader's.
+type outcome struct {
+	w   io.Writer
+	err error
+}
+
+func (o *outcome) Write(p []byte) (int, error) {
+	n, err := o.w.Write(p)
+	if err != nil {
+		o.err = err
+	}
+	return n, err
+}

@@ -1,0 +1,70 @@
+// Package control lets the commands talk to a node that runs: JSON over HTTP
+// on a Unix socket in the node's private folder.
+//
+// Handler serves a Node; Client is the other end and has the Node's methods,
+// with the same errors: what is a sentinel of package tarn in the node is the
+// same sentinel in the command. Whoever can open the socket owns the node, so
+// there is nothing here to log in to; the socket's mode and that of its folder
+// are the protection, and no browser can reach it.
+//
+// Capabilities and authorities travel in bodies, never in a path, a query or
+// a header. A file that could not be read to its end is told from a whole one
+// by a trailer; what came before the failure is right.
+package control
+
+import (
+	"context"
+	"io"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tarn-grid/tarn"
+	"github.com/tarn-grid/tarn/grid"
+)
+
+// Node is what is served: the part of *tarn.Node that commands use.
+type Node interface {
+	Put(ctx context.Context, r io.Reader, o tarn.PutOptions) (tarn.PutResult, error)
+	Open(ctx context.Context, capability string) (tarn.File, error)
+	Status(ctx context.Context) (tarn.Status, error)
+	OwnUsage(ctx context.Context) ([]tarn.AccountUsage, []tarn.ServerError, error)
+	AddAuthority(ctx context.Context, r io.Reader) (tarn.AuthoritySummary, error)
+	Operator() (tarn.Operator, error)
+	Metrics() prometheus.Gatherer
+}
+
+// Paths of the API, version 1. A client of another version gets 404 and says
+// that node and command are of different versions.
+const (
+	pathPut          = "/v1/put"
+	pathGet          = "/v1/get"
+	pathStatus       = "/v1/status"
+	pathUsage        = "/v1/usage"
+	pathAccounts     = "/v1/operator/accounts"
+	pathOperator     = "/v1/operator/usage"
+	pathAddAuthority = "/v1/authority"
+	pathMetrics      = "/metrics"
+)
+
+// Header names. The trailers of a get say how it ended; headerSize is the
+// size in bytes of what a put sends, if it is known, or of what a get answers.
+const (
+	headerSize   = "X-Tarn-Size"
+	trailerCode  = "X-Tarn-Code"
+	trailerError = "X-Tarn-Error"
+)
+
+// codeOK is the trailer of a get that came to its end.
+const codeOK = "ok"
+
+// maxObject bounds a JSON object of the API, in bytes: a status with ten
+// thousand servers is about a third of it.
+const maxObject = 16 << 20
+
+// keyText is empty for a key that was never set.
+func keyText(k grid.PublicKey) string {
+	if k.IsZero() {
+		return ""
+	}
+	return k.String()
+}

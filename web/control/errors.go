@@ -1,0 +1,101 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/tarn-grid/tarn"
+	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/lease"
+)
+
+// Errors of the socket itself.
+var (
+	// ErrNotRunning means that nobody listens on the socket.
+	ErrNotRunning = errors.New("no node is running")
+	// ErrRequest is a request that a correct command never sends, usually one
+	// of another version.
+	ErrRequest = errors.New("request not understood")
+	// ErrBrokenOff means that the node ended in the middle of an answer.
+	ErrBrokenOff = errors.New("the node broke off its answer")
+)
+
+// codes are the errors that keep their identity across the socket. The first
+// that fits is used, so what is more special stands first.
+var codes = []struct {
+	code   string
+	err    error
+	status int
+}{
+	{"bad-capability", tarn.ErrCap, http.StatusBadRequest},
+	{"not-enough-shares", tarn.ErrNotEnoughShares, http.StatusGone},
+	{"authority-expired", lease.ErrAuthorityExpired, http.StatusForbidden},
+	{"authority-revoked", lease.ErrAuthorityRevoked, http.StatusForbidden},
+	{"no-account", lease.ErrNoSuchRoot, http.StatusForbidden},
+	{"not-permitted", lease.ErrNotPermitted, http.StatusForbidden},
+	{"too-few-servers", tarn.ErrTooFewServers, http.StatusInsufficientStorage},
+	{"no-storage", tarn.ErrNoStorage, http.StatusConflict},
+	{"no-client", tarn.ErrNoClient, http.StatusConflict},
+	{"exists", tarn.ErrExists, http.StatusConflict},
+	{"bad-parameters", file.ErrParams, http.StatusBadRequest},
+	{"bad-authority", lease.ErrAuthority, http.StatusBadRequest},
+	{"bad-request", ErrRequest, http.StatusBadRequest},
+	{"closed", tarn.ErrClosed, http.StatusServiceUnavailable},
+	{"interrupted", context.Canceled, http.StatusServiceUnavailable},
+}
+
+const (
+	codeFailed   = "failed"
+	statusFailed = http.StatusInternalServerError
+)
+
+// codeOf is the code and the HTTP status of err.
+func codeOf(err error) (string, int) {
+	for _, c := range codes {
+		if errors.Is(err, c.err) {
+			return c.code, c.status
+		}
+	}
+	return codeFailed, statusFailed
+}
+
+// errorObject is an error on its way.
+type errorObject struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+func objectOf(err error) *errorObject {
+	code, _ := codeOf(err)
+	return &errorObject{Code: code, Message: err.Error()}
+}
+
+// Error is a failure that the node reported. It unwraps to the sentinel that
+// it was there, if it was one.
+type Error struct {
+	Code    string
+	Message string
+}
+
+// Error is the node's sentence.
+func (e *Error) Error() string { return e.Message }
+
+// Unwrap is the sentinel of package tarn, file or lease for the code; nil if
+// there is none.
+func (e *Error) Unwrap() error {
+	for _, c := range codes {
+		if c.code == e.Code {
+			return c.err
+		}
+	}
+	return nil
+}
+
+func (o *errorObject) err() error {
+	if o.Message == "" {
+		return &Error{Code: o.Code, Message: fmt.Sprintf("the node failed without saying why (%s)", o.Code)}
+	}
+	return &Error{Code: o.Code, Message: o.Message}
+}

@@ -1,0 +1,120 @@
+package control
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/tarn-grid/tarn"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
+)
+
+// Handler serves the API of node.
+func Handler(node Node) http.Handler {
+	s := &server{node}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST "+pathPut, s.put)
+	mux.HandleFunc("POST "+pathGet, s.get)
+	mux.HandleFunc("GET "+pathStatus, s.status)
+	mux.HandleFunc("GET "+pathUsage, s.usage)
+	mux.HandleFunc("POST "+pathAccounts, s.addAccount)
+	mux.HandleFunc("GET "+pathOperator, s.operatorUsage)
+	mux.HandleFunc("POST "+pathAddAuthority, s.addAuthority)
+	mux.Handle("GET "+pathMetrics, promhttp.HandlerFor(node.Metrics(), promhttp.HandlerOpts{}))
+	return mux
+}
+
+type server struct{ node Node }
+
+func (s *server) status(w http.ResponseWriter, r *http.Request) {
+	status, err := s.node.Status(r.Context())
+	reply(w, statusOf(status), err)
+}
+
+func (s *server) usage(w http.ResponseWriter, r *http.Request) {
+	accounts, failed, err := s.node.OwnUsage(r.Context())
+	reply(w, ownUsageOf(accounts, failed), err)
+}
+
+func (s *server) operatorUsage(w http.ResponseWriter, r *http.Request) {
+	operator, err := s.node.Operator()
+	if err != nil {
+		reply(w, nil, err)
+		return
+	}
+	list, err := operator.Usage(r.Context())
+	reply(w, usageOf(list), err)
+}
+
+func (s *server) addAccount(w http.ResponseWriter, r *http.Request) {
+	var ask NewAccount
+	if err := readObject(r.Body, &ask); err != nil {
+		reply(w, nil, err)
+		return
+	}
+	added, err := addAccount(r, s.node, ask)
+	reply(w, added, err)
+}
+
+func addAccount(r *http.Request, node Node, ask NewAccount) (AddedAccount, error) {
+	operator, err := node.Operator()
+	if err != nil {
+		return AddedAccount{}, err
+	}
+	key, err := optionalKey(ask.Key)
+	if err != nil {
+		return AddedAccount{}, err
+	}
+	account, authority, err := operator.AddAccount(r.Context(), ask.Petname, key, ask.Quota)
+	if err != nil {
+		return AddedAccount{}, err
+	}
+	return AddedAccountOf(account, authority), nil
+}
+
+func optionalKey(text string) (*grid.PublicKey, error) {
+	if text == "" {
+		return nil, nil
+	}
+	key, err := grid.ParsePublicKey(text)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRequest, err)
+	}
+	return &key, nil
+}
+
+func (s *server) addAuthority(w http.ResponseWriter, r *http.Request) {
+	summary, err := s.node.AddAuthority(r.Context(), http.MaxBytesReader(w, r.Body, lease.MaxAuthoritySize+1))
+	reply(w, authoritySummaryOf(summary), err)
+}
+
+// readObject reads one JSON object without unknown fields and nothing more.
+func readObject(r io.Reader, into any) error {
+	d := json.NewDecoder(io.LimitReader(r, maxObject))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return fmt.Errorf("%w: %w", ErrRequest, err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return fmt.Errorf("%w: more than one object", ErrRequest)
+	}
+	return nil
+}
+
+// reply writes object, or err if there is one.
+func reply(w http.ResponseWriter, object any, err error) {
+	status := http.StatusOK
+	if err != nil {
+		_, status = codeOf(err)
+		object = objectOf(err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(object) // who asked is gone if this fails
+}
+
+var _ Node = (*tarn.Node)(nil)

@@ -1,0 +1,173 @@
+package control
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tarn-grid/tarn"
+	"github.com/tarn-grid/tarn/file"
+)
+
+// progressEvery is the least time between two lines of progress.
+const progressEvery = 100 * time.Millisecond
+
+// put stores the request's body and answers with lines of JSON. Progress goes
+// out while the body still comes in.
+func (s *server) put(w http.ResponseWriter, r *http.Request) {
+	options, err := putOptions(r)
+	if err != nil {
+		reply(w, nil, err)
+		return
+	}
+	controller := http.NewResponseController(w)
+	if err := controller.EnableFullDuplex(); err != nil {
+		reply(w, nil, fmt.Errorf("answer while reading: %w", err))
+		return
+	}
+	events := &eventWriter{encoder: json.NewEncoder(w), flush: controller.Flush}
+	options.Progress = events.progress
+	result, err := s.node.Put(r.Context(), r.Body, options)
+	if err != nil {
+		events.send(putEvent{Error: objectOf(err)})
+	} else {
+		events.send(putEvent{Result: putResultOf(result)})
+	}
+	// The client stops sending once it has that line; to hang up before it has
+	// read it could cost it the line.
+	_, _ = io.Copy(io.Discard, r.Body)
+}
+
+// eventWriter may be called from any goroutine.
+type eventWriter struct {
+	mu      sync.Mutex
+	encoder *json.Encoder
+	flush   func() error
+	last    time.Time
+	ended   bool
+}
+
+func (e *eventWriter) progress(done, total int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if now := time.Now(); !e.ended && now.Sub(e.last) >= progressEvery {
+		e.last = now
+		e.write(putEvent{Done: done, Total: total})
+	}
+}
+
+// send writes the last line.
+func (e *eventWriter) send(event putEvent) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ended = true
+	e.write(event)
+}
+
+// write can fail only because the client is gone, which ends the request's
+// context and so the put.
+func (e *eventWriter) write(event putEvent) {
+	_ = e.encoder.Encode(event)
+	_ = e.flush()
+}
+
+// putOptions reads the query, which has no secrets, and the size.
+func putOptions(r *http.Request) (tarn.PutOptions, error) {
+	options := tarn.PutOptions{Size: -1}
+	query := r.URL.Query()
+	options.RandomKey = query.Get("random-key") == "true"
+	if size := r.Header.Get(headerSize); size != "" {
+		n, err := strconv.ParseInt(size, 10, 64)
+		if err != nil || n < 0 {
+			return options, fmt.Errorf("%w: size %q", ErrRequest, size)
+		}
+		options.Size = n
+	}
+	if !query.Has("needed") {
+		return options, nil
+	}
+	params, err := paramsOf(query)
+	options.Params = &params
+	return options, err
+}
+
+func paramsOf(query url.Values) (file.Params, error) {
+	var numbers [4]int64
+	for i, name := range []string{"needed", "happy", "total", "segment-size"} {
+		n, err := strconv.ParseInt(query.Get(name), 10, 64)
+		if err != nil {
+			return file.Params{}, fmt.Errorf("%w: %s=%q", ErrRequest, name, query.Get(name))
+		}
+		numbers[i] = n
+	}
+	p := file.Params{Needed: int(numbers[0]), Happy: int(numbers[1]), Total: int(numbers[2]), SegmentSize: numbers[3]}
+	return p, p.Validate()
+}
+
+func queryOf(p *file.Params, randomKey bool) url.Values {
+	query := url.Values{}
+	if randomKey {
+		query.Set("random-key", "true")
+	}
+	if p != nil {
+		query.Set("needed", strconv.Itoa(p.Needed))
+		query.Set("happy", strconv.Itoa(p.Happy))
+		query.Set("total", strconv.Itoa(p.Total))
+		query.Set("segment-size", strconv.FormatInt(p.SegmentSize, 10))
+	}
+	return query
+}
+
+// get answers with the file's bytes and says in trailers whether they are all.
+func (s *server) get(w http.ResponseWriter, r *http.Request) {
+	var ask getRequest
+	if err := readObject(r.Body, &ask); err != nil {
+		reply(w, nil, err)
+		return
+	}
+	f, err := s.node.Open(r.Context(), ask.Cap)
+	if err != nil {
+		reply(w, nil, err)
+		return
+	}
+	defer f.Close()
+	length, err := rangeOf(ask, f.Size())
+	if err != nil {
+		reply(w, nil, err)
+		return
+	}
+	header := w.Header()
+	header.Set("Trailer", trailerCode+", "+trailerError)
+	header.Set("Content-Type", "application/octet-stream")
+	header.Set(headerSize, strconv.FormatInt(length, 10))
+	// A client that only waits should learn the size at once; if this fails it
+	// is gone, and so the write below fails too.
+	_ = http.NewResponseController(w).Flush()
+	setTrailers(header, f.WriteRange(w, ask.Offset, length))
+}
+
+func setTrailers(header http.Header, err error) {
+	if err == nil {
+		header.Set(trailerCode, codeOK)
+		return
+	}
+	code, _ := codeOf(err)
+	header.Set(trailerCode, code)
+	header.Set(trailerError, strings.Join(strings.Fields(err.Error()), " "))
+}
+
+func rangeOf(ask getRequest, size int64) (int64, error) {
+	if ask.Offset < 0 || ask.Offset > size {
+		return 0, fmt.Errorf("%w: offset %d of a file of %d bytes", ErrRequest, ask.Offset, size)
+	}
+	if ask.Length < 0 || ask.Length > size-ask.Offset {
+		return size - ask.Offset, nil
+	}
+	return ask.Length, nil
+}

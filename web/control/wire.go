@@ -1,0 +1,217 @@
+package control
+
+import (
+	"time"
+
+	"github.com/tarn-grid/tarn"
+	"github.com/tarn-grid/tarn/grid"
+)
+
+// Status is tarn.Status as JSON; `tarn status --json` prints it. Times are
+// RFC 3339, sizes bytes, durations milliseconds.
+type Status struct {
+	Nickname    string             `json:"nickname"`
+	Version     string             `json:"version"`
+	Started     time.Time          `json:"started"`
+	Introducers []IntroducerStatus `json:"introducers"`
+	Servers     []ServerStatus     `json:"servers"`
+	Storage     *StorageStatus     `json:"storage,omitempty"`
+	Introducer  string             `json:"introducer,omitempty"`
+}
+
+// IntroducerStatus is one introducer as the node sees it.
+type IntroducerStatus struct {
+	Reference string    `json:"reference"`
+	Connected bool      `json:"connected"`
+	Since     time.Time `json:"since,omitzero"`
+	LastError string    `json:"last_error,omitempty"`
+}
+
+// ServerStatus is one storage server as the node's client sees it.
+type ServerStatus struct {
+	Server      string    `json:"server"`
+	Nickname    string    `json:"nickname"`
+	State       string    `json:"state"`
+	Since       time.Time `json:"since,omitzero"`
+	Address     string    `json:"address,omitempty"`
+	Account     string    `json:"account,omitempty"`
+	LoggedIn    bool      `json:"logged_in"`
+	RoundTripMS float64   `json:"round_trip_ms,omitempty"`
+	LastError   string    `json:"last_error,omitempty"`
+	Known       time.Time `json:"known,omitzero"`
+	Room        int64     `json:"room"`
+}
+
+// StorageStatus is the node's own storage server.
+type StorageStatus struct {
+	Server   string   `json:"server"`
+	Hints    []string `json:"addresses"`
+	Sessions int      `json:"sessions"`
+	Free     int64    `json:"free"`
+	Reserved int64    `json:"reserved"`
+	Accounts int      `json:"accounts"`
+}
+
+func statusOf(s tarn.Status) Status {
+	out := Status{
+		Nickname: s.Nickname, Version: s.Version, Started: s.Started,
+		Introducers: make([]IntroducerStatus, len(s.Introducers)),
+		Servers:     make([]ServerStatus, len(s.Servers)),
+	}
+	for i, v := range s.Introducers {
+		out.Introducers[i] = IntroducerStatus{v.Ref.String(), v.Connected, v.Since, v.LastError}
+	}
+	for i, v := range s.Servers {
+		out.Servers[i] = serverStatusOf(v)
+	}
+	if s.Storage != nil {
+		out.Storage = storageStatusOf(*s.Storage)
+	}
+	if s.Introducer != nil {
+		out.Introducer = s.Introducer.String()
+	}
+	return out
+}
+
+func serverStatusOf(s tarn.ServerStatus) ServerStatus {
+	return ServerStatus{
+		Server: s.Server.String(), Nickname: s.Nickname, State: s.State, Since: s.Since,
+		Address: s.Address, Account: keyText(s.Account), LoggedIn: s.LoggedIn,
+		RoundTripMS: float64(s.RoundTrip.Microseconds()) / 1000,
+		LastError:   s.LastError, Known: s.Known, Room: s.Room,
+	}
+}
+
+func storageStatusOf(s tarn.StorageStatus) *StorageStatus {
+	hints := make([]string, len(s.Hints))
+	for i, h := range s.Hints {
+		hints[i] = string(h)
+	}
+	return &StorageStatus{
+		Server: s.Server.String(), Hints: hints, Sessions: s.Sessions,
+		Free: s.Free, Reserved: s.Reserved, Accounts: s.Accounts,
+	}
+}
+
+// AccountUsage is tarn.AccountUsage as JSON; sizes are bytes, and no quota is
+// null.
+type AccountUsage struct {
+	Server   string `json:"server"`
+	Nickname string `json:"nickname"`
+	Petname  string `json:"petname,omitempty"`
+	Key      string `json:"key"`
+	Bytes    int64  `json:"bytes"`
+	Shares   int64  `json:"shares"`
+	Reserved int64  `json:"reserved"`
+	Quota    *int64 `json:"quota"`
+	BytesIn  int64  `json:"bytes_in_today"`
+	BytesOut int64  `json:"bytes_out_today"`
+}
+
+func usageOf(list []tarn.AccountUsage) []AccountUsage {
+	out := make([]AccountUsage, len(list))
+	for i, u := range list {
+		out[i] = AccountUsage{
+			Server: u.Server.String(), Nickname: u.Nickname, Petname: u.Petname, Key: keyText(u.Key),
+			Bytes: u.Bytes, Shares: u.Shares, Reserved: u.Reserved, Quota: u.Quota,
+			BytesIn: u.BytesIn, BytesOut: u.BytesOut,
+		}
+	}
+	return out
+}
+
+// OwnUsage is what the node holds, and where that could not be asked.
+type OwnUsage struct {
+	Accounts []AccountUsage `json:"accounts"`
+	Failed   []ServerError  `json:"failed"`
+}
+
+// ServerError is a server that did not answer, and why.
+type ServerError struct {
+	Server   string `json:"server"`
+	Nickname string `json:"nickname"`
+	Error    string `json:"error"`
+}
+
+func ownUsageOf(accounts []tarn.AccountUsage, failed []tarn.ServerError) OwnUsage {
+	out := OwnUsage{Accounts: usageOf(accounts), Failed: make([]ServerError, len(failed))}
+	for i, f := range failed {
+		out.Failed[i] = ServerError{Server: f.Server.String(), Nickname: f.Nickname}
+		if f.Err != nil {
+			out.Failed[i].Error = f.Err.Error()
+		}
+	}
+	return out
+}
+
+// NewAccount asks for an account: a petname, a key unless the server is to
+// make one, and a quota in bytes unless there is no limit.
+type NewAccount struct {
+	Petname string `json:"petname"`
+	Key     string `json:"key,omitempty"`
+	Quota   *int64 `json:"quota"`
+}
+
+// AddedAccount is what became of it. Authority is a secret text to hand over
+// when the server made the key, else empty.
+type AddedAccount struct {
+	Petname   string `json:"petname"`
+	Key       string `json:"key"`
+	Quota     *int64 `json:"quota"`
+	Authority string `json:"authority,omitempty"`
+}
+
+// AddedAccountOf is the answer in its JSON form.
+func AddedAccountOf(a tarn.Account, authority string) AddedAccount {
+	return AddedAccount{Petname: a.Petname, Key: keyText(a.Key), Quota: a.Quota, Authority: authority}
+}
+
+// UsageOf is an operator's list in its JSON form.
+func UsageOf(list []tarn.AccountUsage) []AccountUsage { return usageOf(list) }
+
+// PutResult is tarn.PutResult as JSON. The placement names, for each share
+// number, the servers that hold it.
+type PutResult struct {
+	Cap       string           `json:"cap"`
+	Size      int64            `json:"size"`
+	Pushed    int              `json:"pushed"`
+	Found     int              `json:"found"`
+	Happiness int              `json:"happiness"`
+	Placement map[int][]string `json:"placement,omitempty"`
+}
+
+func putResultOf(r tarn.PutResult) *PutResult {
+	out := &PutResult{Cap: r.Cap, Size: r.Size, Pushed: r.Pushed, Found: r.Found, Happiness: r.Happiness}
+	if len(r.Placement) > 0 {
+		out.Placement = make(map[int][]string, len(r.Placement))
+	}
+	for number, servers := range r.Placement {
+		out.Placement[int(number)] = serverTexts(servers)
+	}
+	return out
+}
+
+func serverTexts(servers []grid.ServerID) []string {
+	out := make([]string, len(servers))
+	for i, s := range servers {
+		out[i] = s.String()
+	}
+	return out
+}
+
+// putEvent is a line of the answer to a put: any number with progress, then
+// one with result or error.
+type putEvent struct {
+	Done   int64        `json:"done,omitempty"`
+	Total  int64        `json:"total,omitempty"`
+	Result *PutResult   `json:"result,omitempty"`
+	Error  *errorObject `json:"error,omitempty"`
+}
+
+// getRequest asks for length bytes from offset on; a negative length means
+// to the end.
+type getRequest struct {
+	Cap    string `json:"cap"`
+	Offset int64  `json:"offset,omitempty"`
+	Length int64  `json:"length"`
+}

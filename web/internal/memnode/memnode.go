@@ -1,0 +1,183 @@
+// Package memnode is a node for tests that keeps files in memory and can be
+// told to fail. It promises what *tarn.Node promises towards web and
+// web/control: typed errors, ranges, and that nothing wrong is ever written.
+package memnode
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tarn-grid/tarn"
+	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/file/tagged"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
+)
+
+// Node is the node. Its fields may be set before it is used.
+type Node struct {
+	// Now is what Status answers; Own and Failed what OwnUsage does.
+	Now    tarn.Status
+	Own    []tarn.AccountUsage
+	Failed []tarn.ServerError
+	// PutError, if set, is what Put returns before it reads anything.
+	PutError error
+	// ReadError, if set, is what reading returns after ReadLimit bytes.
+	ReadError error
+	ReadLimit int64
+	// NoStorage makes Operator fail.
+	NoStorage bool
+
+	mu       sync.Mutex
+	files    map[string][]byte
+	accounts []tarn.AccountUsage
+	options  []tarn.PutOptions
+}
+
+// Options are those of all calls of Put so far.
+func (n *Node) Options() []tarn.PutOptions {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return append([]tarn.PutOptions(nil), n.options...)
+}
+
+// Stored is how many files are kept.
+func (n *Node) Stored() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.files)
+}
+
+// Put keeps the file; the key is the start of its hash.
+func (n *Node) Put(_ context.Context, r io.Reader, o tarn.PutOptions) (tarn.PutResult, error) {
+	n.mu.Lock()
+	n.options = append(n.options, o)
+	n.mu.Unlock()
+	if n.PutError != nil {
+		return tarn.PutResult{}, n.PutError
+	}
+	content, err := io.ReadAll(r)
+	if err != nil {
+		return tarn.PutResult{}, fmt.Errorf("read the input: %w", err)
+	}
+	size := int64(len(content))
+	if o.Size >= 0 && o.Size != size {
+		return tarn.PutResult{}, fmt.Errorf("the input has %d bytes, not %d as was said", size, o.Size)
+	}
+	if o.Progress != nil {
+		o.Progress(size, size)
+	}
+	return n.keep(content), nil
+}
+
+func (n *Node) keep(content []byte) tarn.PutResult {
+	size := int64(len(content))
+	if size <= file.LITThreshold {
+		return tarn.PutResult{Cap: file.LIT{Data: string(content)}.String(), Size: size}
+	}
+	sum := sha256.Sum256(content)
+	c := file.CHK{Key: file.Key(sum[:16]), UEBHash: tagged.Hash(sum), Needed: 1, Total: 1, Size: size}.String()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.files == nil {
+		n.files = map[string][]byte{}
+	}
+	n.files[c] = content
+	return tarn.PutResult{
+		Cap: c, Size: size, Pushed: 1, Happiness: 1,
+		Placement: map[grid.ShareNum][]grid.ServerID{0: {{1}}},
+	}
+}
+
+// Open finds a file again.
+func (n *Node) Open(_ context.Context, capability string) (tarn.File, error) {
+	parsed, err := file.Parse(capability)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", tarn.ErrCap, err)
+	}
+	if lit, ok := parsed.(file.LIT); ok {
+		return &memFile{n, []byte(lit.Data)}, nil
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	content, ok := n.files[parsed.String()]
+	if !ok {
+		return nil, fmt.Errorf("%w: found 0 of 1", tarn.ErrNotEnoughShares)
+	}
+	return &memFile{n, content}, nil
+}
+
+type memFile struct {
+	node    *Node
+	content []byte
+}
+
+func (f *memFile) Size() int64  { return int64(len(f.content)) }
+func (f *memFile) Close() error { return nil }
+
+func (f *memFile) WriteRange(w io.Writer, offset, length int64) error {
+	from := f.content[offset : offset+length]
+	if f.node.ReadError != nil && f.node.ReadLimit < length {
+		if _, err := w.Write(from[:f.node.ReadLimit]); err != nil {
+			return err
+		}
+		return f.node.ReadError
+	}
+	_, err := io.Copy(w, bytes.NewReader(from))
+	return err
+}
+
+// Status is what Now says.
+func (n *Node) Status(context.Context) (tarn.Status, error) { return n.Now, nil }
+
+// OwnUsage is what Own and Failed say.
+func (n *Node) OwnUsage(context.Context) ([]tarn.AccountUsage, []tarn.ServerError, error) {
+	return n.Own, n.Failed, nil
+}
+
+// AddAuthority reads a real authority and forgets it.
+func (n *Node) AddAuthority(_ context.Context, r io.Reader) (tarn.AuthoritySummary, error) {
+	_, err := lease.ReadAuthority(r)
+	return tarn.AuthoritySummary{}, err
+}
+
+// Metrics is a registry with nothing in it.
+func (n *Node) Metrics() prometheus.Gatherer { return prometheus.NewRegistry() }
+
+// Operator is the node itself.
+func (n *Node) Operator() (tarn.Operator, error) {
+	if n.NoStorage {
+		return nil, tarn.ErrNoStorage
+	}
+	return n, nil
+}
+
+// AddAccount keeps an account; petnames and keys are unique.
+func (n *Node) AddAccount(_ context.Context, petname string, key *grid.PublicKey, quota *int64) (tarn.Account, string, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	account, authority := tarn.Account{Petname: petname, Quota: quota}, "made here"
+	if key != nil {
+		account.Key, authority = *key, ""
+	}
+	for _, a := range n.accounts {
+		if a.Petname == petname || a.Key == account.Key {
+			return tarn.Account{}, "", fmt.Errorf("account %s: %w", petname, tarn.ErrExists)
+		}
+	}
+	n.accounts = append(n.accounts, tarn.AccountUsage{Petname: petname, Key: account.Key, Quota: quota})
+	return account, authority, nil
+}
+
+// Usage lists the accounts.
+func (n *Node) Usage(context.Context) ([]tarn.AccountUsage, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return append([]tarn.AccountUsage(nil), n.accounts...), nil
+}
