@@ -162,6 +162,7 @@ func TestPartialRefusesWhatItCannotCheck(t *testing.T) {
 		"a lonely leaf":     {nodes(tree, []int64{7}), hashtree.ErrUnconnected},
 		"a lonely pair":     {nodes(tree, []int64{7, 8}), hashtree.ErrUnconnected},
 		"a gap in the path": {nodes(tree, []int64{7, 8, 2}), hashtree.ErrUnconnected},
+		"half of the top":   {nodes(tree, []int64{1}), hashtree.ErrUnconnected},
 		"another root":      {map[int64]hashtree.Hash{0: leaf(0)}, hashtree.ErrMismatch},
 		"beyond the end":    {map[int64]hashtree.Hash{15: leaf(0)}, hashtree.ErrNode},
 		"below the start":   {map[int64]hashtree.Hash{-1: leaf(0)}, hashtree.ErrNode},

@@ -1,7 +1,6 @@
 package immutable_test
 
 import (
-	"bytes"
 	"errors"
 	"math"
 	"testing"
@@ -84,100 +83,5 @@ func TestLayoutRefuses(t *testing.T) {
 	}
 	if _, err := immutable.NewLayout(1, file.Params{Needed: 4, Total: 3, SegmentSize: 1}); !errors.Is(err, file.ErrParams) {
 		t.Errorf("4 of 3: %v", err)
-	}
-}
-
-func TestEncoderRefusesMisuse(t *testing.T) {
-	l := layoutOf(t, 1000, 2, 3, 400)
-	e, err := immutable.NewEncoder(l, file.Key{}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct {
-		i    int64
-		size int
-	}{{0, 399}, {0, 401}, {2, 400}, {3, 200}, {-1, 400}} {
-		if _, err := e.EncodeSegment(c.i, make([]byte, c.size)); !errors.Is(err, immutable.ErrSize) {
-			t.Errorf("segment %d of %d bytes: %v", c.i, c.size, err)
-		}
-	}
-	s, err := e.EncodeSegment(1, make([]byte, 400))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, early := e.Finish()
-	_, tail := e.Tail(0)
-	outOfOrder := e.Add(s)
-	s.Release()
-	s.Release()
-	for name, err := range map[string]error{"Finish": early, "Tail": tail, "Add": outOfOrder} {
-		if !errors.Is(err, immutable.ErrOrder) {
-			t.Errorf("%s too early: %v", name, err)
-		}
-	}
-}
-
-// A buffer that served one segment serves another, with nothing of the first
-// left in the padding, and never two at once.
-func TestPoolReusesBuffers(t *testing.T) {
-	l := layoutOf(t, 401, 3, 5, 300)
-	pool := immutable.NewPool(1)
-	e, err := immutable.NewEncoder(l, file.Key{}, pool)
-	if err != nil {
-		t.Fatal(err)
-	}
-	first, err := e.EncodeSegment(0, bytes.Repeat([]byte{0xff}, 300))
-	if err != nil {
-		t.Fatal(err)
-	}
-	memory := &first.Blocks[0][0]
-	first.Release()
-	first.Release()
-	a, errA := e.EncodeSegment(1, make([]byte, 101))
-	b, errB := e.EncodeSegment(1, make([]byte, 101))
-	if errA != nil || errB != nil {
-		t.Fatal(errA, errB)
-	}
-	if &a.Blocks[0][0] != memory || &b.Blocks[0][0] == memory {
-		t.Error("the released buffer isn't used exactly once")
-	}
-	for n := range a.Blocks {
-		if !bytes.Equal(a.Blocks[n], b.Blocks[n]) {
-			t.Errorf("block %d depends on what the buffer held before", n)
-		}
-	}
-}
-
-func TestKeyHasherRefusesAnotherSize(t *testing.T) {
-	l := layoutOf(t, 100, 2, 3, 400)
-	h := immutable.NewKeyHasher(l, secret)
-	if _, err := h.Write(make([]byte, 99)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := h.Key(); !errors.Is(err, immutable.ErrSize) {
-		t.Errorf("99 bytes of 100: %v", err)
-	}
-	if _, err := h.Write(make([]byte, 2)); !errors.Is(err, immutable.ErrSize) {
-		t.Errorf("101 bytes of 100: %v", err)
-	}
-}
-
-func BenchmarkEncodeSegment(b *testing.B) {
-	l, err := immutable.NewLayout(1<<30, file.DefaultParams())
-	if err != nil {
-		b.Fatal(err)
-	}
-	e, err := immutable.NewEncoder(l, file.Key{1}, immutable.NewPool(2))
-	if err != nil {
-		b.Fatal(err)
-	}
-	text := plaintext(int(l.SegmentSize))
-	b.SetBytes(l.SegmentSize)
-	for b.Loop() {
-		s, err := e.EncodeSegment(1, text)
-		if err != nil {
-			b.Fatal(err)
-		}
-		s.Release()
 	}
 }

@@ -125,6 +125,9 @@ func TestVerifierNamesWhatIsWrong(t *testing.T) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
 	}
+	if _, err := verify(3, shares[1], len(shares[1]), 50); err == nil || !strings.Contains(err.Error(), "share number 3 of 3") {
+		t.Errorf("share 1 as share 3: %v", err)
+	}
 	for size := range immutable.MaxHeaderSize {
 		if _, err := verify(1, shares[1][:size], size, 7); !errors.Is(err, immutable.ErrShare) {
 			t.Errorf("a share of %d bytes: %v", size, err)

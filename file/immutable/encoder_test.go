@@ -1,0 +1,143 @@
+package immutable_test
+
+import (
+	"bytes"
+	"errors"
+	"sync"
+	"testing"
+
+	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/file/immutable"
+)
+
+// Segments encoded at the same time, sharing a pool, are those that are
+// encoded one by one.
+func TestSegmentsCanBeEncodedAtOnce(t *testing.T) {
+	l := layoutOf(t, 8000, 3, 10, 500)
+	data := plaintext(8000)
+	e, err := immutable.NewEncoder(l, file.Key{1}, immutable.NewPool(4))
+	if err != nil {
+		t.Fatal(err)
+	}
+	segment := func(i int64) *immutable.Segment {
+		off := i * l.SegmentSize
+		s, err := e.EncodeSegment(i, data[off:off+l.SegmentLen(i)])
+		if err != nil {
+			t.Error(err)
+			return &immutable.Segment{}
+		}
+		return s
+	}
+	want := make([][]byte, l.NumSegments)
+	for i := range want {
+		want[i] = bytes.Join(segment(int64(i)).Blocks, nil)
+	}
+	var wg sync.WaitGroup
+	for i := range want {
+		wg.Go(func() {
+			for range 3 {
+				s := segment(int64(i))
+				if !bytes.Equal(bytes.Join(s.Blocks, nil), want[i]) {
+					t.Errorf("segment %d differs", i)
+				}
+				s.Release()
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestEncoderRefusesMisuse(t *testing.T) {
+	l := layoutOf(t, 1000, 2, 3, 400)
+	e, err := immutable.NewEncoder(l, file.Key{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		i    int64
+		size int
+	}{{0, 399}, {0, 401}, {2, 400}, {3, 200}, {-1, 400}} {
+		if _, err := e.EncodeSegment(c.i, make([]byte, c.size)); !errors.Is(err, immutable.ErrSize) {
+			t.Errorf("segment %d of %d bytes: %v", c.i, c.size, err)
+		}
+	}
+	s, err := e.EncodeSegment(1, make([]byte, 400))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, early := e.Finish()
+	_, tail := e.Tail(0)
+	outOfOrder := e.Add(s)
+	s.Release()
+	s.Release()
+	for name, err := range map[string]error{"Finish": early, "Tail": tail, "Add": outOfOrder} {
+		if !errors.Is(err, immutable.ErrOrder) {
+			t.Errorf("%s too early: %v", name, err)
+		}
+	}
+}
+
+// A buffer that served one segment serves another, with nothing of the first
+// left in the padding, and never two at once.
+func TestPoolReusesBuffers(t *testing.T) {
+	l := layoutOf(t, 401, 3, 5, 300)
+	pool := immutable.NewPool(2)
+	e, err := immutable.NewEncoder(l, file.Key{}, pool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := e.EncodeSegment(0, bytes.Repeat([]byte{0xff}, 300))
+	if err != nil {
+		t.Fatal(err)
+	}
+	memory := &first.Blocks[0][0]
+	first.Release()
+	first.Release()
+	a, errA := e.EncodeSegment(1, make([]byte, 101))
+	b, errB := e.EncodeSegment(1, make([]byte, 101))
+	if errA != nil || errB != nil {
+		t.Fatal(errA, errB)
+	}
+	if &a.Blocks[0][0] != memory || &b.Blocks[0][0] == memory {
+		t.Error("the released buffer isn't used exactly once")
+	}
+	for n := range a.Blocks {
+		if !bytes.Equal(a.Blocks[n], b.Blocks[n]) {
+			t.Errorf("block %d depends on what the buffer held before", n)
+		}
+	}
+}
+
+func TestKeyHasherRefusesAnotherSize(t *testing.T) {
+	l := layoutOf(t, 100, 2, 3, 400)
+	h := immutable.NewKeyHasher(l, secret)
+	if _, err := h.Write(make([]byte, 99)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Key(); !errors.Is(err, immutable.ErrSize) {
+		t.Errorf("99 bytes of 100: %v", err)
+	}
+	if _, err := h.Write(make([]byte, 2)); !errors.Is(err, immutable.ErrSize) {
+		t.Errorf("101 bytes of 100: %v", err)
+	}
+}
+
+func BenchmarkEncodeSegment(b *testing.B) {
+	l, err := immutable.NewLayout(1<<30, file.DefaultParams())
+	if err != nil {
+		b.Fatal(err)
+	}
+	e, err := immutable.NewEncoder(l, file.Key{1}, immutable.NewPool(2))
+	if err != nil {
+		b.Fatal(err)
+	}
+	text := plaintext(int(l.SegmentSize))
+	b.SetBytes(l.SegmentSize)
+	for b.Loop() {
+		s, err := e.EncodeSegment(1, text)
+		if err != nil {
+			b.Fatal(err)
+		}
+		s.Release()
+	}
+}
