@@ -66,8 +66,7 @@ func runCap(ctx context.Context, e *env, o capOptions) error {
 	if err != nil {
 		return fmt.Errorf("compute the capability: %w", err)
 	}
-	fmt.Fprintln(e.stdout, capability)
-	return nil
+	return e.print("%s\n", capability)
 }
 
 // encoding is what the node would use, with what the flags replace.

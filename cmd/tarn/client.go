@@ -103,8 +103,7 @@ func runAccountKey(ctx context.Context, e *env, o accountKeyOptions) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(e.stdout, account.PublicKey(server))
-	return nil
+	return e.print("%s\n", account.PublicKey(server))
 }
 
 func listAccountKeys(ctx context.Context, e *env) error {

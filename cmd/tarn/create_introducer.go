@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/ed25519"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -66,8 +65,7 @@ func runCreateIntroducer(_ context.Context, e *env, o createIntroducerOptions) e
 		e.note("Its reference will be in %s once it runs.", f.reference())
 		return nil
 	}
-	fmt.Fprintln(e.stdout, reference)
-	return nil
+	return e.print("%s\n", reference)
 }
 
 // reference is what others join with, if the port is known.

@@ -66,7 +66,7 @@ func runDemo(ctx context.Context, e *env, o demoOptions) (err error) {
 	defer func() {
 		err = errors.Join(err, d.end())
 		if o.keep {
-			fmt.Fprintf(e.stdout, "The grid's folders are in %s\n", dir)
+			err = errors.Join(err, e.print("The grid's folders are in %s\n", dir))
 			return
 		}
 		if rm := os.RemoveAll(dir); rm != nil {
@@ -85,7 +85,7 @@ type demo struct {
 }
 
 func (d *demo) say(format string, args ...any) {
-	fmt.Fprintf(d.e.stdout, "%5.1fs  "+format+"\n", append([]any{time.Since(d.started).Seconds()}, args...)...)
+	_, _ = fmt.Fprintf(d.e.stdout, "%5.1fs  "+format+"\n", append([]any{time.Since(d.started).Seconds()}, args...)...)
 }
 
 func (d *demo) run(ctx context.Context, name string) error {
@@ -110,7 +110,9 @@ func (d *demo) run(ctx context.Context, name string) error {
 	if err := d.readBack(ctx, client, result, sum); err != nil {
 		return fmt.Errorf("read the file back: %w", err)
 	}
-	fmt.Fprintf(d.e.stdout, "\nCapability: %s\n\n", result.Cap)
+	if err := d.e.print("\nCapability: %s\n\n", result.Cap); err != nil {
+		return err
+	}
 	return d.table(usages)
 }
 

@@ -54,9 +54,18 @@ func (e *env) node() (*control.Client, folder, error) {
 	return control.NewClient(f.socket()), f, nil
 }
 
+// print writes a command's result. A result that could not be written is a
+// failure: a capability that nobody saw is a file that is lost.
+func (e *env) print(format string, args ...any) error {
+	if _, err := fmt.Fprintf(e.stdout, format, args...); err != nil {
+		return fmt.Errorf("write the result: %w", err)
+	}
+	return nil
+}
+
 // note tells a person, and nobody else, something besides the result.
 func (e *env) note(format string, args ...any) {
 	if e.terminal {
-		fmt.Fprintf(e.stderr, format+"\n", args...)
+		_, _ = fmt.Fprintf(e.stderr, format+"\n", args...) // nobody reads it if this fails
 	}
 }

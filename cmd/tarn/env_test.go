@@ -63,3 +63,19 @@ func checkRefused(t *testing.T, dir string) {
 		t.Errorf("%s", stderr.String())
 	}
 }
+
+// TestResultThatCanNotBeWritten: exit code 0 would say that somebody has it.
+func TestResultThatCanNotBeWritten(t *testing.T) {
+	full, err := os.OpenFile(filepath.Join(t.TempDir(), "closed"), os.O_CREATE|os.O_RDONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	for _, args := range [][]string{{"version"}, {"create-introducer", t.TempDir()}} {
+		var stderr strings.Builder
+		e := &env{stdin: strings.NewReader(""), stdout: full, stderr: &stderr}
+		if code := execute(t.Context(), e, args); code != exitFailed || !strings.Contains(stderr.String(), "write the result") {
+			t.Errorf("%v: exit code %d: %s", args, code, stderr.String())
+		}
+	}
+}

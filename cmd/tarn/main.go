@@ -57,9 +57,9 @@ func execute(ctx context.Context, e *env, args []string) int {
 // something, on a line of its own.
 func tell(w io.Writer, err error) {
 	text := strings.TrimRight(err.Error(), "\n")
-	fmt.Fprintf(w, "tarn: %s\n", text)
+	_, _ = fmt.Fprintf(w, "tarn: %s\n", text)
 	if hint := adviceFor(err); hint != "" {
-		fmt.Fprintf(w, "%s\n", hint)
+		_, _ = fmt.Fprintf(w, "%s\n", hint)
 	}
 }
 
@@ -108,7 +108,7 @@ func action(run func(ctx context.Context, args []string) error) func(*cobra.Comm
 
 // group is a command that only has commands below it.
 func group(use, short string, commands ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+	c := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
 		return fmt.Errorf("%s what? See tarn %s --help", use, use)
 	}}
 	c.AddCommand(commands...)

@@ -63,8 +63,7 @@ func runPut(ctx context.Context, e *env, o putOptions) error {
 		return fmt.Errorf("store the file: %w", f.explain(err))
 	}
 	e.note("%s in %d new and %d old shares, on %d servers", formatSize(result.Size), result.Pushed, result.Found, result.Happiness)
-	fmt.Fprintln(e.stdout, result.Cap)
-	return nil
+	return e.print("%s\n", result.Cap)
 }
 
 // open opens a file to read, "-" being standard input. The size is -1 where it
@@ -95,7 +94,7 @@ func (e *env) open(name string) (io.ReadCloser, int64, error) {
 // explain names the folder where no node runs.
 func (f folder) explain(err error) error {
 	if errors.Is(err, control.ErrNotRunning) {
-		return notRunningError{f.dir}
+		return notRunningError(f)
 	}
 	return err
 }

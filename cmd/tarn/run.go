@@ -107,10 +107,7 @@ func serve(ctx context.Context, e *env, f folder, n node) (err error) {
 	if err := f.recordReference(ctx, running); err != nil {
 		return err
 	}
-	if d.url != "" {
-		fmt.Fprintf(e.stdout, "tarn: gateway at %s\n", d.url)
-	}
-	fmt.Fprintln(e.stdout, readyLine)
+	e.announce(d.url)
 	select {
 	case <-ctx.Done():
 		n.config.Log.Info("node ends")
@@ -118,6 +115,15 @@ func serve(ctx context.Context, e *env, f folder, n node) (err error) {
 	case <-running.Done():
 		return fmt.Errorf("the node ended by itself: %w", running.Err())
 	}
+}
+
+// announce says that the node runs. Whoever started it may not listen, which
+// is no reason to end.
+func (e *env) announce(url string) {
+	if url != "" {
+		_, _ = fmt.Fprintf(e.stdout, "tarn: gateway at %s\n", url)
+	}
+	_, _ = fmt.Fprintln(e.stdout, readyLine)
 }
 
 // recordReference writes down where an introducer really listens.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -65,7 +66,8 @@ func runProgram(ts *testscript.TestScript, command []string) (code int, stdout, 
 	c.Dir, c.Stdout, c.Stderr = ts.MkAbs("."), &out, &errs
 	c.Env = append(os.Environ(), "HOME="+ts.Getenv("HOME"), "PATH="+ts.Getenv("PATH"))
 	err = c.Run()
-	if _, exited := err.(*exec.ExitError); err != nil && !exited {
+	var exited *exec.ExitError
+	if err != nil && !errors.As(err, &exited) {
 		ts.Fatalf("run %s: %v", command[0], err)
 	}
 	return c.ProcessState.ExitCode(), out.String(), errs.String()

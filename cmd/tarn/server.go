@@ -65,11 +65,9 @@ func runAddAccount(ctx context.Context, e *env, o addAccountOptions) error {
 	}
 	e.note("%s may now store here (%s), quota %s", added.Petname, keyShort(added.Key), formatQuota(added.Quota))
 	if added.Authority != "" {
-		fmt.Fprint(e.stdout, added.Authority)
-		return nil
+		return e.print("%s", added.Authority)
 	}
-	fmt.Fprintln(e.stdout, added.Key)
-	return nil
+	return e.print("%s\n", added.Key)
 }
 
 func (o addAccountOptions) parse() (key *grid.PublicKey, quota *int64, err error) {

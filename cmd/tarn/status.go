@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -53,13 +54,8 @@ func writeJSON(w io.Writer, object any) error {
 }
 
 func writeStatus(w io.Writer, s control.Status) error {
-	fmt.Fprintf(w, "Node %s, version %s, running since %s\n", orUnnamed(s.Nickname), s.Version, clock(s.Started))
-	if s.Introducer != "" {
-		fmt.Fprintf(w, "Introducer: %s\n", s.Introducer)
-	}
-	if s.Storage != nil {
-		fmt.Fprintf(w, "Storage server %s: %d accounts, %d sessions, %s free, %s being uploaded\n",
-			short(s.Storage.Server), s.Storage.Accounts, s.Storage.Sessions, formatSize(s.Storage.Free), formatSize(s.Storage.Reserved))
+	if _, err := io.WriteString(w, statusHead(s)); err != nil {
+		return fmt.Errorf("write the result: %w", err)
 	}
 	t := newTable(w)
 	for _, i := range s.Introducers {
@@ -73,6 +69,19 @@ func writeStatus(w io.Writer, s control.Status) error {
 		t.row("server", short(v.Server), v.Nickname, v.State, clock(v.Since), v.Address+blankOr(v.LastError))
 	}
 	return t.end()
+}
+
+// statusHead is what the node is.
+func statusHead(s control.Status) string {
+	text := fmt.Sprintf("Node %s, version %s, running since %s\n", orUnnamed(s.Nickname), s.Version, clock(s.Started))
+	if s.Introducer != "" {
+		text += fmt.Sprintf("Introducer: %s\n", s.Introducer)
+	}
+	if s.Storage != nil {
+		text += fmt.Sprintf("Storage server %s: %d accounts, %d sessions, %s free, %s being uploaded\n",
+			short(s.Storage.Server), s.Storage.Accounts, s.Storage.Sessions, formatSize(s.Storage.Free), formatSize(s.Storage.Reserved))
+	}
+	return text
 }
 
 func blankOr(text string) string {
@@ -113,17 +122,14 @@ type table struct{ w *tabwriter.Writer }
 
 func newTable(w io.Writer) table { return table{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)} }
 
+// row adds a line; what goes wrong in writing shows at the end.
 func (t table) row(cells ...string) {
 	for i, cell := range cells {
-		if i > 0 {
-			fmt.Fprint(t.w, "\t")
-		}
 		if cell == "" {
-			cell = "-"
+			cells[i] = "-"
 		}
-		fmt.Fprint(t.w, cell)
 	}
-	fmt.Fprintln(t.w)
+	_, _ = io.WriteString(t.w, strings.Join(cells, "\t")+"\n")
 }
 
 func (t table) end() error { return t.w.Flush() }

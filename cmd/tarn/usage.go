@@ -89,7 +89,7 @@ func (f folder) operator(ctx context.Context) (*tarn.OfflineOperator, error) {
 		return nil, err
 	}
 	if n.config.Storage == nil {
-		return nil, notRunningError{f.dir}
+		return nil, notRunningError(f)
 	}
 	return tarn.OpenOperator(ctx, n.config)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"runtime"
 	"runtime/debug"
 
@@ -16,8 +15,7 @@ func newVersion(e *env) *cobra.Command {
 		Example: "  tarn version",
 		Args:    cobra.NoArgs,
 		RunE: action(func(context.Context, []string) error {
-			fmt.Fprintf(e.stdout, "tarn %s, %s, %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			return nil
+			return e.print("tarn %s, %s, %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		}),
 	}
 }

@@ -143,7 +143,9 @@ func (g *Get) ending(n int64) error {
 }
 
 // Close gives up what has not been read.
-func (g *Get) Close() error { return g.response.Body.Close() }
+func (g *Get) Close() {
+	_ = g.response.Body.Close() // nothing more of it is wanted
+}
 
 // outcome keeps the writer's errors apart from the reader's.
 type outcome struct {
