@@ -45,7 +45,7 @@ func openDoors(f folder, n node, running *tarn.Node) (*doors, error) {
 func (d *doors) openGateway(n node, running *tarn.Node) error {
 	l, err := net.Listen("tcp", n.web)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("the gateway's address %s: %w by another program; change web.listen in %s, or end that program", n.web, tarn.ErrPortInUse, d.folder.settings())
+		return fmt.Errorf("the gateway's address %s: %w; change web.listen in %s, or end that program", n.web, tarn.ErrPortInUse, d.folder.settings())
 	}
 	if err != nil {
 		return d.folder.wrong("web.listen", err)
