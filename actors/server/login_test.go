@@ -69,7 +69,7 @@ func TestLoginRefused(t *testing.T) {
 			if e.Limit != c.limit || e.Text == "" {
 				t.Errorf("refused with limit %q, text %q", e.Limit, e.Text)
 			}
-			share := shareOf("x", 100)
+			share := shareOf("x", 1000)
 			wantCode(t, cl.do(allocate(1, 0, share), share), wire.LoginRequired)
 		})
 	}
@@ -129,7 +129,7 @@ func TestRootRemovedWhileFacetIsOpen(t *testing.T) {
 	pub := r.addAccount(1, nil)
 	c := r.dial("client")
 	c.logIn(1)
-	share := shareOf("x", 100)
+	share := shareOf("x", 1000)
 	if got, ok := c.do(allocate(1, 0, share), share).(*wire.Allocated); !ok || got.State != wire.NowStored {
 		t.Fatal("could not upload before")
 	}

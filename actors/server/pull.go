@@ -192,7 +192,7 @@ func (p *pull) begin(ctx actor.Context) {
 	p.stage = receiving
 	m := p.owed
 	came := int64(m.frame.BodySize())
-	p.sink = &sink{size: p.size, num: p.id.Share.Num, store: p.config.Store, newVerifier: p.config.NewVerifier}
+	p.sink = &sink{size: p.size, num: p.id.Share.Num, store: p.config.Store}
 	if came < p.size {
 		m.answer(ctx, &wire.Allocated{State: wire.Coming, Have: uint64(came)})
 		p.owed = nil

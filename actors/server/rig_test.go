@@ -2,15 +2,17 @@ package server_test
 
 import (
 	"crypto/ed25519"
-	"crypto/sha256"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/tarn-grid/tarn/actors/server"
+	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/file/immutable"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/integration/sim"
 	"github.com/tarn-grid/tarn/lease"
@@ -65,35 +67,63 @@ func (t table) ScanExpired(now time.Time, from []byte, limit int) ([]lease.Lease
 	return t.Store.ScanExpired(now, from, limit)
 }
 
-// verifier takes a body that ends with the SHA-256 of what comes before.
-type verifier struct {
-	size int64
-	body []byte
-}
+// params give four shares, each with all of the file.
+var params = file.Params{Needed: 1, Happy: 1, Total: 4, SegmentSize: 128 << 10}
 
-func newVerifier(_ grid.ShareNum, size int64) server.Verifier { return &verifier{size: size} }
+// shareOf makes a share 0 whose body has size bytes: some file's, of about
+// that size.
+func shareOf(seed string, size int) []byte { return shareNumber(0, seed, size) }
 
-func (v *verifier) Write(p []byte) (int, error) {
-	v.body = append(v.body, p...)
-	return len(p), nil
-}
-
-func (v *verifier) Finish() ([32]byte, error) {
-	n := len(v.body) - sha256.Size
-	if int64(len(v.body)) != v.size || n < 0 || sha256.Sum256(v.body[:n]) != [32]byte(v.body[n:]) {
-		return [32]byte{}, errors.New("hash does not hold")
+func shareNumber(num grid.ShareNum, seed string, size int) []byte {
+	for length, tries := size-700, 0; tries < 20; tries++ {
+		share := encode(num, []byte(strings.Repeat(seed, length/len(seed)+1)[:length]))
+		if len(share) == size {
+			return share
+		}
+		length += size - len(share)
 	}
-	return [32]byte(v.body[n:]), nil
+	panic(fmt.Sprintf("no share has %d bytes", size))
 }
 
-// shareOf makes a body of size bytes that verifies.
-func shareOf(seed string, size int) []byte {
-	b := make([]byte, size-sha256.Size)
-	for i := range b {
-		b[i] = seed[i%len(seed)] + byte(i>>8)
+func encode(num grid.ShareNum, data []byte) []byte {
+	layout, err := immutable.NewLayout(int64(len(data)), params)
+	must(err)
+	keys := immutable.NewKeyHasher(layout, []byte("a convergence secret"))
+	keys.Write(data)
+	k, err := keys.Key()
+	must(err)
+	e, err := immutable.NewEncoder(layout, k, immutable.NewPool(1))
+	must(err)
+	share := e.Head()
+	for i := range layout.NumSegments {
+		off := i * layout.SegmentSize
+		segment, err := e.EncodeSegment(i, data[off:off+layout.SegmentLen(i)])
+		must(err)
+		share = append(share, segment.Blocks[num]...)
+		must(e.Add(segment))
+		segment.Release()
 	}
-	sum := sha256.Sum256(b)
-	return append(b, sum[:]...)
+	_, err = e.Finish()
+	must(err)
+	tail, err := e.Tail(num)
+	must(err)
+	return append(share, tail...)
+}
+
+// uebOf is the hash that a share proves.
+func uebOf(num grid.ShareNum, share []byte) [32]byte {
+	v := immutable.NewShareVerifier(num, int64(len(share)))
+	_, err := v.Write(share)
+	must(err)
+	hash, _, err := v.Finish()
+	must(err)
+	return hash
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
 }
 
 // rig is a server in a simulated world.
@@ -120,7 +150,7 @@ func newRig(t *testing.T, seed uint64, change ...func(*server.Config)) *rig {
 	r.net = fake.New(func(d time.Duration, fn func()) { w.After(d, fn) }, w.Rand())
 	r.table = table{store.NewMemory(), func() int64 { return r.free }}
 	r.config = server.Config{
-		Key: serverKey, Nickname: "rig", NewVerifier: newVerifier, Store: r.table, Dialer: r.net.Dialer("server"),
+		Key: serverKey, Nickname: "rig", Store: r.table, Dialer: r.net.Dialer("server"),
 		References: lease.ReferenceKeys{{ID: 7, Secret: [32]byte{1}}},
 		Policy:     lease.LedgerPolicy{Duration: lease.LeaseDuration},
 		Listen: func(accept func(transport.Session) transport.SessionEvents) (transport.Listener, error) {

@@ -50,19 +50,10 @@ type Config struct {
 	Policy     lease.LedgerPolicy
 	// ReadsNeedAccount lets only accounts in good standing read.
 	ReadsNeedAccount bool
-	// NewVerifier makes what checks a share of this number and size.
-	NewVerifier func(grid.ShareNum, int64) Verifier
 	// Fatal is called, once, when the server can't go on: the disk refused to
 	// make something durable, or the address can't be listened on. The process
 	// must end; whatever runs in between acknowledges nothing more.
 	Fatal func(error)
-}
-
-// Verifier checks a share as it comes, in order. An error of Write or Finish is
-// a share that is wrong; Finish returns the hash of its URI extension block.
-type Verifier interface {
-	Write(p []byte) (int, error)
-	Finish() ([32]byte, error)
 }
 
 // server is the config's key as an id.

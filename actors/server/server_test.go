@@ -26,9 +26,9 @@ func TestUploadInline(t *testing.T) {
 	if in.Label != pub || in.Expires == 0 {
 		t.Errorf("logged in as %+v", in)
 	}
-	share := shareOf("small", 5000)
+	share := shareNumber(3, "small", 5000)
 	got, ok := c.do(allocate(1, 3, share), share).(*wire.Allocated)
-	if !ok || got.State != wire.NowStored || !bytes.Equal(got.UEBHash[:], share[len(share)-32:]) {
+	if !ok || got.State != wire.NowStored || got.UEBHash != uebOf(3, share) {
 		t.Fatalf("allocate answered by %+v", got)
 	}
 	report := c.do(&wire.Usage{}).(*wire.UsageReport)
@@ -58,7 +58,7 @@ func TestUploadByPull(t *testing.T) {
 		t.Fatalf("allocate answered by %+v", got)
 	}
 	r.until("Stored", func() bool { return len(c.stored) > 0 })
-	if s := c.stored[0]; s.Code != 0 || !bytes.Equal(s.UEBHash[:], share[len(share)-32:]) || s.StorageIndex != a.StorageIndex {
+	if s := c.stored[0]; s.Code != 0 || s.UEBHash != uebOf(0, share) || s.StorageIndex != a.StorageIndex {
 		t.Fatalf("stored %+v", s)
 	}
 	if c.reads[0].Offset != 1000 {

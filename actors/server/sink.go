@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 
+	"github.com/tarn-grid/tarn/file/immutable"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/transport/wire"
@@ -16,11 +17,10 @@ type sink struct {
 	num   grid.ShareNum
 	store Store
 
-	newVerifier func(grid.ShareNum, int64) Verifier
-	verifier    Verifier
-	memory      []byte
-	file        Incoming
-	have        int64
+	verifier *immutable.ShareVerifier
+	memory   []byte
+	file     Incoming
+	have     int64
 }
 
 // write takes the next bytes of the share.
@@ -47,7 +47,7 @@ func (s *sink) open() (err error) {
 			return fmt.Errorf("take in a share: %w", err)
 		}
 	}
-	s.verifier = s.newVerifier(s.num, s.size)
+	s.verifier = immutable.NewShareVerifier(s.num, s.size)
 	return nil
 }
 
@@ -69,7 +69,7 @@ func (s *sink) take(b []byte) error {
 // seal holds that the share is whole and right, and makes a file durable. Small
 // bodies become durable with their lease.
 func (s *sink) seal() (lease.Body, error) {
-	hash, err := s.verifier.Finish()
+	hash, _, err := s.verifier.Finish()
 	if err != nil {
 		return lease.Body{}, fmt.Errorf("%w: %w", errBadShare, err)
 	}

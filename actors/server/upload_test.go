@@ -249,7 +249,7 @@ func TestTwoAccountsOneShare(t *testing.T) {
 	two.offer(a, share)
 	for _, c := range []*client{one, two} {
 		r.until("Stored", func() bool { return len(c.stored) > 0 })
-		if s := c.stored[0]; s.Code != 0 || !bytes.Equal(s.UEBHash[:], share[len(share)-32:]) {
+		if s := c.stored[0]; s.Code != 0 || s.UEBHash != uebOf(0, share) {
 			t.Errorf("stored %+v", s)
 		}
 	}
@@ -265,13 +265,13 @@ func TestAlreadyHere(t *testing.T) {
 	r := newRig(t, 28)
 	r.addAccount(1, nil)
 	r.addAccount(2, nil)
-	share := shareOf("here", 1000)
+	share := shareOf("here", 2000)
 	one, two := r.dial("one"), r.dial("two")
 	one.logIn(1)
 	two.logIn(2)
 	one.do(allocate(1, 0, share), share)
 	got, ok := two.do(allocate(1, 0, share)).(*wire.Allocated)
-	if !ok || got.State != wire.AlreadyHere || !bytes.Equal(got.UEBHash[:], share[len(share)-32:]) {
+	if !ok || got.State != wire.AlreadyHere || got.UEBHash != uebOf(0, share) {
 		t.Fatalf("allocate answered by %+v", got)
 	}
 	if report := two.do(&wire.Usage{}).(*wire.UsageReport); report.Shares != 1 {
