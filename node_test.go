@@ -19,14 +19,14 @@ import (
 
 // testGrid is an introducer, storage servers and a client in this process.
 type testGrid struct {
-	t       *testing.T
+	t       testing.TB
 	ref     tarn.IntroducerRef
 	servers []*tarn.Node
 	ids     []grid.ServerID
 	client  *tarn.Node
 }
 
-func newGrid(t *testing.T, servers int, p file.Params) *testGrid {
+func newGrid(t testing.TB, servers int, p file.Params) *testGrid {
 	t.Helper()
 	g := &testGrid{t: t}
 	in := g.open(tarn.Config{Introducer: &tarn.IntroducerConfig{Key: newKey(t), Listen: []string{"/ip4/127.0.0.1/tcp/0"}}})
@@ -101,7 +101,7 @@ func (g *testGrid) await(want int) {
 	}
 }
 
-func newKey(t *testing.T) ed25519.PrivateKey {
+func newKey(t testing.TB) ed25519.PrivateKey {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -109,7 +109,7 @@ func newKey(t *testing.T) ed25519.PrivateKey {
 	return key
 }
 
-func newAccount(t *testing.T) lease.Account {
+func newAccount(t testing.TB) lease.Account {
 	a, err := lease.NewAccount(rand.Reader)
 	if err != nil {
 		t.Fatal(err)

@@ -75,8 +75,9 @@ type download struct {
 
 // segment is one that is wanted.
 type segment struct {
-	blocks   map[grid.ShareNum][]byte // verified
-	rounds   map[transfer.Fetch]int   // of fetching, to bound them
+	blocks   map[grid.ShareNum][]byte     // verified
+	rounds   map[transfer.Fetch]int       // of fetching, to bound them
+	frames   map[grid.ShareNum]wire.Frame // that hold nothing but a block
 	decoding bool
 	plain    []byte // when it is decoded
 }
@@ -222,7 +223,7 @@ func (d *download) wantMore(ctx actor.Context) {
 	d.forgetOutside(ctx, int(first), int(last))
 	for i := first; i <= min(last, first+ahead-1); i++ {
 		if d.segments[int(i)] == nil {
-			d.segments[int(i)] = &segment{blocks: map[grid.ShareNum][]byte{}, rounds: map[transfer.Fetch]int{}}
+			d.segments[int(i)] = &segment{blocks: map[grid.ShareNum][]byte{}, rounds: map[transfer.Fetch]int{}, frames: map[grid.ShareNum]wire.Frame{}}
 			d.step(ctx, transfer.Want{Segment: int(i)})
 		}
 	}

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -163,12 +164,35 @@ func (d *download) fetched(ctx actor.Context, tag fetchTag, m Reply) {
 		d.bad(ctx, f, errAnswer)
 		return
 	}
+	d.keep(f, tag.ranges, parts, m.Frame)
 	if err := d.take(f, &wireBytes{tag.ranges, parts}); err != nil {
 		d.bad(ctx, f, err)
 		return
 	}
 	d.fetchRest(ctx, f)
 }
+
+// keep notes that the answer's buffer goes back when the segment is decoded,
+// if it holds nothing of lasting use: what is small is copied, so that no few
+// bytes pin a large buffer.
+func (d *download) keep(f transfer.Fetch, ranges []wire.Range, parts [][]byte, frame wire.Frame) {
+	s := d.segments[f.Segment]
+	l, _ := d.reader.Layout()
+	block := l.BlockRange(int64(f.Segment))
+	pinned := s == nil
+	for i, r := range ranges {
+		if int64(r.Offset) != block.Off || int64(r.Length) != block.Len {
+			pinned = pinned || len(parts[i]) > smallPart
+			parts[i] = bytes.Clone(parts[i])
+		}
+	}
+	if !pinned {
+		s.frames[f.Num] = frame
+	}
+}
+
+// smallPart is up to how many bytes are copied without a second thought.
+const smallPart = 16 << 10
 
 func (d *download) take(f transfer.Fetch, b *wireBytes) error {
 	for i, r := range b.ranges {
@@ -217,7 +241,7 @@ func (d *download) checked(ctx actor.Context, m blockChecked) {
 		d.bad(ctx, m.fetch, m.err)
 		return
 	}
-	if s := d.segments[m.fetch.Segment]; s != nil && !s.decoding {
+	if s := d.segments[m.fetch.Segment]; s != nil && !s.decoding && s.plain == nil {
 		s.blocks[m.fetch.Num] = m.data
 	}
 	d.step(ctx, transfer.Got{Server: m.fetch.Server, Num: m.fetch.Num, Segment: m.fetch.Segment})
@@ -248,7 +272,10 @@ func (d *download) decoded(ctx actor.Context, m segmentDecoded) {
 		return
 	}
 	if s := d.segments[m.segment]; s != nil {
-		s.plain, s.blocks = m.plain, nil
+		for num := range s.blocks {
+			s.frames[num].Release() // checked and decoded: nobody looks at it any more
+		}
+		s.plain, s.blocks, s.frames = m.plain, nil, nil
 		d.deliver(ctx)
 	}
 }
