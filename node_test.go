@@ -161,3 +161,13 @@ func TestFilesComeBack(t *testing.T) {
 		})
 	}
 }
+
+// A block larger than one read takes several.
+func TestLargeBlocks(t *testing.T) {
+	p := file.Params{Needed: 1, Happy: 1, Total: 1, SegmentSize: 5 << 20}
+	g := newGrid(t, 1, p)
+	data := random(12<<20 + 1)
+	if got := g.get(g.put(data).Cap); !bytes.Equal(got, data) {
+		t.Error("what came back is not what went in")
+	}
+}

@@ -45,9 +45,24 @@ type (
 // errManyRounds refuses a share that always needs one thing more.
 var errManyRounds = fmt.Errorf("%w: its parts never come to an end", errAnswer)
 
-// maxRounds is how many times a server is asked for what one block needs: a
-// wrong guess of the layout costs two or three.
+// maxRounds is how many times a server is asked for what one block needs
+// besides its bytes: a wrong guess of the layout costs two or three.
 const maxRounds = 8
+
+// oneRead is the first of what is wanted, as much as one Read may name.
+func oneRead(ranges []immutable.Range) []wire.Range {
+	var out []wire.Range
+	left := int64(wire.MaxRead)
+	for _, r := range ranges {
+		if len(out) == wire.MaxRanges || left == 0 {
+			break
+		}
+		n := min(r.Len, left)
+		out = append(out, wire.Range{Offset: uint64(r.Off), Length: uint64(n)})
+		left -= n
+	}
+	return out
+}
 
 // reply turns a server's answer into events.
 func (d *download) reply(ctx actor.Context, m Reply) {
@@ -128,11 +143,12 @@ func (d *download) fetchRest(ctx actor.Context, f transfer.Fetch) {
 		d.check(ctx, f)
 		return
 	}
-	if s.rounds[f]++; s.rounds[f] > maxRounds {
+	l, _ := d.reader.Layout()
+	if s.rounds[f]++; int64(s.rounds[f]) > maxRounds+l.BlockSize/wire.MaxRead {
 		d.bad(ctx, f, errManyRounds)
 		return
 	}
-	want := wireRanges(ranges)
+	want := oneRead(ranges)
 	ctx.Send(d.servers[f.Server].pid, Call{
 		ReplyTo: ctx.Self(), Tag: fetchTag{d.core, f, want},
 		Frame: wire.Frame{Message: &wire.Read{StorageIndex: d.open.Cap.StorageIndex(), Num: f.Num, Ranges: want}},

@@ -18,7 +18,7 @@ func (u *upload) readerAsked(ctx actor.Context, m readerAsked) {
 		return
 	}
 	end := m.read.Offset + m.read.Length
-	if m.read.Length == 0 || m.read.Length > wire.MaxBody || end < m.read.Offset || end > uint64(u.layout.ShareSize) {
+	if m.read.Length == 0 || m.read.Length > wire.MaxRead || end < m.read.Offset || end > uint64(u.layout.ShareSize) {
 		refuseRead(m, wire.NewError(wire.BadRequest, "no such part of the share"))
 		return
 	}

@@ -21,6 +21,7 @@ var (
 	errLoginRequired = errors.New("this server lets only accounts do that: log in first")
 	errInterrupted   = errors.New("the server broke off the upload")
 	errOutOfOrder    = errors.New("out of order")
+	errTooMuch       = errors.New("more than the client's hello says that it takes")
 )
 
 // codes is the one table from errors to codes on the wire. The first entry
@@ -42,6 +43,7 @@ var codes = []struct {
 	{err: errLoginRequired, code: wire.LoginRequired},
 	{err: errInterrupted, code: wire.Internal},
 	{err: errOutOfOrder, code: wire.BadRequest},
+	{err: errTooMuch, code: wire.BadRequest},
 	{err: lease.ErrOverQuota, code: wire.OverQuota},
 	{err: lease.ErrServerFull, code: wire.ServerFull, sentence: "the server's disk is full"},
 	{err: syscall.ENOSPC, code: wire.ServerFull, sentence: "the server's disk is full"},

@@ -16,8 +16,6 @@ const (
 	// maxRequestBody is announced in hello: how much of a share may ride along
 	// with its offer.
 	maxRequestBody = 256 << 10
-	// maxAnswerBody bounds one answer to a read, whatever the client would take.
-	maxAnswerBody = 1 << 20
 	// maxAnswering bounds what all answers of one session that are not written
 	// to the network yet may hold; beyond it reads wait their turn.
 	maxAnswering = 8 << 20

@@ -17,7 +17,7 @@ type readJob struct {
 	store   Store
 	message wire.Message
 	room    int64
-	most    int // bytes of the answer's body
+	most    int // bytes of the answer's body, for which the session has room
 	// permit is asked first, where reading needs an account.
 	permit func() error
 }
@@ -28,6 +28,7 @@ type readDone struct {
 	message wire.Message
 	body    []byte
 	release func()
+	room    int // that was kept for the body
 	err     error
 }
 
@@ -61,13 +62,35 @@ func (s *session) find(ctx actor.Context, m room) {
 }
 
 func (s *session) start(ctx actor.Context, request uint64, j readJob) {
-	j.store, j.most = s.config.Store, int(min(s.hello.MaxBody, maxAnswerBody))
+	j.store, j.most = s.config.Store, s.bound(j.message)
 	j.permit = s.readPermit()
+	s.sending += j.most
 	s.env.Exec.Do(env.Disk, ctx.Self(), func() any {
 		d := j.run()
-		d.request = request
+		d.request, d.room = request, j.most
 		return d
 	})
+}
+
+// bound is how large the body of the answer can be.
+func (s *session) bound(m wire.Message) int {
+	most := min(s.hello.MaxBody, wire.MaxRead)
+	switch m := m.(type) {
+	case *wire.Read:
+		return int(min(most, asked(m.Ranges)))
+	case *wire.Find:
+		return int(min(most, asked(m.Ranges)*wire.MaxFoundShares))
+	default:
+		return 0
+	}
+}
+
+// asked is the length of all ranges, which wire bounds.
+func asked(ranges []wire.Range) (total uint64) {
+	for _, r := range ranges {
+		total += r.Length
+	}
+	return total
 }
 
 // readPermit is nil where anyone may read. An account in good standing may,
@@ -88,6 +111,7 @@ func (s *session) readPermit() func() error {
 }
 
 func (s *session) readDone(ctx actor.Context, m readDone) {
+	s.sending -= m.room
 	if m.err != nil {
 		if !errors.Is(m.err, lease.ErrNoShare) {
 			s.log.Error("a share could not be read", "request", m.request, "error", m.err)
@@ -131,7 +155,10 @@ func (j readJob) read(m *wire.Read) readDone {
 	if err != nil {
 		return readDone{err: err}
 	}
-	lengths := cut(m.Ranges, body.Size(), j.most)
+	lengths := cut(m.Ranges, body.Size())
+	if sum(lengths) > uint64(j.most) {
+		return readDone{err: errors.Join(errTooMuch, body.Close())}
+	}
 	buf, release := wire.Buffer(int(sum(lengths)))
 	err = errors.Join(readRanges(body, m.Ranges, lengths, buf), body.Close())
 	if err != nil {
@@ -153,8 +180,10 @@ func (j readJob) find(m *wire.Find) readDone {
 	for _, s := range shares[:min(len(shares), wire.MaxFoundShares)] {
 		f := wire.FoundShare{Num: s.ID.Num, Size: uint64(s.Share.Size), UEBHash: s.Share.UEBHash}
 		if lengths += len(m.Ranges); lengths <= wire.MaxFoundLengths {
-			f.Lengths = cut(m.Ranges, s.Share.Size, left)
-			left -= int(sum(f.Lengths))
+			if l := cut(m.Ranges, s.Share.Size); sum(l) <= uint64(left) {
+				f.Lengths = l
+				left -= int(sum(l))
+			}
 		}
 		answer.Shares = append(answer.Shares, f)
 	}
@@ -192,16 +221,13 @@ func (j readJob) readShare(id lease.ShareID, ranges []wire.Range, f wire.FoundSh
 	return errors.Join(readRanges(body, ranges, f.Lengths, buf), body.Close())
 }
 
-// cut is how much of each range there is: up to the share's end, and most
-// bytes in all.
-func cut(ranges []wire.Range, size int64, most int) []uint64 {
+// cut is how much of each range there is, up to the share's end.
+func cut(ranges []wire.Range, size int64) []uint64 {
 	lengths := make([]uint64, len(ranges))
-	left := uint64(most)
 	for i, r := range ranges {
 		if r.Offset < uint64(size) {
-			lengths[i] = min(r.Length, uint64(size)-r.Offset, left)
+			lengths[i] = min(r.Length, uint64(size)-r.Offset)
 		}
-		left -= lengths[i]
 	}
 	return lengths
 }

@@ -24,9 +24,11 @@ const (
 	MaxChain        = 8 << 10
 	MaxLoginRequest = 4 << 10
 	MaxReference    = 4 << 10
-	// MaxRanges is how many ranges one Find or Read names. Their lengths
-	// together must not exceed MaxBody.
+	// MaxRanges is how many ranges one Find or Read names, MaxRead what their
+	// lengths may be together, as that of one ReadOffer. An answer is never cut
+	// for its size: it is shorter than asked only where the share ends.
 	MaxRanges = 64
+	MaxRead   = 1 << 20
 	// MaxFoundShares is how many shares one Found tells of, MaxFoundLengths
 	// how many ranges of bytes it carries for all of them together.
 	MaxFoundShares  = 256

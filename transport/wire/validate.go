@@ -214,16 +214,16 @@ func checkRanges(rs []Range) error {
 	}
 	total := uint64(0)
 	for _, r := range rs {
-		if r.Length == 0 || r.Length > MaxBody {
-			return malformed("range of %d bytes, want 1 to %d", r.Length, MaxBody)
+		if r.Length == 0 || r.Length > MaxRead {
+			return malformed("range of %d bytes, want 1 to %d", r.Length, MaxRead)
 		}
 		if err := checkSize("offset", r.Offset); err != nil {
 			return err
 		}
 		total += r.Length
 	}
-	if total > MaxBody {
-		return malformed("ranges of %d bytes together, at most %d", total, MaxBody)
+	if total > MaxRead {
+		return malformed("ranges of %d bytes together, at most %d", total, MaxRead)
 	}
 	return nil
 }

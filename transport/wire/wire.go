@@ -112,8 +112,8 @@ type LoggedIn struct {
 }
 
 // Find asks which shares of a file are here. With Ranges, the bytes of those
-// ranges of every share found come with the answer, cut at the share's end, as
-// far as MaxBody allows.
+// ranges come with the answer, cut at the share's end, for as many shares as
+// the server likes: all ranges of a share or none.
 type Find struct {
 	StorageIndex grid.StorageIndex `cbor:"1,keyasint"`
 	Ranges       []Range           `cbor:"2,keyasint,omitempty"`
