@@ -48,6 +48,14 @@ func (e ServerError) Error() string { return fmt.Sprintf("%s: %v", e.Server.Shor
 // Unwrap gives the cause.
 func (e ServerError) Unwrap() error { return e.Err }
 
+// kind gives an error of the rooms below a sentinel of this package, without
+// saying the same twice.
+type kind struct{ sentinel, err error }
+
+func (k kind) Error() string        { return k.err.Error() }
+func (k kind) Unwrap() error        { return k.err }
+func (k kind) Is(target error) bool { return target == k.sentinel }
+
 // public makes errors of the rooms below into those of this package.
 func public(err error) error {
 	var few *placement.TooFewServers
@@ -56,15 +64,15 @@ func public(err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &few):
-		return fmt.Errorf("%w: %w", ErrTooFewServers, err)
+		return kind{ErrTooFewServers, err}
 	case errors.As(err, &shares):
-		return fmt.Errorf("%w: %w", ErrNotEnoughShares, err)
+		return kind{ErrNotEnoughShares, err}
 	case errors.Is(err, store.ErrLocked):
-		return fmt.Errorf("%w: %w", ErrFolderInUse, err)
+		return kind{ErrFolderInUse, err}
 	case errors.Is(err, server.ErrExists):
-		return fmt.Errorf("%w: %w", ErrExists, err)
+		return kind{ErrExists, err}
 	case errors.Is(err, client.ErrNotReadable):
-		return fmt.Errorf("%w: %w", ErrCap, err)
+		return kind{ErrCap, err}
 	}
 	return err
 }

@@ -199,6 +199,7 @@ func (s *server) frame(ctx actor.Context, f wire.Frame) {
 		p.then(ctx, f.Message)
 	default:
 		s.report.roundTrip = s.env.Clock.Now().Sub(p.sent)
+		s.learnRoom(ctx, f.Message)
 		p.deliver(ctx, f)
 	}
 	s.sendQueued()
@@ -272,6 +273,7 @@ func (s *server) loggedIn(ctx actor.Context, m wire.Message) {
 		s.keep(m.Reference)
 		if s.report.state != LoggedIn {
 			s.up(ctx, LoggedIn, nil)
+			s.request(&wire.Find{}, s.learnRoom)
 		}
 		left := time.Unix(m.Expires, 0).Sub(s.env.Clock.Now()) - referenceMargin
 		s.stopTimer = s.env.Clock.After(max(left, firstBackoff), ctx.Self(), loginAgain{s.generation})
@@ -279,6 +281,15 @@ func (s *server) loggedIn(ctx actor.Context, m wire.Message) {
 		s.loginRefused(ctx, m)
 	default:
 		s.lost(ctx, fmt.Errorf("%w: %T instead of a login", transport.ErrProtocol, m))
+	}
+}
+
+// learnRoom notes how large a share the server would take, which it says
+// along with every Found.
+func (s *server) learnRoom(ctx actor.Context, m wire.Message) {
+	if f, ok := m.(*wire.Found); ok && f.Room != s.report.room {
+		s.report.room = f.Room
+		ctx.Send(s.broker, s.report)
 	}
 }
 
