@@ -43,12 +43,12 @@ type Config struct {
 	Fatal func(error)
 }
 
-// AskStatus asks the Introducer how it is; answered by Status.
+// AskStatus asks the Introducer how it is; answered by Status, once it listens.
 type AskStatus struct{}
 
 // Status is a picture of the introducer.
 type Status struct {
-	Hints    []grid.Hint // none before it listens
+	Hints    []grid.Hint // that it listens at
 	Servers  int         // whose announcements it has
 	Sessions int
 }
@@ -75,6 +75,7 @@ type Introducer struct {
 	config   Config
 	listener *actor.PID
 	hints    []grid.Hint
+	listens  bool
 
 	list  []known // in the order in which servers came
 	index map[grid.ServerID]int
@@ -126,7 +127,8 @@ func (i *Introducer) Receive(ctx actor.Context) {
 	case loaded:
 		i.loaded(ctx, m)
 	case inbound.Listening:
-		i.hints = m.Hints
+		i.hints, i.listens = m.Hints, true
+		i.countSessions(ctx)
 	case inbound.Failed:
 		i.config.Fatal(m.Err)
 	case publication:
@@ -185,13 +187,12 @@ func (i *Introducer) loaded(ctx actor.Context, m loaded) {
 		Session:     func(a inbound.Arrival) env.Producer { return newSession(i.env, self, a) },
 		MaxSessions: maxSessions,
 	}))
-	i.countSessions(ctx)
 }
 
-// countSessions begins the answer to those who ask for a status. Before there
-// is a listener they wait.
+// countSessions begins the answer to those who ask for a status. Before the
+// introducer listens they wait.
 func (i *Introducer) countSessions(ctx actor.Context) {
-	if i.listener != nil && len(i.asking) > 0 {
+	if i.listens && len(i.asking) > 0 {
 		ctx.Send(i.listener, inbound.Count{ReplyTo: ctx.Self()})
 	}
 }

@@ -53,13 +53,8 @@ func newRig(t *testing.T, seed uint64) *rig {
 	r := &rig{T: t, world: w, disk: &disk{}}
 	r.net = fake.New(func(d time.Duration, fn func()) { w.After(d, fn) }, w.Rand())
 	r.start()
-	r.listening()
+	r.status() // answered once it listens
 	return r
-}
-
-func (r *rig) listening() {
-	r.Helper()
-	r.until("listening", func() bool { return len(r.status().Hints) > 0 })
 }
 
 func (r *rig) start() {
@@ -226,7 +221,7 @@ func TestRestartForgetsNothing(t *testing.T) {
 	r.net.Crash("introducer")
 	r.world.Crash("introducer")
 	r.start()
-	r.listening()
+	r.status()
 	p := r.dial("server", 100)
 	if code := p.publish(signed(t, 1, 4)); code != wire.BadRequest {
 		t.Errorf("an older announcement after a restart: %v", code)

@@ -162,7 +162,7 @@ func newRig(t *testing.T, seed uint64, change ...func(*server.Config)) *rig {
 		c(&r.config)
 	}
 	r.pid, _ = w.Sys.Root("storage", server.New(w.Env(), r.config))
-	r.until("listening", func() bool { return len(r.status().Hints) > 0 })
+	r.status() // answered once it listens
 	return r
 }
 
@@ -227,6 +227,12 @@ type client struct {
 // dial connects and says hello.
 func (r *rig) dial(name string) *client {
 	r.Helper()
+	return r.dialCredit(name, 1000)
+}
+
+// dialCredit is for a client that takes no more than so many frames.
+func (r *rig) dialCredit(name string, credit int) *client {
+	r.Helper()
 	c := &client{rig: r, answers: map[uint64]wire.Message{}, bodies: map[uint64][]byte{}, offers: map[wire.Secret][]byte{}}
 	r.net.Dialer(name).Dial(transport.Target{Server: serverID(), Hints: []grid.Hint{"/dns/server/tcp/1"}},
 		transport.SessionEvents{Incoming: c.pulled, Closed: func(err error) { c.closed = err }},
@@ -237,7 +243,7 @@ func (r *rig) dial(name string) *client {
 			c.session = s
 		})
 	r.until("a session", func() bool { return c.session != nil })
-	c.conv = c.session.Open(transport.Storage, c.heard, 1000)
+	c.conv = c.session.Open(transport.Storage, c.heard, credit)
 	if hello, ok := c.do(&wire.Hello{Version: wire.Version, MaxBody: 1 << 20}).(*wire.Hello); !ok || hello.Version != 1 {
 		r.Fatalf("hello answered by %v", hello)
 	}

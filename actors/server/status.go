@@ -13,13 +13,14 @@ import (
 // ErrExists is a key or a petname that an account has already.
 var ErrExists = errors.New("there is such an account already")
 
-// AskStatus asks Storage how it is; answered by Status or an error.
+// AskStatus asks Storage how it is; answered by Status or an error, once it
+// listens.
 type AskStatus struct{}
 
 // Status is a picture of the server.
 type Status struct {
 	Server grid.ServerID
-	// Hints are the addresses that are announced; none before it listens.
+	// Hints are the addresses that are announced.
 	Hints []grid.Hint
 	// Sessions is how many connections are open, Uploads how many shares are
 	// being pulled, Accounts how many roots there are.

@@ -55,6 +55,7 @@ func (s *Storage) Receive(ctx actor.Context) {
 		s.ledgerUp(ctx)
 	case inbound.Listening:
 		s.announce(ctx, m.Hints)
+		s.countSessions(ctx)
 	case inbound.Failed:
 		s.config.Fatal(m.Err)
 	case offer:
@@ -92,13 +93,12 @@ func (s *Storage) ledgerUp(ctx actor.Context) {
 		Session:     func(a inbound.Arrival) env.Producer { return newSession(s.env, s.config, peers, a) },
 		MaxSessions: maxSessions,
 	}))
-	s.countSessions(ctx)
 }
 
-// countSessions begins the answer to those who ask for a status. Before there
-// is a listener they wait.
+// countSessions begins the answer to those who ask for a status. Before the
+// server listens they wait.
 func (s *Storage) countSessions(ctx actor.Context) {
-	if s.listener != nil && len(s.asking) > 0 {
+	if s.sequence != 0 && len(s.asking) > 0 {
 		ctx.Send(s.listener, inbound.Count{ReplyTo: ctx.Self()})
 	}
 }
@@ -130,11 +130,11 @@ func (s *Storage) newPull(ctx actor.Context, id lease.LeaseID) *actor.PID {
 	return pid
 }
 
-// readSize divides the memory for uploads among n of them. It changes at
-// powers of two, so that telling all of them is rare.
+// readSize divides the memory for uploads among n of them. It halves, so that
+// telling all of them is rare.
 func readSize(n int) int64 {
 	size := int64(largestRead)
-	for shared := 1; shared*2 <= n*pullReads*largestRead/pullMemory*2 && size > smallestRead; shared *= 2 {
+	for size > smallestRead && int64(n)*pullReads*size > pullMemory {
 		size /= 2
 	}
 	return size
