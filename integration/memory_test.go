@@ -1,0 +1,45 @@
+//go:build integration
+
+package integration_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/tarn-grid/tarn/integration/nodes"
+)
+
+// mostMemory is what no process of a grid may exceed, whatever a file's size.
+const mostMemory = 150e6
+
+// A file that comes through a pipe goes in and comes out of a grid of ten
+// servers, none of whose processes ever takes much memory.
+func TestLargeFile(t *testing.T) {
+	size := 512 * mib
+	if nodes.Big() {
+		size = 4 * gib
+	}
+	g := nodes.Start(t, nodes.Options{Servers: 10, Needed: 3, Happy: 7, Total: 10})
+	begin := time.Now()
+	put := nodes.Run(t, nodes.Random(1, size), "-d", g.Client.Dir, "put", "-")
+	if put.Code != 0 {
+		t.Fatalf("put: %s", put.Stderr)
+	}
+	putTook := time.Since(begin)
+	begin = time.Now()
+	out := nodes.NewCompare(nodes.Random(1, size))
+	get := nodes.Begin(t, nil, out, "-d", g.Client.Dir, "get", put.Out(), "-").Wait()
+	getTook := time.Since(begin)
+	if get.Code != 0 || out.Differs || out.N != size {
+		t.Errorf("get: exit code %d, %d bytes (want %d), differs: %v, %s", get.Code, out.N, size, out.Differs, get.Stderr)
+	}
+	rate := func(took time.Duration) float64 { return float64(size) / 1e6 / took.Seconds() }
+	t.Logf("%d MiB: put %.1f s, %.0f MB/s; get %.1f s, %.0f MB/s", size/mib, putTook.Seconds(), rate(putTook), getTook.Seconds(), rate(getTook))
+	for _, n := range g.All() {
+		peak := n.PeakMemory()
+		t.Logf("%-12s at most %6.1f MB", n.Name, float64(peak)/1e6)
+		if float64(peak) > mostMemory {
+			t.Errorf("%s took %.1f MB of memory (want at most %.0f)", n.Name, float64(peak)/1e6, mostMemory/1e6)
+		}
+	}
+}
