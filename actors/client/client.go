@@ -16,6 +16,7 @@
 package client
 
 import (
+	"log/slog"
 	"strings"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -88,6 +89,7 @@ type Client struct {
 	broker  *actor.PID
 	intros  []*actor.PID
 	servers map[grid.ServerID]*actor.PID
+	jobs    int // how many files were asked for, which names requests in logs
 }
 
 // New makes a Client.
@@ -132,9 +134,9 @@ func (c *Client) Receive(ctx actor.Context) {
 	case serverKnown:
 		c.known(ctx, m.announcement)
 	case Put:
-		c.env.Spawn.Child(ctx, "upload"+jobName(m.ReplyTo), newUpload(c.env, c.config, c.broker, m))
+		c.env.Spawn.Child(ctx, "upload"+jobName(m.ReplyTo), newUpload(c.env, c.config, c.broker, c.job("put"), m))
 	case Open:
-		c.env.Spawn.Child(ctx, "download"+jobName(m.ReplyTo), newDownload(c.env, c.broker, m))
+		c.env.Spawn.Child(ctx, "download"+jobName(m.ReplyTo), newDownload(c.env, c.broker, c.job("get"), m))
 	case Cancel:
 		c.cancel(ctx, m)
 	case AskStatus:
@@ -187,6 +189,12 @@ func (c *Client) cancel(ctx actor.Context, m Cancel) {
 			ctx.Send(child, m)
 		}
 	}
+}
+
+// job is the log of a file under way: all lines of it carry its name.
+func (c *Client) job(kind string) *slog.Logger {
+	c.jobs++
+	return c.env.Log.With("request", kind+"-"+itoa(c.jobs))
 }
 
 // jobName ties a job to the address that its answers go to.

@@ -3,6 +3,7 @@ package client
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -58,6 +59,7 @@ type (
 // On failure: ends with an error; what was handed on before is right.
 type download struct {
 	env    *env.Env
+	log    *slog.Logger
 	broker *actor.PID
 	open   Open
 
@@ -95,10 +97,10 @@ type wireBytes struct {
 	parts  [][]byte
 }
 
-func newDownload(e *env.Env, broker *actor.PID, m Open) env.Producer {
+func newDownload(e *env.Env, broker *actor.PID, log *slog.Logger, m Open) env.Producer {
 	return func() actor.Actor {
 		return &download{
-			env: e, broker: broker, open: m, servers: map[grid.ServerID]candidate{},
+			env: e, log: log, broker: broker, open: m, servers: map[grid.ServerID]candidate{},
 			probed: map[transfer.Fetch]*wireBytes{}, segments: map[int]*segment{},
 		}
 	}
@@ -295,6 +297,7 @@ func (d *download) deliver(ctx actor.Context) {
 // fail ends the range; a later one starts anew.
 func (d *download) fail(ctx actor.Context, err error) {
 	if d.rng != nil {
+		d.log.Warn("file not read", "storage-index", d.open.Cap.StorageIndex().String(), "error", err)
 		ctx.Send(d.rng.replyTo, err)
 	}
 	d.rng, d.core, d.probe = nil, nil, nil

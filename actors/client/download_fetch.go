@@ -231,7 +231,7 @@ func (d *download) bad(ctx actor.Context, f transfer.Fetch, err error) {
 		d.fail(ctx, fmt.Errorf("read the file: %w", err))
 		return
 	}
-	d.env.Log.Warn("bad share", "server", f.Server.Short(), "storage-index", d.open.Cap.StorageIndex().String(), "share", f.Num, "error", err)
+	d.log.Warn("bad share", "server", f.Server.Short(), "storage-index", d.open.Cap.StorageIndex().String(), "share", f.Num, "error", err)
 	d.reader.Forget(f.Num)
 	d.step(ctx, transfer.Bad{Server: f.Server, Num: f.Num, Err: err})
 }

@@ -369,6 +369,9 @@ func (s *server) say(ctx actor.Context, state State, err error) {
 	if s.link != nil && s.link.session != nil {
 		r.address = s.link.session.Address()
 	}
+	if state != Dialing {
+		s.env.Log.Info("server "+string(state), "server", s.announcement.Server.Short(), "nickname", s.announcement.Nickname, "address", r.address, "error", err)
+	}
 	ctx.Send(s.broker, *r)
 }
 

@@ -3,6 +3,7 @@ package client
 import (
 	"fmt"
 	"io"
+	"log/slog"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -49,6 +50,7 @@ type Stored struct {
 // On failure: ends with an error; servers drop what they had of it, and nothing that was stored before is harmed.
 type upload struct {
 	env     *env.Env
+	log     *slog.Logger
 	broker  *actor.PID
 	journal Journal
 	put     Put
@@ -74,10 +76,10 @@ type uploadPeer struct {
 	link       linkState
 }
 
-func newUpload(e *env.Env, c Config, broker *actor.PID, m Put) env.Producer {
+func newUpload(e *env.Env, c Config, broker *actor.PID, log *slog.Logger, m Put) env.Producer {
 	return func() actor.Actor {
 		return &upload{
-			env: e, broker: broker, journal: c.Journal, put: m, servers: map[grid.ServerID]*uploadPeer{},
+			env: e, log: log, broker: broker, journal: c.Journal, put: m, servers: map[grid.ServerID]*uploadPeer{},
 			secrets: map[transfer.Offer]wire.Secret{}, held: map[transfer.Offer][32]byte{},
 		}
 	}
@@ -294,6 +296,7 @@ func (u *upload) offered(ctx actor.Context, at transfer.Offer, m Reply) {
 }
 
 func (u *upload) refused(ctx actor.Context, at transfer.Offer, err error) {
+	u.log.Info("share refused", "server", at.Server.Short(), "share", at.Num, "error", err)
 	u.step(ctx, transfer.Refused{Server: at.Server, Num: at.Num, Err: err, LinkLost: isLinkLoss(err)})
 }
 
@@ -316,6 +319,9 @@ func (u *upload) shareStored(ctx actor.Context, m shareStored) {
 	var err error
 	if m.notice.Code != 0 {
 		err = wire.NewError(m.notice.Code, m.notice.Text)
+	}
+	if err != nil {
+		u.log.Info("share failed", "server", m.server.Short(), "share", m.notice.Num, "error", err)
 	}
 	u.leave(ctx, transfer.Offer{Server: m.server, Num: m.notice.Num})
 	u.step(ctx, transfer.Kept{Server: m.server, Num: m.notice.Num, UEBHash: m.notice.UEBHash, Err: err})

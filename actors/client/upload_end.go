@@ -66,6 +66,7 @@ func (u *upload) finish(ctx actor.Context, e transfer.Finished) {
 		VerifyCap: u.cap.Verifier().String(), Size: u.put.File.Size,
 		Placement: maps.Clone(e.Placement), Label: u.labels(e),
 	}
+	u.log.Info("file stored", "storage-index", u.si().String(), "size", u.put.File.Size, "pushed", e.Pushed, "found", e.Found, "happiness", e.Happiness)
 	journal := u.journal
 	u.env.Exec.Do(env.Disk, ctx.Self(), func() any { return journalled{answer, journal.Append(entry)} })
 }
@@ -91,6 +92,7 @@ func (u *upload) answer(ctx actor.Context, m journalled) {
 }
 
 func (u *upload) fail(ctx actor.Context, err error) {
+	u.log.Warn("file not stored", "storage-index", u.si().String(), "size", u.put.File.Size, "error", err)
 	u.withdrawAll(ctx)
 	ctx.Send(u.put.ReplyTo, err)
 	ctx.Stop(ctx.Self())
