@@ -26,6 +26,22 @@ import (
 type table struct {
 	*store.Store
 	freeSpace func() int64
+	files     *int // incoming files that were made and not deleted
+}
+
+// incoming counts files.
+type incoming struct {
+	server.Incoming
+	files   *int
+	deleted bool
+}
+
+func (i *incoming) Discard() error {
+	if !i.deleted {
+		i.deleted = true
+		*i.files--
+	}
+	return i.Incoming.Discard()
 }
 
 func (t table) Apply(c lease.Change) (func() error, error) {
@@ -61,7 +77,11 @@ func (t table) OpenShare(id lease.ShareID) (server.Body, error) {
 
 func (t table) SmallShare() int64 { return store.SmallShare }
 
-func (t table) Incoming() (server.Incoming, error) { return t.Store.Incoming() }
+func (t table) Incoming() (server.Incoming, error) {
+	file, err := t.Store.Incoming()
+	*t.files++
+	return &incoming{file, t.files, false}, err
+}
 
 func (t table) ScanExpired(now time.Time, from []byte, limit int) ([]lease.LeaseID, []byte, error) {
 	return t.Store.ScanExpired(now, from, limit)
@@ -148,7 +168,7 @@ func newRig(t *testing.T, seed uint64, change ...func(*server.Config)) *rig {
 	w := sim.New(seed, nil)
 	r := &rig{T: t, world: w, free: 1 << 40}
 	r.net = fake.New(func(d time.Duration, fn func()) { w.After(d, fn) }, w.Rand())
-	r.table = table{store.NewMemory(), func() int64 { return r.free }}
+	r.table = table{store.NewMemory(), func() int64 { return r.free }, new(int)}
 	r.config = server.Config{
 		Key: serverKey, Nickname: "rig", Store: r.table, Dialer: r.net.Dialer("server"),
 		References: lease.ReferenceKeys{{ID: 7, Secret: [32]byte{1}}},
@@ -217,10 +237,10 @@ type client struct {
 	bodies   map[uint64][]byte
 	stored   []*wire.Stored
 	closed   error
-	reader   func(*wire.ReadOffer) (wire.Message, []byte) // nil serves offers
 	offers   map[wire.Secret][]byte
 	reads    []wire.ReadOffer
 	holding  bool // offers are not answered
+	pulls    int  // conversations that the server has open
 	earlyEnd error
 }
 
@@ -287,9 +307,11 @@ func (c *client) do(m wire.Message, body ...[]byte) wire.Message {
 // pulled serves the server's pulls from offers.
 func (c *client) pulled(conv transport.Conversation, p transport.Protocol) (transport.Handler, int) {
 	var share []byte
+	c.pulls++
 	return func(ev transport.Event) {
 		m, ok := ev.(transport.Received)
 		if !ok {
+			c.pulls--
 			return
 		}
 		switch msg := m.Frame.Message.(type) {

@@ -22,7 +22,7 @@ func TestSameSeedSameTrace(t *testing.T) {
 	scenario := func(w *sim.World) error {
 		r := &rig{T: t, world: w, free: 1 << 40}
 		r.net = fake.New(func(d time.Duration, fn func()) { w.After(d, fn) }, w.Rand())
-		r.table = table{store.NewMemory(), func() int64 { return r.free }}
+		r.table = table{store.NewMemory(), func() int64 { return r.free }, new(int)}
 		r.config = server.Config{
 			Key: serverKey, Store: r.table, Dialer: r.net.Dialer("server"),
 			References: lease.ReferenceKeys{{ID: 7}}, Policy: lease.LedgerPolicy{Duration: lease.LeaseDuration},

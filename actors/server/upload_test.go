@@ -3,6 +3,7 @@ package server_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -93,6 +94,9 @@ func TestBadByteIsRefused(t *testing.T) {
 				t.Errorf("code %v", code)
 			}
 			r.freed()
+			if *r.table.files != 0 {
+				t.Error("the incoming file was not deleted")
+			}
 			if found := c.do(&wire.Find{StorageIndex: grid.StorageIndex{1}}).(*wire.Found); len(found.Shares) != 0 {
 				t.Errorf("found %+v", found)
 			}
@@ -259,6 +263,12 @@ func TestTwoAccountsOneShare(t *testing.T) {
 		}
 	}
 	r.freed()
+	if err := r.world.For(time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if *r.table.files != 1 {
+		t.Errorf("%d files for one share", *r.table.files)
+	}
 }
 
 func TestAlreadyHere(t *testing.T) {
@@ -307,6 +317,17 @@ func TestOfferedTwiceAtOnce(t *testing.T) {
 	share := shareOf("twice", 200_000)
 	a := allocate(1, 0, share)
 	c.offers[a.Secret] = share
+	c.holding = true
+	c.do(a)
+	r.until("a pull", func() bool { return c.pulls == 1 })
+	c.do(a)
+	if err := r.world.For(time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if c.pulls != 1 {
+		t.Errorf("the server pulls one share %d times", c.pulls)
+	}
+	c.holding = false
 	first, second := c.send(a), c.send(a)
 	c.wait(first)
 	c.wait(second)
@@ -335,7 +356,7 @@ func TestCrashInMidUpload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.table.Store, r.config.Store = after, table{after, r.table.freeSpace}
+	r.table.Store, r.config.Store = after, table{after, r.table.freeSpace, r.table.files}
 	r.pid, _ = r.world.Sys.Root("storage", server.New(r.world.Env(), r.config))
 	r.freed()
 	list := r.usage(t)
@@ -383,6 +404,30 @@ func TestFailingParts(t *testing.T) {
 			}
 			if len(r.fatal) != 0 {
 				t.Errorf("fatal: %v", r.fatal)
+			}
+		})
+	}
+}
+
+// TestLedgerFailsOnAnUpload: the upload whose very step was lost ends, too.
+func TestLedgerFailsOnAnUpload(t *testing.T) {
+	for _, step := range []string{"server.reserve", "server.commit"} {
+		t.Run(step, func(t *testing.T) {
+			r := newRig(t, 35)
+			r.addAccount(1, nil)
+			c := r.dial("client")
+			c.logIn(1)
+			failed := false
+			r.world.Inject = func(_ string, m any) bool {
+				now := !failed && fmt.Sprintf("%T", m) == step
+				failed = failed || now
+				return now
+			}
+			share := shareOf("unlucky", 50_000)
+			wantCode(t, c.do(allocate(1, 0, share), share), wire.Abandoned)
+			r.freed()
+			if got, ok := c.do(allocate(1, 0, share), share).(*wire.Allocated); !ok || got.State != wire.NowStored {
+				t.Errorf("offered again: %v", got)
 			}
 		})
 	}
