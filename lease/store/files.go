@@ -141,15 +141,32 @@ func (s *Store) finishMoves() error {
 	if err != nil {
 		return err
 	}
+	var done batch
 	for _, m := range moves {
 		s.files.pending[m.id] = m.file
+		done.delete(pendingKey(m.id, m.file))
 	}
 	for _, m := range moves {
-		if err := s.move(m); err != nil {
+		if err := s.place(m); err != nil {
 			return err
 		}
 	}
-	return nil
+	return s.durably(done)
+}
+
+// durably applies a batch and waits for it, if there is anything in it. Numbers of files
+// begin anew with each start, so a move that is done must be forgotten durably
+// before there is a new file: after another crash it would be done again, to
+// that one's bytes.
+func (s *Store) durably(b batch) error {
+	if len(b) == 0 {
+		return nil
+	}
+	wait, err := s.eng.apply(b)
+	if err != nil {
+		return err
+	}
+	return wait()
 }
 
 func (s *Store) wipe() error {
@@ -165,10 +182,17 @@ func (s *Store) wipe() error {
 	return nil
 }
 
-// move renames incoming/<n> to its share's name, makes that durable, and
-// forgets that it was to be done. A file whose share was replaced in the
-// meantime is deleted instead.
+// move places a file and forgets that it was to be done.
 func (s *Store) move(m sealed) error {
+	if err := s.place(m); err != nil {
+		return err
+	}
+	return s.eng.applyLazily(batch{{key: pendingKey(m.id, m.file), delete: true}})
+}
+
+// place renames incoming/<n> to its share's name and makes that durable. A file
+// whose share was replaced in the meantime is deleted instead.
+func (s *Store) place(m sealed) error {
 	lock := s.files.stripe(m.id)
 	lock.Lock()
 	defer lock.Unlock()
@@ -185,7 +209,7 @@ func (s *Store) move(m sealed) error {
 		return err
 	}
 	s.files.placed(m)
-	return s.eng.applyLazily(batch{{key: pendingKey(m.id, m.file), delete: true}})
+	return nil
 }
 
 func (s *Store) rename(m sealed) error {
