@@ -82,6 +82,7 @@ func (s *server) Receive(ctx actor.Context) {
 		s.dial(ctx)
 	case announced:
 		s.announcement = m.announcement
+		ctx.Send(s.broker, s.report) // a new broker knows the server only now
 	case dialNow:
 		s.dial(ctx)
 	case tryAgain:
