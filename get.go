@@ -117,7 +117,9 @@ func copyPieces(w io.Writer, call *env.Call) error {
 		}
 		switch m := reply.(type) {
 		case client.Piece:
-			if _, err := w.Write(m.Data); err != nil {
+			_, err := w.Write(m.Data)
+			m.Release()
+			if err != nil {
 				return err
 			}
 			call.Send(client.MorePieces{Count: 1})

@@ -162,13 +162,13 @@ func (n *Node) end(err error) {
 	})
 }
 
-// listening waits until the roles that listen do, and lets a node's own
+// listening waits until the roles that listen do, which is when they answer, and lets a node's own
 // client store on it.
 func (n *Node) listening(ctx context.Context) error {
 	ctx, cancel := n.until(ctx)
 	defer cancel()
 	if n.config.Introducer != nil {
-		if err := n.introducerListens(ctx); err != nil {
+		if _, err := ask[introducer.Status](ctx, n, actors.ToIntroducer{Message: introducer.AskStatus{}}); err != nil {
 			return n.cause(err)
 		}
 	}

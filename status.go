@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"syscall"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -102,24 +101,6 @@ func (n *Node) introducerStatus(ctx context.Context, s *Status) error {
 	}
 	s.Introducer = &ref
 	return nil
-}
-
-// listenPoll is the wait between two looks whether the introducer listens.
-const listenPoll = 10 * time.Millisecond
-
-// introducerListens waits until the introducer knows its addresses.
-func (n *Node) introducerListens(ctx context.Context) error {
-	for {
-		st, err := ask[introducer.Status](ctx, n, actors.ToIntroducer{Message: introducer.AskStatus{}})
-		if err != nil || len(st.Hints) > 0 {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(listenPoll):
-		}
-	}
 }
 
 // AccountKey is this node's own account at a server: what its operator adds.

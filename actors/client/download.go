@@ -1,9 +1,11 @@
 package client
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -46,11 +48,22 @@ type (
 type (
 	// Opened answers Open: PID takes ReadRange and CloseFile.
 	Opened struct{ PID *actor.PID }
-	// Piece is verified plaintext; the receiver owns Data.
-	Piece struct{ Data []byte }
+	// Piece is verified plaintext. The receiver owns Data until it calls
+	// Release, which it may leave out.
+	Piece struct {
+		Data    []byte
+		release func()
+	}
 	// RangeEnd follows the last Piece of a range.
 	RangeEnd struct{}
 )
+
+// Release gives the piece's buffer back.
+func (p Piece) Release() {
+	if p.release != nil {
+		p.release()
+	}
+}
 
 // download reads one file: it finds shares, fetches blocks from the fastest
 // servers, checks every one, and hands plaintext on in order.
@@ -69,10 +82,15 @@ type download struct {
 	probe    []wire.Range
 	probed   map[transfer.Fetch]*wireBytes // what came with Found, by server and share
 	segments map[int]*segment
+	given    []int // segments that were handed on, which core still wants
 	// segmentSize is what the numbers of segments mean: guessed, then proven.
 	segmentSize int64
 	rng         *readRange
-	starting    bool
+	starting    bool // waits for the servers, since asked
+	asked       time.Time
+	ticking     bool
+	events      []transfer.DownloadEvent // not yet decided on
+	deciding    bool
 }
 
 // segment is one that is wanted.
@@ -82,6 +100,7 @@ type segment struct {
 	frames   map[grid.ShareNum]wire.Frame // that hold nothing but a block
 	decoding bool
 	plain    []byte // when it is decoded
+	release  func() // gives plain's buffer back
 }
 
 // readRange is what the reader of the file waits for.
@@ -130,6 +149,7 @@ func (d *download) Receive(ctx actor.Context) {
 		d.tick(ctx)
 	case StopReading:
 		d.rng = nil
+		d.wantNothing(ctx)
 	case CloseFile, Cancel:
 		ctx.Stop(ctx.Self())
 	case *actor.Restarting:
@@ -146,6 +166,7 @@ func (d *download) readRange(ctx actor.Context, m ReadRange) {
 		return
 	}
 	if d.core != nil {
+		d.startTicking(ctx)
 		d.wantMore(ctx)
 		d.deliver(ctx)
 		return
@@ -161,11 +182,20 @@ func (d *download) readRange(ctx actor.Context, m ReadRange) {
 	d.reader, d.starting = reader, true
 	clear(d.segments)
 	clear(d.probed)
+	d.askBroker(ctx)
+	d.startTicking(ctx)
+}
+
+func (d *download) askBroker(ctx actor.Context) {
+	d.asked = d.env.Clock.Now()
 	ctx.Send(d.broker, candidates{replyTo: ctx.Self(), si: d.open.Cap.StorageIndex(), want: d.open.Cap.Needed})
 }
 
 // begin starts the decisions once the servers are known.
 func (d *download) begin(ctx actor.Context, m candidateList) {
+	if !d.starting {
+		return // it was asked twice
+	}
 	d.starting = false
 	var order []grid.ServerID
 	for _, c := range m.servers {
@@ -173,14 +203,14 @@ func (d *download) begin(ctx actor.Context, m candidateList) {
 		order = append(order, c.id)
 	}
 	d.core = transfer.NewDownload(transfer.DownloadSpec{
-		Needed: d.open.Cap.Needed, Total: d.open.Cap.Total, Order: order, Hedge: hedgeTime,
+		Needed: d.open.Cap.Needed, Total: d.open.Cap.Total, Order: order,
+		Hedge: hedgeTime, Patience: silentTime,
 	})
 	l, _ := d.reader.Layout()
 	d.segmentSize = l.SegmentSize
 	d.makeProbe()
 	d.carryOut(ctx, d.core.Start(d.env.Clock.Now()))
 	d.wantMore(ctx)
-	d.env.Clock.After(tickInterval/4, ctx.Self(), tick{})
 }
 
 // makeProbe is what is read along with the question which shares there are,
@@ -222,6 +252,10 @@ func (d *download) wantMore(ctx actor.Context) {
 	if !proven {
 		ahead = 1 // the size of segments may turn out to be another
 	}
+	for _, i := range d.given {
+		d.step(ctx, transfer.Forget{Segment: i})
+	}
+	d.given = nil
 	d.forgetOutside(ctx, int(first), int(last))
 	for i := first; i <= min(last, first+ahead-1); i++ {
 		if d.segments[int(i)] == nil {
@@ -241,25 +275,43 @@ func (d *download) forgetOutside(ctx actor.Context, first, last int) {
 	}
 }
 
+// wantNothing lets go of all segments.
+func (d *download) wantNothing(ctx actor.Context) { d.forgetOutside(ctx, 0, -1) }
+
+// step lets the decisions know of something. What carrying them out leads to
+// is decided on afterwards, one event after the other.
 func (d *download) step(ctx actor.Context, ev transfer.DownloadEvent) {
-	if d.core != nil {
-		d.carryOut(ctx, d.core.Step(d.env.Clock.Now(), ev))
+	d.events = append(d.events, ev)
+	if d.deciding {
+		return
 	}
+	d.deciding = true
+	for d.core != nil && len(d.events) > 0 {
+		next := d.events[0]
+		d.events = d.events[1:]
+		d.carryOut(ctx, d.core.Step(d.env.Clock.Now(), next))
+	}
+	d.deciding, d.events = false, nil
 }
 
 func (d *download) carryOut(ctx actor.Context, effects []transfer.DownloadEffect) {
+	core := d.core
 	for _, effect := range effects {
+		if d.core != core {
+			return // what came before ended it
+		}
 		switch e := effect.(type) {
 		case transfer.Look:
 			m := &wire.Find{StorageIndex: d.open.Cap.StorageIndex(), Ranges: d.probe}
 			ctx.Send(d.servers[e.Server].pid, Call{ReplyTo: ctx.Self(), Tag: lookTag{d.core, e.Server}, Frame: wire.Frame{Message: m}})
+		case transfer.Switch:
+			d.reader.Forget(e.Num)
 		case transfer.Fetch:
 			d.fetch(ctx, e)
 		case transfer.Decode:
 			d.decode(ctx, e.Segment)
 		case transfer.GiveUp:
 			d.fail(ctx, e.Err)
-			return
 		}
 	}
 }
@@ -280,10 +332,8 @@ func (d *download) deliver(ctx actor.Context) {
 		start := i * l.SegmentSize
 		from, to := r.next-start, min(r.end-start, int64(len(s.plain)))
 		r.next, r.credit = start+to, r.credit-1
-		ctx.Send(r.replyTo, Piece{s.plain[from:to:to]})
-		if r.next < r.end {
-			d.wantMore(ctx)
-		}
+		ctx.Send(r.replyTo, d.piece(int(i), s, from, to))
+		d.wantMore(ctx)
 		if d.rng != r {
 			return
 		}
@@ -294,19 +344,43 @@ func (d *download) deliver(ctx actor.Context) {
 	}
 }
 
+// piece is a part of a segment. With the last of it the segment is given
+// away; before that it stays, because a next range may go on in it.
+func (d *download) piece(i int, s *segment, from, to int64) Piece {
+	if to < int64(len(s.plain)) {
+		return Piece{Data: bytes.Clone(s.plain[from:to])}
+	}
+	delete(d.segments, i)
+	d.given = append(d.given, i)
+	return Piece{Data: s.plain[from:to:to], release: s.release}
+}
+
 // fail ends the range; a later one starts anew.
 func (d *download) fail(ctx actor.Context, err error) {
 	if d.rng != nil {
 		d.log.Warn("file not read", "storage-index", d.open.Cap.StorageIndex().String(), "error", err)
 		ctx.Send(d.rng.replyTo, err)
 	}
-	d.rng, d.core, d.probe = nil, nil, nil
+	d.rng, d.core, d.probe, d.given = nil, nil, nil, nil
+}
+
+// startTicking lets time pass while a range is being read.
+func (d *download) startTicking(ctx actor.Context) {
+	if !d.ticking {
+		d.ticking = true
+		d.env.Clock.After(tickInterval/4, ctx.Self(), tick{})
+	}
 }
 
 func (d *download) tick(ctx actor.Context) {
-	if d.core == nil {
-		return
+	d.ticking = false
+	switch {
+	case d.starting && d.env.Clock.Now().Sub(d.asked) > 2*settleTime:
+		d.askBroker(ctx) // it failed and forgot us
+	case d.core != nil:
+		d.step(ctx, transfer.Clock{})
 	}
-	d.step(ctx, transfer.Clock{})
-	d.env.Clock.After(tickInterval/4, ctx.Self(), tick{})
+	if d.rng != nil || d.starting {
+		d.startTicking(ctx)
+	}
 }

@@ -36,8 +36,10 @@ type (
 	}
 	segmentDecoded struct {
 		core    *transfer.Download
-		segment int
+		number  int
+		of      *segment
 		plain   []byte
+		release func()
 		err     error
 	}
 )
@@ -72,9 +74,11 @@ func (d *download) reply(ctx actor.Context, m Reply) {
 			d.looked(ctx, tag.server, m)
 		}
 	case fetchTag:
-		if tag.core == d.core {
+		if tag.core == d.core && d.core.Waits(tag.fetch) {
 			d.fetched(ctx, tag, m)
+			return
 		}
+		m.Frame.Release()
 	}
 }
 
@@ -132,11 +136,11 @@ func (d *download) fetchRest(ctx actor.Context, f transfer.Fetch) {
 		return
 	}
 	ranges, err := d.reader.Want(f.Num, int64(f.Segment))
-	if err != nil {
-		d.bad(ctx, f, err)
+	if d.layoutChanged(ctx) {
 		return
 	}
-	if d.layoutChanged(ctx) {
+	if err != nil {
+		d.bad(ctx, f, err)
 		return
 	}
 	if len(ranges) == 0 {
@@ -163,7 +167,7 @@ func (d *download) layoutChanged(ctx actor.Context) bool {
 		return false
 	}
 	d.segmentSize = l.SegmentSize
-	d.forgetOutside(ctx, 0, -1)
+	d.wantNothing(ctx)
 	d.wantMore(ctx)
 	return true
 }
@@ -219,8 +223,12 @@ func (d *download) take(f transfer.Fetch, b *wireBytes) error {
 	return nil
 }
 
+// missed gives the server up, or only the share if that is what it refuses.
 func (d *download) missed(ctx actor.Context, f transfer.Fetch, err error) {
-	d.reader.Forget(f.Num)
+	if refusal := (*wire.Error)(nil); errors.As(err, &refusal) {
+		d.step(ctx, transfer.Bad{Server: f.Server, Num: f.Num, Err: err})
+		return
+	}
 	d.step(ctx, transfer.Missed{Server: f.Server, Num: f.Num, Segment: f.Segment, Err: err})
 }
 
@@ -232,7 +240,6 @@ func (d *download) bad(ctx actor.Context, f transfer.Fetch, err error) {
 		return
 	}
 	d.log.Warn("bad share", "server", f.Server.Short(), "storage-index", d.open.Cap.StorageIndex().String(), "share", f.Num, "error", err)
-	d.reader.Forget(f.Num)
 	d.step(ctx, transfer.Bad{Server: f.Server, Num: f.Num, Err: err})
 }
 
@@ -274,8 +281,9 @@ func (d *download) decode(ctx actor.Context, i int) {
 	s.decoding = true
 	core := d.core
 	d.env.Exec.Do(env.CPU, ctx.Self(), func() any {
-		plain, err := decoding.Run(nil)
-		return segmentDecoded{core, i, plain, err}
+		buf, release := segmentBuffer(decoding.BufferSize())
+		plain, err := decoding.Run(buf)
+		return segmentDecoded{core, i, s, plain, release, err}
 	})
 }
 
@@ -287,11 +295,11 @@ func (d *download) decoded(ctx actor.Context, m segmentDecoded) {
 		d.fail(ctx, fmt.Errorf("read the file: %w", m.err))
 		return
 	}
-	if s := d.segments[m.segment]; s != nil {
+	if s := d.segments[m.number]; s != nil && s == m.of {
 		for num := range s.blocks {
 			s.frames[num].Release() // checked and decoded: nobody looks at it any more
 		}
-		s.plain, s.blocks, s.frames = m.plain, nil, nil
+		s.plain, s.release, s.blocks, s.frames = m.plain, m.release, nil, nil
 		d.deliver(ctx)
 	}
 }

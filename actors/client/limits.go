@@ -15,8 +15,15 @@ const (
 	maxBackoff   = 5 * time.Minute
 	// helloTime is how long a server may take for hello and login.
 	helloTime = 20 * time.Second
-	// callTime is how long a server may take for an answer.
+	// callTime is how long a server may take for an answer, or for whatever
+	// else it answers first.
 	callTime = 30 * time.Second
+	// slowTime is how long a server may take that answers others meanwhile: on
+	// a slow link large answers wait for each other.
+	slowTime = 5 * time.Minute
+	// silentTime is when a request counts as lost inside this node: its server
+	// actor failed over it.
+	silentTime = 2 * callTime
 	// loginInterval is how often a server that accepted none of our keys is
 	// asked again.
 	loginInterval = 10 * time.Minute
@@ -29,8 +36,10 @@ const (
 	// linkPatience is how long an upload waits for a lost connection,
 	// pullPatience for a server that has stopped asking, windowPatience for
 	// one that holds all others back.
-	linkPatience   = 30 * time.Second
-	pullPatience   = 60 * time.Second
+	linkPatience = 30 * time.Second
+	pullPatience = 60 * time.Second
+	// renewRetry is how soon a renewal that failed is tried again.
+	renewRetry     = time.Minute
 	windowPatience = 10 * time.Second
 )
 
@@ -41,6 +50,9 @@ const (
 	// maxCalls is how many unanswered requests a server is sent at a time,
 	// unless it says less.
 	maxCalls = 64
+	// pullFloor is how much of a share a server must take within pullPatience,
+	// in bytes: what servers ask of clients, too.
+	pullFloor = 60 << 10
 	// pullCredit is how many frames of a pull may come unanswered.
 	pullCredit = 8
 	// storageCredit is how many frames of a server may come at a time.

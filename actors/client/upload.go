@@ -156,7 +156,7 @@ func (u *upload) begin(ctx actor.Context, m candidateList) {
 	p := u.put.File
 	u.core = transfer.NewUpload(transfer.UploadSpec{
 		ShareSize: uint64(u.layout.ShareSize), Happy: p.Params.Happy, Total: p.Params.Total, Order: u.order,
-		Whole: u.small(), LinkPatience: linkPatience, PullPatience: pullPatience,
+		Whole: u.small(), LinkPatience: linkPatience, PullPatience: pullPatience, PullFloor: pullFloor,
 	})
 	if u.small() {
 		u.encodeWhole(ctx)

@@ -153,8 +153,9 @@ func (p *pass) letGo(low int) {
 func (u *upload) encode(ctx actor.Context, i int) {
 	p, source, length, offset := u.pass, u.put.File.Source, u.layout.SegmentLen(int64(i)), int64(i)*u.layout.SegmentSize
 	u.env.Exec.Do(env.CPU, ctx.Self(), func() any {
-		plaintext, err := readSegment(source, offset, length)
-		if err != nil {
+		plaintext, release := segmentBuffer(int(length))
+		defer release()
+		if err := readSegment(source, offset, plaintext); err != nil {
 			return segmentEncoded{pass: p, err: err}
 		}
 		s, err := p.encoder.EncodeSegment(int64(i), plaintext)
@@ -162,12 +163,11 @@ func (u *upload) encode(ctx actor.Context, i int) {
 	})
 }
 
-func readSegment(source io.ReaderAt, offset, length int64) ([]byte, error) {
-	plaintext := make([]byte, length)
-	if n, err := source.ReadAt(plaintext, offset); int64(n) < length {
-		return nil, fmt.Errorf("read the file at %d: %w", offset, err)
+func readSegment(source io.ReaderAt, offset int64, plaintext []byte) error {
+	if n, err := source.ReadAt(plaintext, offset); n < len(plaintext) {
+		return fmt.Errorf("read the file at %d: %w", offset, err)
 	}
-	return plaintext, nil
+	return nil
 }
 
 // addNext takes the next segment into the whole file's hashes, one at a time.

@@ -22,12 +22,12 @@ func (u *upload) readerAsked(ctx actor.Context, m readerAsked) {
 		refuseRead(m, wire.NewError(wire.BadRequest, "no such part of the share"))
 		return
 	}
-	if !u.pass.window.Asked(at, m.read.Have, end) {
+	if !u.pass.window.Asked(at, m.read.Have, m.read.Offset, end) {
 		refuseRead(m, wire.NewError(wire.TooSlow, "this part is not held any more"))
 		u.giveUp(ctx, at)
 		return
 	}
-	u.step(ctx, transfer.Moving{Server: m.server, Num: m.num})
+	u.step(ctx, transfer.Moving{Server: m.server, Num: m.num, Have: m.read.Have})
 	u.pass.waiting = append(u.pass.waiting, m)
 	u.serve(ctx)
 	u.pump(ctx)

@@ -33,8 +33,8 @@ func (u *upload) encodeWhole(ctx actor.Context) {
 
 // encodeWhole makes every share of a file of one segment.
 func encodeWhole(put PutSpec, l immutable.Layout) (file.CHK, [][]byte, error) {
-	plaintext, err := readSegment(put.Source, 0, put.Size)
-	if err != nil {
+	plaintext := make([]byte, put.Size)
+	if err := readSegment(put.Source, 0, plaintext); err != nil {
 		return file.CHK{}, nil, err
 	}
 	e, err := immutable.NewEncoder(l, put.Key, nil)

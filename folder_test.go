@@ -1,0 +1,215 @@
+package tarn
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/tarn-grid/tarn/actors/client"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/transport/wire"
+)
+
+func TestJournalKeepsWholeLines(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal.jsonl")
+	if err := os.WriteFile(path, []byte("{\"whole\":1}\n{\"cut of"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	j, err := openJournal(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry := client.JournalEntry{VerifyCap: "URI:CHK-Verifier:x", Size: 7, Placement: map[grid.ShareNum][]grid.ServerID{3: {{1}}}}
+	if err := j.Append(entry); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	if len(lines) != 2 {
+		t.Fatalf("%d lines, want 2:\n%s", len(lines), text)
+	}
+	var got journalLine
+	if err := json.Unmarshal([]byte(lines[1]), &got); err != nil || got.VerifyCap != entry.VerifyCap || len(got.Shares["3"]) != 1 {
+		t.Errorf("last line %s: %v", lines[1], err)
+	}
+}
+
+func TestReferenceKeysLast(t *testing.T) {
+	f := nodeFolder{t.TempDir()}
+	if err := f.prepare(); err != nil {
+		t.Fatal(err)
+	}
+	random := func(b []byte) { _, _ = rand.Read(b) }
+	first, err := f.referenceKeys(random)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := f.referenceKeys(func([]byte) { t.Error("made anew") })
+	if err != nil || again[0] != first[0] {
+		t.Errorf("read back %v, %v", again, err)
+	}
+	if err := os.WriteFile(f.private("reference.keys"), []byte("nonsense\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.referenceKeys(random); err == nil || !strings.Contains(err.Error(), "delete it") {
+		t.Errorf("damaged keys: %v", err)
+	}
+}
+
+func TestFolderHasOneUser(t *testing.T) {
+	f := nodeFolder{t.TempDir()}
+	l, err := f.lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.lock(); !errors.Is(err, ErrFolderInUse) {
+		t.Errorf("second lock: %v", err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if l, err = f.lock(); err != nil {
+		t.Errorf("lock after the first was let go: %v", err)
+	}
+	_ = l.Close()
+}
+
+func signed(t testing.TB, nickname string, sequence uint64) []byte {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := grid.ServerID(grid.PublicKeyOf(key))
+	b, err := wire.SignAnnouncement(key, grid.Announcement{
+		Server: id, Sequence: sequence, Nickname: nickname, Hints: []grid.Hint{"/ip4/192.0.2.1/tcp/3457"},
+		NodeID: id.DefaultNodeID(), PermutationSeed: id[:], CertificateVersions: []uint{1},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestAnnouncementCacheHasTwoParts(t *testing.T) {
+	c := announcementCache{filepath.Join(t.TempDir(), "introducer-1.yaml")}
+	if list, err := c.Load(); err != nil || list != nil {
+		t.Fatalf("no file: %v, %v", list, err)
+	}
+	one, two := signed(t, "one", 1), signed(t, "t: \"wo\" #", 2)
+	if err := c.Save([][]byte{one, two}); err != nil {
+		t.Fatal(err)
+	}
+	list, err := c.Load()
+	if err != nil || len(list) != 2 {
+		t.Fatalf("%d announcements, %v", len(list), err)
+	}
+	if !(bytes.Equal(list[0], one) && bytes.Equal(list[1], two)) && !(bytes.Equal(list[0], two) && bytes.Equal(list[1], one)) {
+		t.Error("what was loaded is not what was saved")
+	}
+	text, _ := os.ReadFile(c.path)
+	for _, want := range []string{"local:", "connections:", "tcp: direct", "announcement:", "nickname: one", "/ip4/192.0.2.1/tcp/3457"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the file lacks %q:\n%s", want, text)
+		}
+	}
+}
+
+// A clause that is damaged costs only itself.
+func TestAnnouncementCacheSkipsBadClauses(t *testing.T) {
+	c := announcementCache{filepath.Join(t.TempDir(), "introducer-1.yaml")}
+	good := signed(t, "good", 1)
+	if err := c.Save([][]byte{good}); err != nil {
+		t.Fatal(err)
+	}
+	text, _ := os.ReadFile(c.path)
+	text = append(text, "v0-bad:\n  announcement:\n    signed: '!!'\n"...)
+	if err := os.WriteFile(c.path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	list, err := c.Load()
+	if len(list) != 1 || err == nil || !strings.Contains(err.Error(), "v0-bad") {
+		t.Errorf("%d announcements, %v", len(list), err)
+	}
+}
+
+func FuzzAnnouncementCache(f *testing.F) {
+	c := announcementCache{filepath.Join(f.TempDir(), "cache.yaml")}
+	if err := c.Save([][]byte{signed(f, "one", 1)}); err != nil {
+		f.Fatal(err)
+	}
+	text, _ := os.ReadFile(c.path)
+	f.Add(text)
+	f.Add([]byte("a: &a [*a]"))
+	f.Add([]byte("{}"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c := announcementCache{filepath.Join(t.TempDir(), "cache.yaml")}
+		if err := os.WriteFile(c.path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		list, _ := c.Load()
+		for _, signed := range list {
+			if a, err := wire.OpenAnnouncement(signed); err == nil && a.Server == (grid.ServerID{}) {
+				t.Error("an announcement of nobody verified")
+			}
+		}
+	})
+}
+
+func TestPublishedComesBack(t *testing.T) {
+	p := published{filepath.Join(t.TempDir(), "announcements")}
+	want := [][]byte{signed(t, "a", 1), signed(t, "b", 2)}
+	if err := p.Save(want); err != nil {
+		t.Fatal(err)
+	}
+	got, err := p.Load()
+	if err != nil || len(got) != 2 || !bytes.Equal(got[0], want[0]) || !bytes.Equal(got[1], want[1]) {
+		t.Errorf("%d announcements, %v", len(got), err)
+	}
+	if err := os.WriteFile(p.path, []byte("***\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Load(); err == nil || !strings.Contains(err.Error(), "delete it") {
+		t.Errorf("damaged file: %v", err)
+	}
+}
+
+// A spool is not readable without the key that is only in memory, and leaves
+// no name behind.
+func TestSpoolIsEncrypted(t *testing.T) {
+	n := &Node{folder: nodeFolder{t.TempDir()}}
+	if err := n.folder.prepare(); err != nil {
+		t.Fatal(err)
+	}
+	plain := bytes.Repeat([]byte("plaintext "), inMemory/5)
+	in, err := n.spool(t.Context(), bytes.NewReader(plain))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	raw := make([]byte, in.size)
+	if _, err := in.spool.ReadAt(raw, 0); err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(raw, []byte("plaintext plaintext")) {
+		t.Error("the plaintext lies on the disk")
+	}
+	for _, off := range []int64{0, 1, 15, 16, 17, inMemory + 3} {
+		got := make([]byte, 1000)
+		if _, err := in.ReadAt(got, off); err != nil || !bytes.Equal(got, plain[off:off+1000]) {
+			t.Errorf("ReadAt(%d): %v", off, err)
+		}
+	}
+	names, err := os.ReadDir(n.folder.path("tmp"))
+	if err != nil || len(names) != 0 {
+		t.Errorf("left in tmp: %v, %v", names, err)
+	}
+}
