@@ -74,7 +74,7 @@ func writeFile(path string, content []byte) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(t.Name()) // it is gone when it was renamed
+	defer func() { _ = os.Remove(t.Name()) }() // it is gone when it was renamed
 	_, err = t.Write(content)
 	if err = errors.Join(err, t.Sync(), t.Close()); err != nil {
 		return err

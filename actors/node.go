@@ -46,12 +46,14 @@ func New(e *env.Env, c Config) env.Producer {
 	return func() actor.Actor { return &Node{env: e, config: c} }
 }
 
-// ToClient, ToStorage and ToIntroducer carry a message to a role.
-type (
-	ToClient     struct{ Message any }
-	ToStorage    struct{ Message any }
-	ToIntroducer struct{ Message any }
-)
+// ToClient carries a message to the client role.
+type ToClient struct{ Message any }
+
+// ToStorage carries a message to the storage role.
+type ToStorage struct{ Message any }
+
+// ToIntroducer carries a message to the introducer role.
+type ToIntroducer struct{ Message any }
 
 // Receive implements actor.Actor.
 func (n *Node) Receive(ctx actor.Context) {

@@ -17,6 +17,7 @@ import (
 // On failure: starts empty; introductions and server actors tell it everything again.
 type broker struct {
 	env     *env.Env
+	total   int // of introducers; until all have reported nothing is settled
 	servers map[grid.ServerID]*entry
 	intros  map[int]introducerReport
 	waiting []*waiter
@@ -38,9 +39,9 @@ type waiter struct {
 	cancel func()
 }
 
-func newBroker(e *env.Env) env.Producer {
+func newBroker(e *env.Env, introducers int) env.Producer {
 	return func() actor.Actor {
-		return &broker{env: e, servers: map[grid.ServerID]*entry{}, intros: map[int]introducerReport{}}
+		return &broker{env: e, total: introducers, servers: map[grid.ServerID]*entry{}, intros: map[int]introducerReport{}}
 	}
 }
 
@@ -79,6 +80,8 @@ type candidate struct {
 	id  grid.ServerID
 	pid *actor.PID
 	key grid.PublicKey // our account there, zero when not logged in
+	// generation of the connection, to see that it is another one.
+	generation uint64
 }
 
 // sayAgain asks for a fresh report.
@@ -101,6 +104,7 @@ func (b *broker) Receive(ctx actor.Context) {
 		b.release(ctx)
 	case serverGone:
 		delete(b.servers, m.server)
+		b.release(ctx)
 	case candidates:
 		b.candidates(ctx, m)
 	case AskStatus:
@@ -148,7 +152,7 @@ func (b *broker) permuted(si grid.StorageIndex, ready func(*entry) bool) []candi
 	var out []candidate
 	for _, c := range placement.Permute(si, list) {
 		r := b.servers[c.ID].report
-		out = append(out, candidate{c.ID, r.pid, r.account})
+		out = append(out, candidate{c.ID, r.pid, r.account, r.generation})
 	}
 	return out
 }
@@ -161,7 +165,7 @@ func (b *broker) wait(ctx actor.Context, w *waiter) {
 		w.answer(ctx)
 		return
 	}
-	b.nudge(ctx)
+	b.nudge(ctx, w.ready)
 	if !b.unsettled() {
 		w.answer(ctx)
 		return
@@ -180,9 +184,9 @@ func (b *broker) count(ready func(*entry) bool) int {
 	return n
 }
 
-// nudge makes servers that are down, or that refused us, be tried now; not
-// too often.
-func (b *broker) nudge(ctx actor.Context) {
+// nudge makes servers be tried now that are not ready: they are down, or
+// refused us and somebody wants to store; not too often.
+func (b *broker) nudge(ctx actor.Context, ready func(*entry) bool) {
 	now := b.env.Clock.Now()
 	if !b.nudged.IsZero() && now.Sub(b.nudged) < nudgeInterval {
 		return
@@ -190,7 +194,7 @@ func (b *broker) nudge(ctx actor.Context) {
 	b.nudged = now
 	for _, id := range sortedServers(b.servers) {
 		e := b.servers[id]
-		if e.report.pid != nil && (e.report.state == Backoff || e.report.state == Connected) {
+		if !ready(e) && (e.report.state == Backoff || e.report.state == Connected) {
 			ctx.Send(e.report.pid, tryAgain{})
 			e.report.settled = false
 		}
@@ -199,6 +203,9 @@ func (b *broker) nudge(ctx actor.Context) {
 
 // unsettled reports whether something is still being found out.
 func (b *broker) unsettled() bool {
+	if len(b.intros) < b.total {
+		return true
+	}
 	for _, e := range b.servers {
 		if !e.report.settled {
 			return true
@@ -238,7 +245,7 @@ func (b *broker) status(ctx actor.Context, m AskStatus) {
 		ctx.Send(m.ReplyTo, b.picture())
 		return
 	}
-	b.wait(ctx, &waiter{want: len(b.servers) + 1, ready: loggedIn, answer: func(ctx actor.Context) {
+	b.wait(ctx, &waiter{want: maxServers + 1, ready: connected, answer: func(ctx actor.Context) {
 		ctx.Send(m.ReplyTo, b.picture())
 	}})
 }

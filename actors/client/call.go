@@ -27,6 +27,9 @@ type Reply struct {
 	Err   error
 }
 
+// Discard lets go of a reply that nobody waits for any more.
+func (r Reply) Discard() { r.Frame.Release() }
+
 // ErrNoAnswer fails a Call that the server did not answer in time.
 var ErrNoAnswer = fmt.Errorf("no answer within %v", callTime)
 
@@ -45,7 +48,6 @@ type pending struct {
 	tag     any
 	then    func(actor.Context, wire.Message) // for the server actor itself
 	sent    time.Time
-	limit   time.Duration
 }
 
 func newCalls() calls { return calls{most: maxCalls, open: map[uint64]pending{}} }
@@ -103,16 +105,18 @@ func (s *server) sendQueued() {
 	for len(s.calls.queued) > 0 && len(s.calls.open) < s.calls.most && s.link != nil {
 		m := s.calls.queued[0]
 		s.calls.queued = s.calls.queued[1:]
-		s.link.send(s.calls.begin(s.env.Clock.Now(), m.Frame, pending{replyTo: m.ReplyTo, tag: m.Tag, limit: callTime}))
+		s.link.send(s.calls.begin(s.env.Clock.Now(), m.Frame, pending{replyTo: m.ReplyTo, tag: m.Tag}))
 	}
 }
 
-// callsDue fails what has waited too long. A server that answers nothing at
-// all is left.
+// callsDue fails what has waited too long: a server that says other things
+// meanwhile gets more time, because its link may be slow.
 func (s *server) callsDue(ctx actor.Context) {
 	now := s.env.Clock.Now()
 	for _, id := range slices.Sorted(maps.Keys(s.calls.open)) {
-		if p := s.calls.open[id]; now.Sub(p.sent) >= p.limit {
+		p := s.calls.open[id]
+		silent := min(now.Sub(p.sent), now.Sub(s.heard))
+		if silent >= callTime || now.Sub(p.sent) >= slowTime {
 			delete(s.calls.open, id)
 			p.fail(ctx, ErrNoAnswer)
 		}

@@ -151,7 +151,7 @@ func (c *Client) Receive(ctx actor.Context) {
 
 func (c *Client) start(ctx actor.Context) {
 	c.vault = c.env.Spawn.Child(ctx, "vault", newVault(c.config.Authority))
-	c.broker = c.env.Spawn.Child(ctx, "broker", newBroker(c.env))
+	c.broker = c.env.Spawn.Child(ctx, "broker", newBroker(c.env, len(c.config.Introducers)))
 	for i, in := range c.config.Introducers {
 		c.intros = append(c.intros, c.env.Spawn.Child(ctx, "introduction/"+itoa(i+1), newIntroduction(c.env, c.config.Dialer, in, i+1, c.broker)))
 	}
@@ -179,7 +179,7 @@ func (c *Client) known(ctx actor.Context, a grid.Announcement) {
 		return
 	}
 	parts := serverParts{dialer: c.config.Dialer, references: c.config.References, vault: c.vault, broker: c.broker}
-	c.servers[a.Server] = c.env.Spawn.Child(ctx, "server/"+a.Server.Short(), newServer(c.env, parts, a))
+	c.servers[a.Server] = c.env.Spawn.Child(ctx, "server/"+a.Server.String(), newServer(c.env, parts, a))
 }
 
 // cancel reaches a job by the name that it was given.

@@ -24,13 +24,14 @@ type introduction struct {
 	number int
 	broker *actor.PID
 
-	link     *link
-	backoff  backoff
-	heard    map[grid.ServerID]announcementOf
-	saving   bool
-	unsaved  bool
-	report   introducerReport
-	cacheErr error
+	link      *link
+	stopTimer func()
+	backoff   backoff
+	heard     map[grid.ServerID]announcementOf
+	saving    bool
+	unsaved   bool
+	report    introducerReport
+	cacheErr  error
 }
 
 type announcementOf struct {
@@ -55,6 +56,8 @@ type (
 	}
 	cacheSaved struct{ err error }
 	dialNow    struct{}
+	// subscribeLate ends the wait for an introducer that does not answer.
+	subscribeLate struct{ link *link }
 )
 
 // Receive implements actor.Actor.
@@ -72,6 +75,10 @@ func (n *introduction) Receive(ctx actor.Context) {
 		n.dial(ctx)
 	case linkEvent:
 		n.linkEvent(ctx, m)
+	case subscribeLate:
+		if m.link == n.link {
+			n.lost(ctx, fmt.Errorf("%w: no answer within %v", transport.ErrUnreachable, helloTime))
+		}
 	case cacheSaved:
 		n.saved(ctx, m)
 	case sayAgain:
@@ -93,11 +100,12 @@ func (n *introduction) loaded(ctx actor.Context, m cacheLoaded) {
 
 func (n *introduction) dial(ctx actor.Context) {
 	n.link = dial(n.env, ctx.Self(), n.dialer, n.in.Target, false)
+	n.stopTimer = n.env.Clock.After(helloTime, ctx.Self(), subscribeLate{n.link})
 }
 
 func (n *introduction) linkEvent(ctx actor.Context, m linkEvent) {
 	if m.link != n.link {
-		m.drop()
+		m.Discard()
 		return
 	}
 	switch e := m.event.(type) {
@@ -118,8 +126,7 @@ func (n *introduction) frame(ctx actor.Context, f wire.Frame) {
 	switch m := f.Message.(type) {
 	case *wire.Hello:
 	case *wire.Done:
-		n.backoff.reset()
-		n.say(ctx, introducerReport{connected: true, settled: true})
+		n.done(ctx, f.ID)
 	case *wire.Announce:
 		if n.take(ctx, m.Announcement) {
 			n.save(ctx)
@@ -129,6 +136,18 @@ func (n *introduction) frame(ctx actor.Context, f wire.Frame) {
 	default:
 		n.lost(ctx, fmt.Errorf("%w: %T where none belongs", transport.ErrProtocol, m))
 	}
+}
+
+// done follows the answer to the first Subscribe by another one: when that is
+// answered, too, the announcements of the first have come.
+func (n *introduction) done(ctx actor.Context, request uint64) {
+	if request == 2 {
+		n.link.send(wire.Frame{ID: 3, Message: &wire.Subscribe{}})
+		return
+	}
+	n.stopTimer()
+	n.backoff.reset()
+	n.say(ctx, introducerReport{connected: true, settled: true})
 }
 
 // take keeps an announcement that verifies and is newer than what was known.
@@ -173,6 +192,7 @@ func (n *introduction) saved(ctx actor.Context, m cacheSaved) {
 }
 
 func (n *introduction) lost(ctx actor.Context, err error) {
+	n.stopTimer()
 	n.link.close()
 	n.link = nil
 	if errors.Is(err, transport.ErrClosed) {
@@ -189,11 +209,11 @@ func (n *introduction) say(ctx actor.Context, r introducerReport) {
 }
 
 func (n *introduction) sayAgain(ctx actor.Context) {
-	ctx.Send(n.broker, n.report)
 	for _, id := range sortedServers(n.heard) {
 		of := n.heard[id]
 		ctx.Send(n.broker, heard{of.parsed, of.at})
 	}
+	ctx.Send(n.broker, n.report) // last: it may settle things
 }
 
 // backoff is the time until the next attempt: it doubles with each failure in

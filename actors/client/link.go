@@ -45,9 +45,9 @@ type (
 	pullEnded struct{ conv transport.Conversation }
 )
 
-// drop lets go of what came with an event of a link that is not ours any
+// Discard lets go of what came with an event of a link that is not ours any
 // more.
-func (m linkEvent) drop() {
+func (m linkEvent) Discard() {
 	switch e := m.event.(type) {
 	case linkOpen:
 		e.session.Close()

@@ -19,7 +19,8 @@ type offeredReader struct {
 
 // pull is a server's reading of an offered share.
 type pull struct {
-	conv transport.Conversation
+	conv   transport.Conversation
+	secret wire.Secret
 	offeredReader
 }
 
@@ -63,17 +64,18 @@ type (
 // pullFrame finds whose share a server reads and passes the request on.
 func (s *server) pullFrame(ctx actor.Context, e pullFrame) {
 	e.frame.Release()
+	i := slices.IndexFunc(s.pulls, func(p pull) bool { return p.conv == e.conv })
 	switch m := e.frame.Message.(type) {
 	case *wire.OpenOffer:
 		r, ok := s.offers[m.Secret]
-		if !ok {
+		if !ok || i >= 0 {
 			e.conv.Close(transport.ErrRefused)
 			return
 		}
-		s.pulls = append(s.pulls, pull{e.conv, r})
+		s.endPulls(m.Secret) // the server begins anew
+		s.pulls = append(s.pulls, pull{e.conv, m.Secret, r})
 		e.conv.Grant(1)
 	case *wire.ReadOffer:
-		i := slices.IndexFunc(s.pulls, func(p pull) bool { return p.conv == e.conv })
 		if i < 0 {
 			e.conv.Close(transport.ErrProtocol)
 			return
@@ -87,13 +89,14 @@ func (s *server) pullFrame(ctx actor.Context, e pullFrame) {
 
 // withdraw makes an offer unreadable and ends the reading of it.
 func (s *server) withdraw(secret wire.Secret) {
-	r, ok := s.offers[secret]
-	if !ok {
-		return
-	}
 	delete(s.offers, secret)
+	s.endPulls(secret)
+}
+
+// endPulls ends the reading of one offer: there is one conversation for each.
+func (s *server) endPulls(secret wire.Secret) {
 	s.pulls = slices.DeleteFunc(s.pulls, func(p pull) bool {
-		if p.offeredReader != r {
+		if p.secret != secret {
 			return false
 		}
 		p.conv.Close(transport.ErrRefused)

@@ -26,7 +26,9 @@ type server struct {
 	announcement grid.Announcement
 
 	link       *link
-	generation uint64 // of the link; answers for an older one are stale
+	generation uint64    // of the link; answers for another one are stale
+	heard      time.Time // when it last said something
+	renewing   bool
 	backoff    backoff
 	stopTimer  func()
 
@@ -79,6 +81,7 @@ type (
 func (s *server) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
+		s.generation = uint64(s.env.Rand.Int64N(1 << 62)) // no other actor's
 		s.dial(ctx)
 	case announced:
 		s.announcement = m.announcement
@@ -92,7 +95,7 @@ func (s *server) Receive(ctx actor.Context) {
 	case signedLogin:
 		s.signed(ctx, m)
 	case referenceLoaded:
-		s.login(ctx, m)
+		s.login(m)
 	case helloLate:
 		if m.generation == s.generation && s.report.state == Dialing {
 			s.lost(ctx, fmt.Errorf("%w: no hello or login within %v", transport.ErrUnreachable, helloTime))
@@ -162,7 +165,7 @@ func (s *server) reconnect(ctx actor.Context) {
 
 func (s *server) linkEvent(ctx actor.Context, m linkEvent) {
 	if m.link != s.link {
-		m.drop()
+		m.Discard()
 		return
 	}
 	switch e := m.event.(type) {
@@ -182,11 +185,12 @@ func (s *server) linkEvent(ctx actor.Context, m linkEvent) {
 
 // request sends something for the server actor itself.
 func (s *server) request(m wire.Message, then func(actor.Context, wire.Message)) {
-	s.link.send(s.calls.begin(s.env.Clock.Now(), wire.Frame{Message: m}, pending{then: then, limit: callTime}))
+	s.link.send(s.calls.begin(s.env.Clock.Now(), wire.Frame{Message: m}, pending{then: then}))
 }
 
 func (s *server) frame(ctx actor.Context, f wire.Frame) {
 	s.link.grant(1)
+	s.heard = s.env.Clock.Now()
 	if !f.Answer {
 		s.notice(ctx, f)
 		return
@@ -201,6 +205,9 @@ func (s *server) frame(ctx actor.Context, f wire.Frame) {
 	default:
 		s.report.roundTrip = s.env.Clock.Now().Sub(p.sent)
 		s.learnRoom(ctx, f.Message)
+		if e, ok := f.Message.(*wire.Error); ok && e.Code == wire.AuthorityExpired && !s.renewing {
+			s.renew(ctx)
+		}
 		p.deliver(ctx, f)
 	}
 	s.sendQueued()
@@ -208,13 +215,15 @@ func (s *server) frame(ctx actor.Context, f wire.Frame) {
 
 // hello begins the login.
 func (s *server) hello(ctx actor.Context, m wire.Message) {
-	h, ok := m.(*wire.Hello)
-	if !ok {
+	switch m := m.(type) {
+	case *wire.Hello:
+		s.calls.most = int(min(maxCalls, max(1, m.MaxRequests)))
+		s.askVault(ctx)
+	case *wire.Error:
+		s.lost(ctx, m)
+	default:
 		s.lost(ctx, fmt.Errorf("%w: %T instead of a hello", transport.ErrProtocol, m))
-		return
 	}
-	s.calls.most = min(maxCalls, max(1, int(h.MaxRequests)))
-	s.askVault(ctx)
 }
 
 func (s *server) askVault(ctx actor.Context) {
@@ -226,16 +235,20 @@ func (s *server) askVault(ctx actor.Context) {
 	})
 }
 
-// signed looks for a cached reference of the key that signed.
+// signed looks for a cached reference of the key that signed. A credential
+// that can't sign is passed over: the server has not seen it.
 func (s *server) signed(ctx actor.Context, m signedLogin) {
-	if m.generation != s.generation {
+	switch {
+	case m.generation != s.generation:
 		return
-	}
-	if m.err != nil {
+	case !m.ok:
+		s.readOnly(ctx)
+		return
+	case m.err != nil:
 		s.env.Log.Error("login could not be signed", "server", s.announcement.Server.Short(), "error", m.err)
-	}
-	if !m.ok || m.err != nil {
-		s.up(ctx, Connected, cmp.Or(s.refusal, errNoAccount))
+		s.refusal = fmt.Errorf("sign the login: %w", m.err)
+		s.credential++
+		s.askVault(ctx)
 		return
 	}
 	s.key = m.key
@@ -249,8 +262,15 @@ func (s *server) signed(ctx actor.Context, m signedLogin) {
 	})
 }
 
+// readOnly is what is left when no credential was accepted.
+func (s *server) readOnly(ctx actor.Context) {
+	if s.report.state == Dialing {
+		s.up(ctx, Connected, cmp.Or(s.refusal, errNoAccount))
+	}
+}
+
 // login shows the cached reference, or the signed request if there is none.
-func (s *server) login(ctx actor.Context, m referenceLoaded) {
+func (s *server) login(m referenceLoaded) {
 	if m.generation != s.generation {
 		return
 	}
@@ -272,11 +292,13 @@ func (s *server) loggedIn(ctx actor.Context, m wire.Message) {
 	switch m := m.(type) {
 	case *wire.LoggedIn:
 		s.keep(m.Reference)
+		s.renewing = false
 		if s.report.state != LoggedIn {
 			s.up(ctx, LoggedIn, nil)
 			s.request(&wire.Find{}, s.learnRoom)
 		}
 		left := time.Unix(m.Expires, 0).Sub(s.env.Clock.Now()) - referenceMargin
+		s.stopTimers()
 		s.stopTimer = s.env.Clock.After(max(left, firstBackoff), ctx.Self(), loginAgain{s.generation})
 	case *wire.Error:
 		s.loginRefused(ctx, m)
@@ -297,8 +319,10 @@ func (s *server) learnRoom(ctx actor.Context, m wire.Message) {
 // loginRefused tries the next credential over a new connection. What is not
 // about the credential is a failure of the connection.
 func (s *server) loginRefused(ctx actor.Context, m *wire.Error) {
-	switch m.Code {
-	case wire.Busy, wire.Internal:
+	switch {
+	case (m.Code == wire.Busy || m.Code == wire.Internal) && s.report.state == LoggedIn:
+		// The old reference holds for a while, and renew tries again.
+	case m.Code == wire.Busy || m.Code == wire.Internal:
 		s.lost(ctx, m)
 	default:
 		s.refusal = m
@@ -325,8 +349,17 @@ func (s *server) loginAgain(ctx actor.Context, m loginAgain) {
 	case s.report.state == Connected:
 		s.again(ctx)
 	case s.report.state == LoggedIn:
-		s.askVault(ctx)
+		s.renew(ctx)
 	}
+}
+
+// renew logs in once more over the connection there is, again and again until
+// there is an answer.
+func (s *server) renew(ctx actor.Context) {
+	s.renewing = true
+	s.stopTimers()
+	s.stopTimer = s.env.Clock.After(renewRetry, ctx.Self(), loginAgain{s.generation})
+	s.askVault(ctx)
 }
 
 // up is the end of a successful connect.
@@ -352,7 +385,7 @@ func (s *server) linkDown(ctx actor.Context, err error) {
 	s.stopTimers()
 	s.link.close()
 	s.link = nil
-	s.pulls = nil
+	s.pulls, s.renewing = nil, false
 	s.calls.failAll(ctx, fmt.Errorf("%w: %w", ErrNotConnected, err))
 	s.report.state = Backoff
 	s.tellSubscribers(ctx)
@@ -362,7 +395,7 @@ func (s *server) say(ctx actor.Context, state State, err error) {
 	r := &s.report
 	*r = serverReport{
 		server: s.announcement.Server, pid: ctx.Self(), state: state, since: s.env.Clock.Now(),
-		roundTrip: r.roundTrip, room: r.room, err: err, settled: state != Dialing,
+		generation: s.generation, roundTrip: r.roundTrip, room: r.room, err: err, settled: state != Dialing,
 	}
 	if state == LoggedIn {
 		r.account = s.key

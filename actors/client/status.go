@@ -55,16 +55,17 @@ type IntroducerStatus struct {
 
 // serverReport is what a server actor says of itself, after each change.
 type serverReport struct {
-	server    grid.ServerID
-	pid       *actor.PID
-	state     State
-	since     time.Time
-	address   string
-	account   grid.PublicKey
-	roundTrip time.Duration
-	room      uint64
-	err       error
-	settled   bool // nothing is being found out right now
+	server     grid.ServerID
+	pid        *actor.PID
+	state      State
+	generation uint64 // of the connection
+	since      time.Time
+	address    string
+	account    grid.PublicKey
+	roundTrip  time.Duration
+	room       uint64
+	err        error
+	settled    bool // nothing is being found out right now
 }
 
 // introducerReport is what an introduction says of itself.

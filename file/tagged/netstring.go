@@ -28,7 +28,7 @@ func NetstringLen(n int) int { return len(strconv.Itoa(n)) + n + 2 }
 // CutNetstring splits the netstring at the start of b from what follows it.
 // value and rest share b's memory.
 func CutNetstring(b []byte) (value, rest []byte, err error) {
-	digits, body, ok := bytes.Cut(b[:min(len(b), maxLengthDigits+1)], []byte{':'})
+	digits, _, ok := bytes.Cut(b[:min(len(b), maxLengthDigits+1)], []byte{':'})
 	if !ok {
 		return nil, nil, fmt.Errorf("%w: no length", ErrNetstring)
 	}
@@ -36,7 +36,7 @@ func CutNetstring(b []byte) (value, rest []byte, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: length %q", ErrNetstring, digits)
 	}
-	body = b[len(digits)+1:]
+	body := b[len(digits)+1:]
 	if int64(len(body)) < n+1 {
 		return nil, nil, fmt.Errorf("%w: %d bytes announced, %d left", ErrNetstring, n, len(body))
 	}

@@ -76,7 +76,7 @@ func (c *conversation) Close(reason error) {
 	c.mu.Unlock()
 	c.changed.Broadcast()
 	if reason != nil && st != nil {
-		go st.ResetWithError(network.StreamShutdown) // it may wait for room to say so
+		go func() { _ = st.ResetWithError(network.StreamShutdown) }() // it may wait for room to say so
 	}
 }
 
@@ -141,11 +141,11 @@ func (c *conversation) idle() bool {
 // read delivers frames and then the end.
 func (c *conversation) read() {
 	err := c.receive()
-	if err != io.EOF && c.closingInOrder() {
+	if !inOrder(err) && c.closingInOrder() {
 		<-c.written // a reset now would overtake what is still to be written
 	}
-	end, code := c.verdict(err)
-	if err == nil || err == io.EOF {
+	code, end := c.verdict(err)
+	if err == nil || inOrder(err) {
 		_ = c.stream.Close()
 	} else {
 		_ = c.stream.ResetWithError(code)
@@ -227,9 +227,13 @@ func (c *conversation) finish() {
 	c.ended(reason)
 }
 
+// inOrder reports whether the other side ended the stream between frames. An
+// error that merely wraps io.EOF is a lost connection.
+func inOrder(err error) bool { return err == io.EOF } //nolint:errorlint // see above
+
 // verdict says what an end of reading means, and with which code the stream is
 // reset if it must be.
-func (c *conversation) verdict(err error) (end error, code network.StreamErrorCode) {
+func (c *conversation) verdict(err error) (code network.StreamErrorCode, end error) {
 	c.mu.Lock()
 	closed, reason := c.closing && (c.flushed || c.reason != nil), c.reason
 	c.mu.Unlock()
@@ -237,17 +241,17 @@ func (c *conversation) verdict(err error) (end error, code network.StreamErrorCo
 	var unsupported multistream.ErrNotSupported[protocol.ID]
 	switch {
 	case closed:
-		return reason, network.StreamShutdown
-	case err == io.EOF: // errors.Is would also hold for a lost connection
-		return nil, 0
+		return network.StreamShutdown, reason
+	case inOrder(err):
+		return 0, nil
 	case errors.Is(err, wire.ErrMalformed), errors.Is(err, wire.ErrTooLarge), errors.Is(err, io.ErrUnexpectedEOF):
-		return fmt.Errorf("%w: %w", transport.ErrProtocol, err), network.StreamProtocolViolation
+		return network.StreamProtocolViolation, fmt.Errorf("%w: %w", transport.ErrProtocol, err)
 	case errors.As(err, &unsupported):
-		return fmt.Errorf("%w: %w", transport.ErrRefused, err), network.StreamShutdown
+		return network.StreamShutdown, fmt.Errorf("%w: %w", transport.ErrRefused, err)
 	case errors.As(err, &reset) && reset.Remote:
-		return resetError(reset.ErrorCode), network.StreamShutdown
+		return network.StreamShutdown, resetError(reset.ErrorCode)
 	}
-	return c.session.lost(), network.StreamShutdown
+	return network.StreamShutdown, c.session.lost()
 }
 
 // resetError says what the other side meant by a reset.

@@ -172,7 +172,7 @@ func readHead(r io.Reader, n int) (Frame, error) {
 // inFrame tells an end in the middle of a frame from one between frames. An
 // error that merely wraps io.EOF is a lost connection, not an end.
 func inFrame(err error) error {
-	if err == io.EOF {
+	if err == io.EOF { //nolint:errorlint // see above
 		return io.ErrUnexpectedEOF
 	}
 	return err

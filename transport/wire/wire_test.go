@@ -198,7 +198,7 @@ func TestRoundTrip(t *testing.T) {
 			}
 			got.Release()
 		}
-		if _, err := wire.ReadFrame(&b, wire.MaxBody); err != io.EOF {
+		if _, err := wire.ReadFrame(&b, wire.MaxBody); err != io.EOF { //nolint:errorlint // exactly that one
 			t.Fatalf("at the end: %v", err)
 		}
 	})
