@@ -15,7 +15,8 @@ import "errors"
 // Why a share or a server was given up.
 var (
 	ErrLinkLost  = errors.New("the connection was lost and did not come back in time")
-	ErrStalled   = errors.New("the server stopped reading the share")
+	ErrStalled   = errors.New("the server stopped reading the share, or reads too slowly")
+	ErrSilent    = errors.New("the server was asked and said nothing")
 	ErrTooSlow   = errors.New("the server held all others back")
 	ErrOtherFile = errors.New("the server holds other content under this storage index")
 )

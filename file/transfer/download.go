@@ -12,11 +12,14 @@ import (
 // servers which shares they hold, fetches any k blocks of each wanted segment
 // from those that have answered fastest, asks another when one is slow, and
 // never again a share that was found bad.
+//
+// Where several servers hold the same share, only one copy of it is read at a
+// time, over all segments: what is known of a share is known of that copy.
 type Download struct {
 	spec    DownloadSpec
 	servers map[grid.ServerID]*downloadServer
 	sources []*source // in the order they became known
-	bad     map[sourceKey]bool
+	copies  map[grid.ShareNum]*shareCopy
 	wanted  map[int]*segmentState
 	order   []int // wanted segments, first wanted first
 	ended   bool
@@ -31,6 +34,8 @@ type DownloadSpec struct {
 	// Hedge is the least time after which a block that has not come is asked
 	// for elsewhere too.
 	Hedge time.Duration
+	// Patience is how long a server may leave everything unanswered.
+	Patience time.Duration
 }
 
 type sourceKey struct {
@@ -44,9 +49,16 @@ type source struct {
 	s *downloadServer
 }
 
+// shareCopy is whose copy of a share was read last.
+type shareCopy struct {
+	server grid.ServerID
+	open   int // fetches under way
+}
+
 type downloadServer struct {
 	asked, answered bool
 	askedAt         time.Time
+	heard           time.Time // or first asked since everything was answered
 	err             error
 	latency         time.Duration // smoothed time of a fetch
 	open            int           // fetches under way
@@ -60,7 +72,10 @@ type segmentState struct {
 
 // NewDownload validates nothing: spec comes from a validated capability.
 func NewDownload(spec DownloadSpec) *Download {
-	d := &Download{spec: spec, servers: map[grid.ServerID]*downloadServer{}, bad: map[sourceKey]bool{}, wanted: map[int]*segmentState{}}
+	d := &Download{
+		spec: spec, servers: map[grid.ServerID]*downloadServer{},
+		copies: map[grid.ShareNum]*shareCopy{}, wanted: map[int]*segmentState{},
+	}
 	for _, id := range spec.Order {
 		d.servers[id] = &downloadServer{}
 	}
@@ -69,7 +84,10 @@ func NewDownload(spec DownloadSpec) *Download {
 
 // Start returns the first effects: k servers and a few more are asked.
 func (d *Download) Start(now time.Time) []DownloadEffect {
-	return d.then(d.look(now, d.spec.Needed+spareFinds))
+	if first := d.look(now, d.spec.Needed+spareFinds); len(first) > 0 {
+		return first
+	}
+	return d.fail()
 }
 
 // spareFinds is how many servers more than needed are asked at first, so that
@@ -84,30 +102,34 @@ func (d *Download) Step(now time.Time, ev DownloadEvent) []DownloadEffect {
 	var first []DownloadEffect
 	switch e := ev.(type) {
 	case Looked:
-		first = d.looked(now, e)
+		d.looked(now, e)
 	case Want:
 		d.want(e.Segment)
 	case Got:
 		first = d.got(now, e)
 	case Missed:
-		d.missed(e)
+		d.dismiss(e.Server, e.Err)
 	case Bad:
 		d.markBad(e)
 	case Forget:
 		d.forget(e.Segment)
 	case Clock:
-		first = d.lookOn(now)
+		d.dismissSilent(now)
 	default:
 		panic(fmt.Sprintf("transfer: unknown download event %T", ev))
 	}
 	return append(first, d.fetchAll(now)...)
 }
 
-func (d *Download) then(first []DownloadEffect) []DownloadEffect {
-	if len(first) == 0 {
-		return d.fail()
+// Waits reports whether the answer to f is still wanted. What comes for
+// another fetch may be of a copy that is not read any more.
+func (d *Download) Waits(f Fetch) bool {
+	st := d.wanted[f.Segment]
+	if st == nil || d.ended {
+		return false
 	}
-	return first
+	_, ok := st.pending[sourceKey{f.Server, f.Num}]
+	return ok
 }
 
 // look asks the next n servers.
@@ -115,18 +137,15 @@ func (d *Download) look(now time.Time, n int) []DownloadEffect {
 	var out []DownloadEffect
 	for _, id := range d.spec.Order {
 		if s := d.servers[id]; !s.asked && len(out) < n {
-			s.asked, s.askedAt = true, now
+			s.asked, s.askedAt, s.heard = true, now, now
 			out = append(out, Look{id})
 		}
 	}
 	return out
 }
 
-// lookOn asks more servers when those asked have not been enough for a while.
+// lookOn asks more servers, unless some may be about to answer.
 func (d *Download) lookOn(now time.Time) []DownloadEffect {
-	if d.distinct() >= d.spec.Needed {
-		return nil
-	}
 	for _, s := range d.servers {
 		if s.asked && !s.answered && now.Sub(s.askedAt) < d.spec.Hedge {
 			return nil
@@ -135,18 +154,19 @@ func (d *Download) lookOn(now time.Time) []DownloadEffect {
 	return d.look(now, d.spec.Needed)
 }
 
-func (d *Download) looked(now time.Time, e Looked) []DownloadEffect {
+func (d *Download) looked(now time.Time, e Looked) {
 	s := d.servers[e.Server]
 	if s == nil || s.answered {
-		return nil
+		return
 	}
-	s.answered, s.err, s.latency = true, e.Err, now.Sub(s.askedAt)
+	s.answered, s.err, s.latency, s.heard = true, e.Err, now.Sub(s.askedAt), now
+	known := map[grid.ShareNum]bool{}
 	for _, n := range e.Shares {
-		if key := (sourceKey{e.Server, n}); int(n) < d.spec.Total && !d.bad[key] {
-			d.sources = append(d.sources, &source{key, s})
+		if int(n) < d.spec.Total && !known[n] {
+			known[n] = true
+			d.sources = append(d.sources, &source{sourceKey{e.Server, n}, s})
 		}
 	}
-	return nil
 }
 
 // distinct is how many different shares can be read.
@@ -168,7 +188,7 @@ func (d *Download) want(segment int) {
 func (d *Download) forget(segment int) {
 	if st := d.wanted[segment]; st != nil {
 		for key := range st.pending {
-			d.servers[key.server].open--
+			d.settle(key, segment)
 		}
 		delete(d.wanted, segment)
 		d.order = slices.DeleteFunc(d.order, func(n int) bool { return n == segment })
@@ -187,7 +207,15 @@ func (d *Download) settle(key sourceKey, segment int) (*segmentState, time.Time)
 	}
 	delete(st.pending, key)
 	d.servers[key.server].open--
+	d.copies[key.num].open--
 	return st, asked
+}
+
+// settleAll takes all fetches of one copy of a share off the books.
+func (d *Download) settleAll(key sourceKey) {
+	for _, segment := range d.order {
+		d.settle(key, segment)
+	}
 }
 
 func (d *Download) got(now time.Time, e Got) []DownloadEffect {
@@ -196,7 +224,7 @@ func (d *Download) got(now time.Time, e Got) []DownloadEffect {
 		return nil
 	}
 	s := d.servers[e.Server]
-	s.latency = (3*s.latency + now.Sub(asked)) / 4
+	s.latency, s.heard = (3*s.latency+now.Sub(asked))/4, now
 	st.have[e.Num] = true
 	if len(st.have) < d.spec.Needed || st.decoded {
 		return nil
@@ -205,91 +233,151 @@ func (d *Download) got(now time.Time, e Got) []DownloadEffect {
 	return []DownloadEffect{Decode{e.Segment}}
 }
 
-// missed notes that a server could not be asked: nothing of it is used again
-// in this download.
-func (d *Download) missed(e Missed) {
-	d.settle(sourceKey{e.Server, e.Num}, e.Segment)
-	d.servers[e.Server].err = e.Err
-	d.sources = slices.DeleteFunc(d.sources, func(src *source) bool { return src.server == e.Server })
+// dismiss gives a server up: nothing of it is used again in this download.
+func (d *Download) dismiss(id grid.ServerID, err error) {
+	s := d.servers[id]
+	s.answered, s.err = true, err
+	for _, src := range d.sources {
+		if src.server == id {
+			d.settleAll(src.sourceKey)
+		}
+	}
+	d.sources = slices.DeleteFunc(d.sources, func(src *source) bool { return src.server == id })
 }
 
-// markBad notes that a share is not what it should be: it is not used again,
-// and what had come from it does not count.
-func (d *Download) markBad(e Bad) {
-	key := sourceKey{e.Server, e.Num}
-	d.bad[key] = true
-	d.servers[e.Server].err = e.Err
-	d.sources = slices.DeleteFunc(d.sources, func(src *source) bool { return src.sourceKey == key })
-	for _, segment := range d.order {
-		d.settle(key, segment)
+// dismissSilent gives up servers that have not said anything for too long.
+func (d *Download) dismissSilent(now time.Time) {
+	for id, s := range d.servers {
+		waiting := s.asked && !s.answered || s.open > 0
+		if waiting && now.Sub(s.heard) >= d.spec.Patience {
+			d.dismiss(id, ErrSilent)
+		}
 	}
 }
 
-// fetchAll asks for what is wanted and not yet under way, and ends the
-// download when that can't be had.
+// markBad notes that a share is not what it should be: this copy is not used
+// again. Blocks of it that were proven stay good.
+func (d *Download) markBad(e Bad) {
+	key := sourceKey{e.Server, e.Num}
+	d.servers[e.Server].err = e.Err
+	d.settleAll(key)
+	d.sources = slices.DeleteFunc(d.sources, func(src *source) bool { return src.sourceKey == key })
+}
+
+// fetchAll asks for what is wanted and not yet under way, looks at more
+// servers when that is not enough, and ends the download when there are none.
 func (d *Download) fetchAll(now time.Time) []DownloadEffect {
 	var out []DownloadEffect
+	short, hopeless := false, false
 	for _, segment := range d.order {
 		st := d.wanted[segment]
 		if st.decoded {
 			continue
 		}
 		out = append(out, d.fetch(now, segment, st)...)
-		if len(st.have)+len(st.pending) >= d.spec.Needed {
-			continue
-		}
-		more := d.look(now, d.spec.Needed)
-		if len(more) == 0 && !d.unanswered() {
-			return append(out, d.fail()...)
-		}
-		out = append(out, more...)
+		short = short || len(st.have)+d.onTime(now, st) < d.spec.Needed
+		hopeless = hopeless || len(st.have)+len(st.pending) < d.spec.Needed
 	}
-	return out
+	if !short {
+		return out
+	}
+	more := d.lookOn(now)
+	if hopeless && len(more) == 0 && !d.unanswered() {
+		more = d.fail()
+	}
+	return append(out, more...)
 }
 
 // fetch brings the blocks under way to k, not counting those that are late.
 func (d *Download) fetch(now time.Time, segment int, st *segmentState) []DownloadEffect {
 	var out []DownloadEffect
 	for len(st.have)+d.onTime(now, st) < d.spec.Needed {
-		best := d.best(st)
+		best := d.best(now, st)
 		if best == nil {
 			break
 		}
-		st.pending[best.sourceKey] = now
-		best.s.open++
-		out = append(out, Fetch{best.server, best.num, segment})
+		out = append(out, d.begin(now, segment, st, best)...)
 	}
 	return out
 }
 
-// onTime counts different shares under way that are not late.
+// begin asks a source for a block. If another copy of the share was read
+// before, that one is done with.
+func (d *Download) begin(now time.Time, segment int, st *segmentState, src *source) []DownloadEffect {
+	var out []DownloadEffect
+	c := d.copies[src.num]
+	if c == nil {
+		c = &shareCopy{server: src.server}
+		d.copies[src.num] = c
+	}
+	if c.server != src.server {
+		d.settleAll(sourceKey{c.server, src.num})
+		c.server = src.server
+		out = append(out, Switch{src.num})
+	}
+	if src.s.open == 0 {
+		src.s.heard = now
+	}
+	st.pending[src.sourceKey] = now
+	src.s.open++
+	c.open++
+	return append(out, Fetch{src.server, src.num, segment})
+}
+
+// onTime counts shares under way that are not late.
 func (d *Download) onTime(now time.Time, st *segmentState) int {
 	n := 0
-	for key, asked := range st.pending {
-		if !st.have[key.num] && now.Sub(asked) < max(d.spec.Hedge, 4*d.servers[key.server].latency) {
+	for key := range st.pending {
+		if !d.late(now, st, key) {
 			n++
 		}
 	}
 	return n
 }
 
+func (d *Download) late(now time.Time, st *segmentState, key sourceKey) bool {
+	return now.Sub(st.pending[key]) >= max(d.spec.Hedge, 4*d.servers[key.server].latency)
+}
+
 // best is the source that should answer first among those of shares that
-// this segment neither has nor waits for; nil if there is none.
-func (d *Download) best(st *segmentState) *source {
-	taken := map[grid.ShareNum]bool{}
-	for key := range st.pending {
-		taken[key.num] = true
-	}
-	var best *source
+// this segment neither has nor waits for; nil if there is none. A share whose
+// copy is being read from another server comes only when there is no other
+// and that server is late; then that one counts as slow, so that two slow
+// servers don't take turns for ever.
+func (d *Download) best(now time.Time, st *segmentState) *source {
+	var best, instead *source
 	for _, src := range d.sources {
-		if st.have[src.num] || taken[src.num] {
+		if _, waits := st.pending[src.sourceKey]; waits || st.have[src.num] {
 			continue
 		}
-		if best == nil || src.cost() < best.cost() {
-			best = src
+		c := d.copies[src.num]
+		switch other := c != nil && c.server != src.server; {
+		case !other || c.open == 0:
+			best = cheaper(best, src)
+		case d.lateFor(now, st, sourceKey{c.server, src.num}):
+			instead = cheaper(instead, src)
 		}
 	}
+	if best == nil && instead != nil {
+		slow := sourceKey{d.copies[instead.num].server, instead.num}
+		s := d.servers[slow.server]
+		s.latency = max(s.latency, now.Sub(st.pending[slow]))
+		best = instead
+	}
 	return best
+}
+
+// lateFor reports whether a segment waits for this copy too long.
+func (d *Download) lateFor(now time.Time, st *segmentState, key sourceKey) bool {
+	_, waits := st.pending[key]
+	return waits && d.late(now, st, key)
+}
+
+func cheaper(a, b *source) *source {
+	if a == nil || b.cost() < a.cost() {
+		return b
+	}
+	return a
 }
 
 // cost is the time that one more fetch should take.

@@ -28,7 +28,8 @@ type Got struct {
 	Segment int
 }
 
-// Missed answers Fetch: the server could not be asked or did not answer.
+// Missed answers Fetch: the server could not be asked or did not answer. It is
+// not asked again.
 type Missed struct {
 	Server  grid.ServerID
 	Num     grid.ShareNum
@@ -63,6 +64,10 @@ type DownloadEffect interface{ downloadEffect() }
 // Look asks a server which shares it holds. Answered by Looked.
 type Look struct{ Server grid.ServerID }
 
+// Switch says that the next Fetch of a share is for another server's copy:
+// what was learned of the one before is to be forgotten.
+type Switch struct{ Num grid.ShareNum }
+
 // Fetch asks for the block of one segment, with the hashes that prove it.
 // Answered by Got, Missed or Bad.
 type Fetch struct {
@@ -78,6 +83,7 @@ type Decode struct{ Segment int }
 type GiveUp struct{ Err *NotEnoughShares }
 
 func (Look) downloadEffect()   {}
+func (Switch) downloadEffect() {}
 func (Fetch) downloadEffect()  {}
 func (Decode) downloadEffect() {}
 func (GiveUp) downloadEffect() {}

@@ -1,7 +1,9 @@
 package transfer
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tarn-grid/tarn/grid"
@@ -19,6 +21,7 @@ type Upload struct {
 	servers map[grid.ServerID]*uploadServer
 	slots   map[slot]*slotState
 	phase   uploadPhase
+	now     time.Time // of the last event
 	ueb     *[32]byte // our own, once the encoder has told it
 	failed  bool      // a slot was dropped since the last plan
 }
@@ -33,9 +36,17 @@ type UploadSpec struct {
 	// Encode is asked for and Encoded comes by itself.
 	Whole bool
 	// LinkPatience is how long a pull waits for a lost connection to come
-	// back, PullPatience how long for a server that asks for nothing.
-	LinkPatience, PullPatience time.Duration
+	// back.
+	LinkPatience time.Duration
+	// PullPatience is how long a server may take for PullFloor bytes, or for
+	// what is left of the share, while nothing is owed to it.
+	PullPatience time.Duration
+	PullFloor    uint64
 }
+
+// maxLosses is how often a connection may be lost without progress in between,
+// so that one that comes and goes can't hold an upload up for ever.
+const maxLosses = 3
 
 // uploadPhase is what an upload waits for.
 type uploadPhase uint8
@@ -67,10 +78,13 @@ type slotState struct {
 	phase    slotPhase
 	found    bool      // it was there before
 	ueb      [32]byte  // as the server says, when stored
-	deadline time.Time // for coming while draining, and for lost
+	deadline time.Time // for lost and, while shares are served, for coming
+	have     uint64    // bytes that the server held when progress last counted
+	losses   int       // of the connection, since then
 }
 
 type uploadServer struct {
+	rank            int // in the order of preference
 	asked, answered bool
 	room            uint64
 	held            map[grid.ShareNum][32]byte
@@ -80,8 +94,8 @@ type uploadServer struct {
 // NewUpload validates nothing: spec comes from validated parameters.
 func NewUpload(spec UploadSpec) *Upload {
 	u := &Upload{spec: spec, servers: map[grid.ServerID]*uploadServer{}, slots: map[slot]*slotState{}}
-	for _, id := range spec.Order {
-		u.servers[id] = &uploadServer{}
+	for i, id := range spec.Order {
+		u.servers[id] = &uploadServer{rank: i}
 	}
 	return u
 }
@@ -99,31 +113,39 @@ func (u *Upload) Step(now time.Time, ev UploadEvent) []UploadEffect {
 	if u.phase == ended {
 		return nil
 	}
+	u.now = now
+	return u.then(u.take(ev))
+}
+
+// take notes an event; what it leads to as a whole is for advance.
+func (u *Upload) take(ev UploadEvent) []UploadEffect {
 	switch e := ev.(type) {
 	case Holds:
 		u.holds(e)
 	case NoAnswer:
 		u.exclude(e.Server, e.Err)
 	case Taken:
-		u.taken(now, e)
+		u.taken(e)
 	case Refused:
-		return u.then(u.refused(now, e))
+		return u.refused(e)
 	case Moving:
-		u.moving(now, e)
+		u.moving(e)
+	case Owed:
+		u.owed(e)
 	case Kept:
-		return u.then(u.kept(e))
+		return u.kept(e)
 	case LinkDown:
-		return u.then(u.linkDown(now, e))
+		return u.linkDown(e)
 	case LinkUp:
-		return u.then(u.linkUp(e))
+		return u.linkUp(e)
 	case Encoded:
-		u.encoded(now, e)
+		u.encoded(e)
 	case Tick:
-		return u.then(u.tick(now))
+		return u.tick()
 	default:
 		panic(fmt.Sprintf("transfer: unknown upload event %T", ev))
 	}
-	return u.advance()
+	return nil
 }
 
 func (u *Upload) then(first []UploadEffect) []UploadEffect {
@@ -143,26 +165,25 @@ func (u *Upload) exclude(id grid.ServerID, err error) {
 	}
 }
 
-func (u *Upload) taken(now time.Time, e Taken) {
+func (u *Upload) taken(e Taken) {
 	st := u.slots[slot{e.Num, e.Server}]
 	switch {
 	case st == nil || st.phase == stored:
 	case e.Stored:
 		st.phase, st.ueb, st.found = stored, e.UEBHash, st.found || e.AlreadyHere
 	default:
-		st.phase, st.deadline = coming, now.Add(u.spec.PullPatience)
+		st.phase, st.deadline = coming, u.now.Add(u.spec.PullPatience)
 	}
 }
 
-func (u *Upload) refused(now time.Time, e Refused) []UploadEffect {
+func (u *Upload) refused(e Refused) []UploadEffect {
 	at := slot{e.Num, e.Server}
 	st := u.slots[at]
-	if st == nil || st.phase != offered {
+	switch {
+	case st == nil || st.phase != offered:
 		return nil
-	}
-	if e.LinkLost && u.phase != offering {
-		st.phase, st.deadline = lost, now.Add(u.spec.LinkPatience)
-		return nil
+	case e.LinkLost:
+		return u.lose(at)
 	}
 	return u.drop(at, e.Err)
 }
@@ -175,9 +196,30 @@ func (u *Upload) drop(at slot, err error) []UploadEffect {
 	return []UploadEffect{Withdraw{at.server, at.num}}
 }
 
-func (u *Upload) moving(now time.Time, e Moving) {
+// lose lets a pull wait for the connection once bytes may have moved; before
+// that another server is as good.
+func (u *Upload) lose(at slot) []UploadEffect {
+	st := u.slots[at]
+	if st.losses++; u.phase == offering || st.losses > maxLosses {
+		return u.drop(at, ErrLinkLost)
+	}
+	st.phase, st.deadline = lost, u.now.Add(u.spec.LinkPatience)
+	return nil
+}
+
+// moving notes progress. What is less than the floor does not count, so that
+// a server can't keep an upload for ever by taking a byte at a time.
+func (u *Upload) moving(e Moving) {
+	st := u.slots[slot{e.Num, e.Server}]
+	if st == nil || st.phase != coming || e.Have < st.have+u.spec.PullFloor {
+		return
+	}
+	st.have, st.losses, st.deadline = e.Have, 0, u.now.Add(u.spec.PullPatience)
+}
+
+func (u *Upload) owed(e Owed) {
 	if st := u.slots[slot{e.Num, e.Server}]; st != nil && st.phase == coming {
-		st.deadline = now.Add(u.spec.PullPatience)
+		st.deadline = u.now.Add(u.spec.PullPatience)
 	}
 }
 
@@ -194,17 +236,16 @@ func (u *Upload) kept(e Kept) []UploadEffect {
 	return nil
 }
 
-// linkDown lets pulls wait for the connection once bytes have moved; before
-// that another server is as good.
-func (u *Upload) linkDown(now time.Time, e LinkDown) []UploadEffect {
+// linkDown loses all that is on its way to a server. Offers count, too: those
+// that the connection's end does not answer were lost by a failure.
+func (u *Upload) linkDown(e LinkDown) []UploadEffect {
+	if s := u.servers[e.Server]; s != nil && s.asked && !s.answered {
+		u.exclude(e.Server, ErrLinkLost)
+	}
 	var effects []UploadEffect
-	for _, at := range u.slotsIn(coming) {
-		switch {
-		case at.server != e.Server:
-		case u.phase == offering:
-			effects = append(effects, u.drop(at, ErrLinkLost)...)
-		default:
-			u.slots[at].phase, u.slots[at].deadline = lost, now.Add(u.spec.LinkPatience)
+	for _, at := range u.slotsIn(offered, coming) {
+		if at.server == e.Server {
+			effects = append(effects, u.lose(at)...)
 		}
 	}
 	return effects
@@ -223,47 +264,62 @@ func (u *Upload) linkUp(e LinkUp) []UploadEffect {
 	return effects
 }
 
-func (u *Upload) encoded(now time.Time, e Encoded) {
+func (u *Upload) encoded(e Encoded) {
 	u.ueb = &e.UEBHash
-	for _, at := range u.slotsIn(coming) {
-		u.slots[at].deadline = now.Add(u.spec.PullPatience)
-	}
 	if u.phase == encoding {
 		u.phase = draining
+		u.beginPatience()
+	}
+}
+
+// beginPatience gives every pull the full time from now on.
+func (u *Upload) beginPatience() {
+	for _, at := range u.slotsIn(coming) {
+		u.slots[at].deadline = u.now.Add(u.spec.PullPatience)
 	}
 }
 
 // tick gives up what waited too long.
-func (u *Upload) tick(now time.Time) []UploadEffect {
+func (u *Upload) tick() []UploadEffect {
+	effects := u.dropLate(lost, ErrLinkLost)
+	if u.phase == encoding || u.phase == draining {
+		effects = append(effects, u.dropLate(coming, ErrStalled)...)
+	}
+	return effects
+}
+
+func (u *Upload) dropLate(phase slotPhase, err error) []UploadEffect {
 	var effects []UploadEffect
-	for _, at := range u.slotsIn(lost) {
-		if now.After(u.slots[at].deadline) {
-			effects = append(effects, u.drop(at, ErrLinkLost)...)
-		}
-	}
-	if u.phase != draining {
-		return effects
-	}
-	for _, at := range u.slotsIn(coming) {
-		if now.After(u.slots[at].deadline) {
-			effects = append(effects, u.drop(at, ErrStalled)...)
+	for _, at := range u.slotsIn(phase) {
+		if u.now.After(u.slots[at].deadline) {
+			effects = append(effects, u.drop(at, err)...)
 		}
 	}
 	return effects
 }
 
-// slotsIn is the slots in a phase, by share number and then server order.
-func (u *Upload) slotsIn(phase slotPhase) []slot {
+// slotsIn is the slots in these phases, by share number and then server order.
+func (u *Upload) slotsIn(phases ...slotPhase) []slot {
 	var out []slot
-	for n := range u.spec.Total {
-		for _, id := range u.spec.Order {
-			at := slot{grid.ShareNum(n), id}
-			if st := u.slots[at]; st != nil && st.phase == phase {
-				out = append(out, at)
-			}
+	for at, st := range u.slots {
+		if slices.Contains(phases, st.phase) {
+			out = append(out, at)
 		}
 	}
+	slices.SortFunc(out, func(a, b slot) int {
+		return cmp.Or(cmp.Compare(a.num, b.num), cmp.Compare(u.servers[a.server].rank, u.servers[b.server].rank))
+	})
 	return out
+}
+
+// waits reports whether any slot is in one of these phases.
+func (u *Upload) waits(phases ...slotPhase) bool {
+	for _, st := range u.slots {
+		if slices.Contains(phases, st.phase) {
+			return true
+		}
+	}
+	return false
 }
 
 // Coming reports whether a server is pulling this share, or may go on with it
@@ -271,4 +327,17 @@ func (u *Upload) slotsIn(phase slotPhase) []slot {
 func (u *Upload) Coming(o Offer) bool {
 	st := u.slots[slot{o.Num, o.Server}]
 	return st != nil && st.phase != stored
+}
+
+// Cancel ends the upload and takes back what is not stored.
+func (u *Upload) Cancel() []UploadEffect {
+	if u.phase == ended {
+		return nil
+	}
+	u.phase = ended
+	var effects []UploadEffect
+	for _, at := range u.slotsIn(offered, coming, lost) {
+		effects = append(effects, Withdraw{at.server, at.num})
+	}
+	return effects
 }

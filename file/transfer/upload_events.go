@@ -39,8 +39,17 @@ type Refused struct {
 	Err      error
 }
 
-// Moving says that the server asked for more of a share.
+// Moving says that the server asked for more of a share, and how many bytes
+// of it from the beginning it holds.
 type Moving struct {
+	Server grid.ServerID
+	Num    grid.ShareNum
+	Have   uint64
+}
+
+// Owed says that the server waits for bytes that it has asked for: that they
+// are late is not its fault.
+type Owed struct {
 	Server grid.ServerID
 	Num    grid.ShareNum
 }
@@ -54,8 +63,8 @@ type Kept struct {
 	Err     error
 }
 
-// LinkDown says that the connection to a server broke, LinkUp that it is
-// there again and logged in.
+// LinkDown says that the connection to a server broke and all that was
+// unanswered on it is lost, LinkUp that it is there again and logged in.
 type (
 	LinkDown struct{ Server grid.ServerID }
 	LinkUp   struct{ Server grid.ServerID }
@@ -72,6 +81,7 @@ func (NoAnswer) uploadEvent() {}
 func (Taken) uploadEvent()    {}
 func (Refused) uploadEvent()  {}
 func (Moving) uploadEvent()   {}
+func (Owed) uploadEvent()     {}
 func (Kept) uploadEvent()     {}
 func (LinkDown) uploadEvent() {}
 func (LinkUp) uploadEvent()   {}

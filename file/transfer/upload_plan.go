@@ -13,9 +13,9 @@ func (u *Upload) advance() []UploadEffect {
 	switch {
 	case u.phase == asking && !u.unanswered():
 		return u.plan()
-	case u.phase == offering && len(u.slotsIn(offered)) == 0:
+	case u.phase == offering && !u.waits(offered):
 		return u.offersAnswered()
-	case u.phase == draining && u.ueb != nil && len(u.slots) == len(u.slotsIn(stored)):
+	case u.phase == draining && !u.waits(offered, coming, lost):
 		return u.check()
 	}
 	return nil
@@ -65,8 +65,9 @@ func (u *Upload) offersAnswered() []UploadEffect {
 	if u.failed {
 		return u.plan()
 	}
-	if u.ueb == nil || !u.spec.Whole && len(u.slotsIn(coming)) > 0 {
+	if u.ueb == nil || !u.spec.Whole && u.waits(coming, lost) {
 		u.phase = encoding
+		u.beginPatience()
 		if u.spec.Whole {
 			return nil
 		}
@@ -79,13 +80,14 @@ func (u *Upload) offersAnswered() []UploadEffect {
 // check compares what servers say they hold with what was encoded, and plans
 // again for shares that got lost on the way.
 func (u *Upload) check() []UploadEffect {
+	var effects []UploadEffect
 	for _, at := range u.slotsIn(stored) {
 		if u.slots[at].ueb != *u.ueb {
-			u.drop(at, ErrOtherFile)
+			effects = append(effects, u.drop(at, ErrOtherFile)...)
 		}
 	}
 	if u.failed {
-		return u.plan()
+		return append(effects, u.plan()...)
 	}
 	return u.finish()
 }
@@ -160,18 +162,11 @@ func (u *Upload) finish() []UploadEffect {
 
 // fail withdraws what is on its way and says why.
 func (u *Upload) fail(err error) []UploadEffect {
-	var effects []UploadEffect
-	for _, phase := range []slotPhase{offered, coming, lost} {
-		for _, at := range u.slotsIn(phase) {
-			effects = append(effects, Withdraw{at.server, at.num})
-		}
-	}
-	u.phase = ended
 	reasons := map[grid.ServerID]error{}
 	for id, s := range u.servers {
 		if s.err != nil {
 			reasons[id] = s.err
 		}
 	}
-	return append(effects, Failed{Err: err, Reasons: reasons})
+	return append(u.Cancel(), Failed{Err: err, Reasons: reasons})
 }

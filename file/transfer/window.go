@@ -50,15 +50,17 @@ func (w *Window) Reads(o Offer) bool { return w.readers[o] != nil }
 // Leave removes a reader: it is done, or given up.
 func (w *Window) Leave(o Offer) { delete(w.readers, o) }
 
-// Asked notes that a reader holds have bytes and wants bytes up to end. It reports false when what it may still need has been let go already:
-// this reader can't be served any more.
-func (w *Window) Asked(o Offer, have, end uint64) bool {
+// Asked notes that a reader holds have bytes and wants those from offset from
+// up to end. It reports false when some of them were let go already: this
+// reader can't be served any more.
+func (w *Window) Asked(o Offer, have, from, end uint64) bool {
 	r, ok := w.readers[o]
 	if !ok {
 		return false
 	}
 	r.have, r.want = max(r.have, have), max(r.want, end)
-	return have >= w.start(w.low) || have >= w.dataEnd() || w.low == 0
+	gone := min(w.start(w.low), w.dataEnd()) // all blocks before it
+	return from >= gone || end <= w.shape.DataOffset || w.low == 0
 }
 
 // Advance lets go of what every reader holds and returns the new low end:
