@@ -385,6 +385,7 @@ func (s *server) linkDown(ctx actor.Context, err error) {
 	s.stopTimers()
 	s.link.close()
 	s.link = nil
+	s.generation++ // what comes of a login over it is stale
 	s.pulls, s.renewing = nil, false
 	s.calls.failAll(ctx, fmt.Errorf("%w: %w", ErrNotConnected, err))
 	s.report.state = Backoff
