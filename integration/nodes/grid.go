@@ -18,6 +18,8 @@ type Options struct {
 	Quota string
 	// ServerArgs are more arguments of create-node for server i, from 0 on.
 	ServerArgs func(i int) []string
+	// Folder is where server i is, if not beside the others.
+	Folder func(i int) string
 	// Gateway gives the client one, on a free port.
 	Gateway bool
 }
@@ -77,7 +79,13 @@ func Reference(t testing.TB, introducer *Node) string {
 // server makes a server and begins to start it.
 func (g *Grid) server(i int) *Node {
 	g.t.Helper()
-	s := NewNode(g.t, g.path(fmt.Sprintf("server%d", i)))
+	dir := g.path(fmt.Sprintf("server%d", i))
+	if g.options.Folder != nil {
+		if special := g.options.Folder(i); special != "" {
+			dir = special
+		}
+	}
+	s := NewNode(g.t, dir)
 	args := []string{"create-node", "--no-client", "--introducer", g.Join, "--nickname", s.Name, "--reserved-space", "0"}
 	more := []string{"--listen", "/ip4/127.0.0.1/tcp/0"}
 	if g.options.ServerArgs != nil {

@@ -29,6 +29,7 @@ type Node struct {
 	Control   *control.Client
 
 	t       testing.TB
+	logs    string
 	command *exec.Cmd
 	input   io.Closer
 	ready   chan struct{} // closed when it can be used
@@ -38,7 +39,7 @@ type Node struct {
 
 // NewNode is the node in the folder, which has been created.
 func NewNode(t testing.TB, dir string) *Node {
-	n := &Node{Name: filepath.Base(dir), Dir: dir, t: t, Control: control.NewClient(filepath.Join(dir, "private", "control.sock"))}
+	n := &Node{Name: filepath.Base(dir), Dir: dir, t: t, logs: t.TempDir(), Control: control.NewClient(filepath.Join(dir, "private", "control.sock"))}
 	t.Cleanup(n.end)
 	return n
 }
@@ -74,8 +75,8 @@ func (n *Node) Begin() {
 	go n.watch(output)
 }
 
-// logPath is beside the folder, which may be a small or read-only disk.
-func (n *Node) logPath() string { return n.Dir + ".log" }
+// logPath is not in the folder, which may be on a small or read-only disk.
+func (n *Node) logPath() string { return filepath.Join(n.logs, n.Name+".log") }
 
 func (n *Node) watch(output io.Reader) {
 	ready := n.ready
@@ -126,23 +127,28 @@ func (n *Node) Log() string {
 	return string(b)
 }
 
-// Stop ends the process as an operator does, and says how long that took; it
-// must end cleanly.
+// Stop ends the process as an operator does, cleanly, and says how long that
+// took.
 func (n *Node) Stop() time.Duration {
 	n.t.Helper()
 	begin := time.Now()
 	n.Signal(syscall.SIGTERM)
+	n.WaitEnd()
+	return time.Since(begin)
+}
+
+// WaitEnd waits until a node that was told to end has done so, cleanly.
+func (n *Node) WaitEnd() {
+	n.t.Helper()
 	select {
 	case <-n.ended:
 	case <-time.After(Patience):
 		n.t.Fatalf("%s does not end", n.Name)
 	}
-	took := time.Since(begin)
 	n.input.Close()
 	if n.err != nil {
 		n.t.Fatalf("%s did not end cleanly: %v; its last words: %s", n.Name, n.err, n.LastWords())
 	}
-	return took
 }
 
 // Kill ends the process without a chance to tidy up.

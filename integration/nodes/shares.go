@@ -90,3 +90,6 @@ func (n *Node) CheckClean() {
 		n.t.Errorf("%s charges %d bytes for %d shares, but has %d files of %d bytes", n.Name, bytes, shares, len(files), onDisk)
 	}
 }
+
+// Leftovers are the files of puts that are under way or were left behind.
+func (n *Node) Leftovers() []string { return n.files("tmp") }

@@ -1,0 +1,130 @@
+//go:build integration
+
+package integration_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/tarn-grid/tarn/integration/nodes"
+)
+
+// smallDiskGrid has three servers, the first with a disk of that size.
+func smallDiskGrid(t *testing.T, o nodes.Options, size int64) *nodes.Grid {
+	t.Helper()
+	disk := filepath.Join(t.TempDir(), "disk")
+	nodes.SmallDisk(t, disk, size)
+	o.Folder = func(i int) string {
+		if i == 0 {
+			return filepath.Join(disk, "server0")
+		}
+		return ""
+	}
+	return nodes.Start(t, o)
+}
+
+// A server whose disk is full refuses shares, which go elsewhere while that
+// makes sense, and goes on giving what it has.
+func TestFullDisk(t *testing.T) {
+	const size = 10 * mib
+	g := smallDiskGrid(t, nodes.Options{Servers: 3, Needed: 1, Happy: 2, Total: 3}, 30*mib)
+	first := put(t, g, 30, size)
+	var capabilities []string
+	for seed := uint64(31); seed < 35; seed++ {
+		capabilities = append(capabilities, put(t, g, seed, size))
+	}
+	small := g.Servers[0]
+	if files := small.ShareFiles(); len(files) == 0 || len(files) > 2 {
+		t.Errorf("%d shares of 10 MiB on a disk of 30 MiB (want 1 or 2)", len(files))
+	}
+	small.CheckClean()
+	// Only the full server has the first file now.
+	g.Servers[1].Stop()
+	g.Servers[2].Stop()
+	wantFile(t, g, first, 30, size)
+	r := nodes.Run(t, nodes.Random(40, size), "-d", g.Client.Dir, "put", "-")
+	r.WantFailure(t, 5, "2 needed to be happy")
+	small.CheckClean()
+	g.Servers[1].Start()
+	g.Client.WaitLogins(2)
+	for i, c := range capabilities {
+		wantFile(t, g, c, 31+uint64(i), size)
+	}
+}
+
+// A disk that fills up while a share arrives costs that share and nothing
+// else, although the server had promised to take it.
+func TestDiskFillsUp(t *testing.T) {
+	const size = 10 * mib
+	proxy := nodes.NewProxy(t)
+	g := smallDiskGrid(t, nodes.Options{Servers: 3, Needed: 1, Happy: 2, Total: 3, ServerArgs: func(i int) []string {
+		if i == 0 {
+			return proxy.ServerArgs()
+		}
+		return nil
+	}}, 30*mib)
+	small := g.Servers[0]
+	first := put(t, g, 50, size)
+	small.CheckClean()
+
+	proxy.HoldSent(size / 2)
+	command := nodes.Begin(t, nodes.Random(51, size), nil, "-d", g.Client.Dir, "put", "-")
+	nodes.Until(t, "the upload is held", nodes.Patience, proxy.Held)
+	filler := filepath.Join(filepath.Dir(small.Dir), "filler")
+	fill(t, filler)
+	proxy.Release()
+	r := command.Wait()
+	if checkPut(t, g, r, 51, size) {
+		t.Logf("the file was stored on the other servers")
+	}
+	if !small.Running() {
+		t.Fatalf("the server ended: %s", small.LastWords())
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	small.CheckClean()
+	small.Stop()
+	small.Start()
+	small.CheckClean()
+	g.Servers[1].Stop()
+	g.Servers[2].Stop()
+	g.Client.WaitLogins(1)
+	wantFile(t, g, first, 50, size)
+}
+
+// fill takes all that a disk has left.
+func fill(t *testing.T, name string) {
+	t.Helper()
+	f, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	block := make([]byte, 64<<10)
+	for n := len(block); n > 0; {
+		if _, err := f.Write(block[:n]); err != nil {
+			n /= 2
+		}
+	}
+}
+
+// A quota that is reached is said, with nothing stored beyond it.
+func TestQuota(t *testing.T) {
+	g := nodes.Start(t, nodes.Options{Servers: 2, Needed: 1, Happy: 2, Total: 2, Quota: "3MB"})
+	first := put(t, g, 60, 2*mib)
+	for _, seed := range []uint64{61, 62} {
+		r := nodes.Run(t, nodes.Random(seed, 2*mib), "-d", g.Client.Dir, "put", "-")
+		r.WantFailure(t, 5, "quota")
+	}
+	for _, s := range g.Servers {
+		s.CheckClean()
+		if _, shares, _ := s.Usage(); shares != 1 {
+			t.Errorf("%s has %d shares (want 1)", s.Name, shares)
+		}
+	}
+	second := put(t, g, 63, 500*kib)
+	wantFile(t, g, first, 60, 2*mib)
+	wantFile(t, g, second, 63, 500*kib)
+}
