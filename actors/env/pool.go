@@ -7,8 +7,9 @@ import (
 
 // pool runs functions on at most max goroutines, in the order in which they
 // came. Its queue is unbounded: what an actor may have outstanding is bounded
-// by the actor. An idle pool has no goroutines.
+// by the actor.
 type pool struct {
+	start   func(func()) // runs a function on a goroutine
 	mu      sync.Mutex
 	max     int
 	running int
@@ -17,7 +18,9 @@ type pool struct {
 	idle    chan struct{} // closed when closed and running is 0
 }
 
-func newPool(max int) *pool { return &pool{max: max, idle: make(chan struct{})} }
+func newPool(max int, start func(func())) *pool {
+	return &pool{start: start, max: max, idle: make(chan struct{})}
+}
 
 // do runs fn soon. After drain it does nothing: every actor has stopped, so
 // nobody is left to have asked.
@@ -28,7 +31,7 @@ func (p *pool) do(fn func()) {
 	case p.closed:
 	case p.running < p.max:
 		p.running++
-		go p.work(fn)
+		p.start(func() { p.work(fn) })
 	default:
 		p.queue = append(p.queue, fn)
 	}

@@ -13,8 +13,10 @@ import (
 )
 
 const (
-	diskWorkers = 64  // each mostly waits
-	throughput  = 300 // messages that an actor handles before others get a turn
+	diskWorkers = 64 // each mostly waits
+	// waitingWorkers is how many goroutines wait for something to do.
+	waitingWorkers = 16
+	throughput     = 300 // messages that an actor handles before others get a turn
 )
 
 // NewReal makes the system of a real node: wall clock, cryptographic
@@ -26,7 +28,7 @@ func NewReal(log *slog.Logger) *System {
 		After:      after,
 		Rand:       secureRand{},
 		Run:        w.run,
-		Dispatcher: actor.NewDefaultDispatcher(throughput),
+		Dispatcher: dispatcher{w.gang},
 		Mailbox:    actor.Unbounded(),
 		Log:        log,
 		Drain:      w.drain,
@@ -56,10 +58,14 @@ func (secureRand) Uint64() uint64 {
 }
 
 // workers is the executor: one pool for each kind of work.
-type workers struct{ pools [2]*pool }
+type workers struct {
+	gang  *gang
+	pools [2]*pool
+}
 
 func newWorkers(cpu, disk int) *workers {
-	return &workers{pools: [2]*pool{CPU: newPool(cpu), Disk: newPool(disk)}}
+	g := &gang{most: waitingWorkers}
+	return &workers{gang: g, pools: [2]*pool{CPU: newPool(cpu, g.run), Disk: newPool(disk, g.run)}}
 }
 
 func (w *workers) run(kind Kind, fn func()) { w.pools[kind].do(fn) }
@@ -70,5 +76,6 @@ func (w *workers) drain(ctx context.Context) error {
 			return err
 		}
 	}
+	w.gang.close()
 	return nil
 }

@@ -146,7 +146,7 @@ func TestStopWaitsForWork(t *testing.T) {
 
 func TestPoolBoundsAndOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, rec := newPool(2), &record{}
+		p, rec := newPool(2, func(fn func()) { go fn() }), &record{}
 		var running, most atomic.Int32
 		for i := range 6 {
 			p.do(func() {
