@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync/atomic"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -25,7 +27,7 @@ type Plaintext interface {
 
 // PutSpec says what to store and how.
 type PutSpec struct {
-	Source Plaintext // closed when the upload ends
+	Source Plaintext // closed when the upload has ended and nobody reads it any more
 	Size   int64     // bytes, more than file.LITThreshold
 	Key    file.Key
 	Params file.Params
@@ -55,6 +57,8 @@ type upload struct {
 	journal Journal
 	put     Put
 	layout  immutable.Layout
+	source  *sharedSource
+	asked   time.Time // for servers
 
 	core    *transfer.Upload
 	servers map[grid.ServerID]*uploadPeer
@@ -73,13 +77,30 @@ type upload struct {
 type uploadPeer struct {
 	candidate
 	subscribed bool
-	link       linkState
+	link       linkState // of the candidate, until there is news
+}
+
+// sharedSource closes the file when its last user is done: reading goes on in
+// the executor for a moment after the upload has ended.
+type sharedSource struct {
+	Plaintext
+	users atomic.Int32
+}
+
+func (s *sharedSource) use() { s.users.Add(1) }
+
+func (s *sharedSource) done() {
+	if s.users.Add(-1) == 0 {
+		_ = s.Close() // it was only read
+	}
 }
 
 func newUpload(e *env.Env, c Config, broker *actor.PID, log *slog.Logger, m Put) env.Producer {
+	source := &sharedSource{Plaintext: m.File.Source}
+	source.use()
 	return func() actor.Actor {
 		return &upload{
-			env: e, log: log, broker: broker, journal: c.Journal, put: m, servers: map[grid.ServerID]*uploadPeer{},
+			env: e, log: log, broker: broker, journal: c.Journal, put: m, source: source, servers: map[grid.ServerID]*uploadPeer{},
 			secrets: map[transfer.Offer]wire.Secret{}, held: map[transfer.Offer][32]byte{},
 		}
 	}
@@ -122,6 +143,8 @@ func (u *upload) Receive(ctx actor.Context) {
 		u.tick(ctx)
 	case journalled:
 		u.answer(ctx, m)
+	case *actor.Terminated:
+		u.serverEnded(ctx, m.Who)
 	case Cancel:
 		u.withdrawAll(ctx)
 		ctx.Stop(ctx.Self())
@@ -130,6 +153,7 @@ func (u *upload) Receive(ctx actor.Context) {
 		// so and ends.
 		ctx.Send(u.put.ReplyTo, fmt.Errorf("store the file: %w", ErrInterrupted))
 		ctx.Stop(ctx.Self())
+		u.withdrawAll(ctx)
 	case *actor.Stopped:
 		u.release()
 	}
@@ -143,14 +167,23 @@ func (u *upload) start(ctx actor.Context) {
 		return
 	}
 	u.layout = layout
-	ctx.Send(u.broker, candidates{replyTo: ctx.Self(), si: p.Key.StorageIndex(), want: p.Params.Happy, storing: true})
+	u.askBroker(ctx)
+	u.env.Clock.After(tickInterval, ctx.Self(), tick{})
+}
+
+func (u *upload) askBroker(ctx actor.Context) {
+	u.asked = u.env.Clock.Now()
+	ctx.Send(u.broker, candidates{replyTo: ctx.Self(), si: u.si(), want: u.put.File.Params.Happy, storing: true})
 }
 
 // begin starts the decisions once the servers are known. A small file is
 // encoded meanwhile.
 func (u *upload) begin(ctx actor.Context, m candidateList) {
+	if u.core != nil {
+		return // it was asked twice
+	}
 	for _, c := range m.servers {
-		u.servers[c.id] = &uploadPeer{candidate: c}
+		u.servers[c.id] = &uploadPeer{candidate: c, link: linkState{c.id, true, c.generation}}
 		u.order = append(u.order, c.id)
 	}
 	p := u.put.File
@@ -162,7 +195,6 @@ func (u *upload) begin(ctx actor.Context, m candidateList) {
 		u.encodeWhole(ctx)
 	}
 	u.carryOut(ctx, u.core.Start())
-	u.env.Clock.After(tickInterval, ctx.Self(), tick{})
 }
 
 // step lets the decisions know of something and does what they want.
@@ -200,7 +232,13 @@ func (u *upload) call(ctx actor.Context, to grid.ServerID, tag any, m wire.Messa
 }
 
 func (u *upload) send(ctx actor.Context, to grid.ServerID, tag any, f wire.Frame) {
-	ctx.Send(u.servers[to].pid, Call{ReplyTo: ctx.Self(), Tag: tag, Frame: f})
+	peer := u.servers[to]
+	if !peer.subscribed {
+		peer.subscribed = true
+		ctx.Watch(peer.pid)
+		ctx.Send(peer.pid, subscribe{ctx.Self()})
+	}
+	ctx.Send(peer.pid, Call{ReplyTo: ctx.Self(), Tag: tag, Frame: f})
 }
 
 // offer shows a share to a server: whole if the file is small, else as a share
@@ -215,12 +253,7 @@ func (u *upload) offer(ctx actor.Context, at transfer.Offer) {
 		_, _ = u.env.Rand.Read(secret[:]) // never fails
 		u.secrets[at] = secret
 	}
-	peer := u.servers[at.Server]
-	ctx.Send(peer.pid, offerReader{secret, offeredReader{ctx.Self(), at.Num}})
-	if !peer.subscribed {
-		peer.subscribed = true
-		ctx.Send(peer.pid, subscribe{ctx.Self()})
-	}
+	ctx.Send(u.servers[at.Server].pid, offerReader{secret, offeredReader{ctx.Self(), at.Num}})
 	u.call(ctx, at.Server, offerTag{at}, u.allocate(at, secret))
 }
 
@@ -237,13 +270,19 @@ func (u *upload) withdraw(ctx actor.Context, at transfer.Offer) {
 	u.leave(ctx, at)
 }
 
+// withdrawAll ends the decisions and takes back what is not stored.
 func (u *upload) withdrawAll(ctx actor.Context) {
+	if !u.ended && u.core != nil {
+		u.carryOut(ctx, u.core.Cancel())
+	}
 	u.ended = true
+}
+
+// serverEnded takes the end of a server actor for the end of its link.
+func (u *upload) serverEnded(ctx actor.Context, who *actor.PID) {
 	for _, id := range u.order {
-		for n := range u.put.File.Params.Total {
-			if at := (transfer.Offer{Server: id, Num: grid.ShareNum(n)}); u.secrets[at] != (wire.Secret{}) {
-				u.withdraw(ctx, at)
-			}
+		if u.servers[id].pid.Equal(who) {
+			u.linkState(ctx, linkState{server: id})
 		}
 	}
 }
@@ -330,15 +369,20 @@ func (u *upload) shareStored(ctx actor.Context, m shareStored) {
 // tick lets time pass, and asks servers for the state of their links again in
 // case one of them was restarted.
 func (u *upload) tick(ctx actor.Context) {
-	if u.ended {
+	switch {
+	case u.ended:
 		return
+	case u.core == nil && u.env.Clock.Now().Sub(u.asked) > 2*settleTime:
+		u.askBroker(ctx) // it failed and forgot us
 	}
 	for _, id := range u.order {
 		if p := u.servers[id]; p.subscribed {
 			ctx.Send(p.pid, subscribe{ctx.Self()})
 		}
 	}
-	u.dropLaggards(ctx)
-	u.step(ctx, transfer.Tick{})
+	if u.core != nil {
+		u.dropLaggards(ctx)
+		u.step(ctx, transfer.Tick{})
+	}
 	u.env.Clock.After(tickInterval, ctx.Self(), tick{})
 }

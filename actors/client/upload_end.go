@@ -104,9 +104,9 @@ func (u *upload) release() {
 	if u.pass != nil {
 		u.pass.release()
 	}
-	source := u.put.File.Source
+	source := u.source
 	u.env.Exec.Do(env.Disk, nil, func() any {
-		_ = source.Close() // it was only read
+		source.done()
 		return nil
 	})
 }

@@ -29,7 +29,6 @@ type pass struct {
 	finished bool
 	tails    map[grid.ShareNum][]byte
 	waiting  []readerAsked
-	released bool
 }
 
 // heldSegment counts who uses the blocks of a segment, because the transport
@@ -77,12 +76,11 @@ type (
 	}
 )
 
-// Close lets a result go that nobody waits for any more.
-func (m segmentEncoded) Close() error {
+// Discard lets a result go that nobody waits for any more.
+func (m segmentEncoded) Discard() {
 	if m.segment != nil {
 		m.segment.Release()
 	}
-	return nil
 }
 
 // startPass runs the encoder for the shares that are coming.
@@ -151,8 +149,10 @@ func (p *pass) letGo(low int) {
 }
 
 func (u *upload) encode(ctx actor.Context, i int) {
-	p, source, length, offset := u.pass, u.put.File.Source, u.layout.SegmentLen(int64(i)), int64(i)*u.layout.SegmentSize
+	p, source, length, offset := u.pass, u.source, u.layout.SegmentLen(int64(i)), int64(i)*u.layout.SegmentSize
+	source.use()
 	u.env.Exec.Do(env.CPU, ctx.Self(), func() any {
+		defer source.done()
 		plaintext, release := segmentBuffer(int(length))
 		defer release()
 		if err := readSegment(source, offset, plaintext); err != nil {
@@ -196,7 +196,7 @@ func (u *upload) encodedSomething(ctx actor.Context, m any) {
 	switch m := m.(type) {
 	case segmentEncoded:
 		if u.stale(m.pass) {
-			_ = m.Close()
+			m.Discard()
 			return
 		}
 		m.pass.encoding--
@@ -254,7 +254,6 @@ func (u *upload) segmentAdded(ctx actor.Context) {
 
 // release lets all memory of the pass go.
 func (p *pass) release() {
-	p.released = true
 	for _, h := range p.held {
 		h.done()
 	}

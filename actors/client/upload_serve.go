@@ -1,6 +1,8 @@
 package client
 
 import (
+	"slices"
+
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/tarn-grid/tarn/actors/env"
@@ -13,6 +15,7 @@ import (
 // answered as soon as the encoder has come so far.
 func (u *upload) readerAsked(ctx actor.Context, m readerAsked) {
 	at := transfer.Offer{Server: m.server, Num: m.num}
+	u.forgetReads(func(r readerAsked) bool { return r.of(at) && r.conv != m.conv })
 	if u.pass == nil || !u.pass.window.Reads(at) {
 		u.askedEarly(m, at)
 		return
@@ -31,6 +34,18 @@ func (u *upload) readerAsked(ctx actor.Context, m readerAsked) {
 	u.pass.waiting = append(u.pass.waiting, m)
 	u.serve(ctx)
 	u.pump(ctx)
+}
+
+// of reports whether a read is for this share at this server.
+func (m readerAsked) of(at transfer.Offer) bool { return m.server == at.Server && m.num == at.Num }
+
+// forgetReads drops reads that nobody waits for: a server reads each share in
+// one conversation, so those of an earlier one are over.
+func (u *upload) forgetReads(over func(readerAsked) bool) {
+	u.early = slices.DeleteFunc(u.early, over)
+	if u.pass != nil {
+		u.pass.waiting = slices.DeleteFunc(u.pass.waiting, over)
+	}
 }
 
 // askedEarly keeps what a server asks for before the pass that serves it.
@@ -140,7 +155,8 @@ func (u *upload) tail(ctx actor.Context, n grid.ShareNum) []byte {
 
 // leave takes a share out of the window: nobody reads it any more.
 func (u *upload) leave(ctx actor.Context, at transfer.Offer) {
-	if u.pass == nil || u.ended {
+	u.forgetReads(func(r readerAsked) bool { return r.of(at) })
+	if u.pass == nil || u.ended || !u.pass.window.Reads(at) {
 		return
 	}
 	u.pass.window.Leave(at)
@@ -148,10 +164,14 @@ func (u *upload) leave(ctx actor.Context, at transfer.Offer) {
 	u.pump(ctx)
 }
 
-// dropLaggards gives up servers that hold all others back.
+// dropLaggards gives up servers that hold all others back, and notes who
+// waits for whom: those that wait for the encoder are not late.
 func (u *upload) dropLaggards(ctx actor.Context) {
 	if u.pass == nil {
 		return
+	}
+	for _, m := range u.pass.waiting {
+		u.step(ctx, transfer.Owed{Server: m.server, Num: m.num})
 	}
 	for _, at := range u.pass.window.Laggards(u.env.Clock.Now(), windowPatience) {
 		u.giveUp(ctx, at)

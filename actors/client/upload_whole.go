@@ -1,6 +1,8 @@
 package client
 
 import (
+	"io"
+
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/tarn-grid/tarn/actors/env"
@@ -24,20 +26,22 @@ func (u *upload) small() bool {
 }
 
 func (u *upload) encodeWhole(ctx actor.Context) {
-	put, layout := u.put.File, u.layout
+	source, key, layout := u.source, u.put.File.Key, u.layout
+	source.use()
 	u.env.Exec.Do(env.CPU, ctx.Self(), func() any {
-		c, shares, err := encodeWhole(put, layout)
+		defer source.done()
+		c, shares, err := encodeWhole(source, key, layout)
 		return wholeMade{c, shares, err}
 	})
 }
 
 // encodeWhole makes every share of a file of one segment.
-func encodeWhole(put PutSpec, l immutable.Layout) (file.CHK, [][]byte, error) {
-	plaintext := make([]byte, put.Size)
-	if err := readSegment(put.Source, 0, plaintext); err != nil {
+func encodeWhole(source io.ReaderAt, key file.Key, l immutable.Layout) (file.CHK, [][]byte, error) {
+	plaintext := make([]byte, l.Size)
+	if err := readSegment(source, 0, plaintext); err != nil {
 		return file.CHK{}, nil, err
 	}
-	e, err := immutable.NewEncoder(l, put.Key, nil)
+	e, err := immutable.NewEncoder(l, key, nil)
 	if err != nil {
 		return file.CHK{}, nil, err
 	}
