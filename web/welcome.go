@@ -68,6 +68,7 @@ type welcomeView struct {
 	Introducers       []row
 	Servers           []row
 	Connected         int
+	Accounts          int // servers at which the node has an account that works
 }
 
 type row struct{ Name, ID, State, Since string }
@@ -83,6 +84,9 @@ func view(s tarn.Status) welcomeView {
 	for _, server := range s.Servers {
 		if usable(server) {
 			v.Connected++
+		}
+		if server.LoggedIn {
+			v.Accounts++
 		}
 		v.Servers = append(v.Servers, row{server.Nickname, server.Server.Short(), serverSummary(server), clock(server.Since)})
 	}

@@ -95,7 +95,7 @@ func TestWelcomeWithNothingKnownHasLists(t *testing.T) {
 func TestWelcomeForPeople(t *testing.T) {
 	address := start(t, &memnode.Node{Now: status()})
 	a := ask(t, "GET", address+"/", nil)
-	a.want(t, 200, "6 storage servers known, 2 connected")
+	a.want(t, 200, "6 storage servers known, 2 connected, 1 with an account")
 	page := string(a.body)
 	for _, bad := range []string{"<b>alice", "<script", "http://", "style="} {
 		if strings.Contains(page, bad) {

@@ -28,7 +28,7 @@ func newCap(e *env) *cobra.Command {
 storing anything. No node need run. Without a node in the folder, give the
 convergence secret; the parameters then are 3 of 10 and 1 MiB.`,
 		Example: "  tarn cap letter.txt\n  tarn cap --convergence aaaaaaaaaaaaaaaaaaaaaaaaaa --needed 3 --total 10 --segment-size 128KiB letter.txt",
-		Args:    cobra.ExactArgs(1),
+		Args:    between(1, 1),
 		RunE: action(func(ctx context.Context, args []string) error {
 			o.file = args[0]
 			return runCap(ctx, e, o)
@@ -48,7 +48,7 @@ func runCap(ctx context.Context, e *env, o capOptions) error {
 	}
 	input, err := os.Open(o.file)
 	if err != nil {
-		return fmt.Errorf("open the file: %w", err)
+		return fmt.Errorf("can't %w", err)
 	}
 	defer input.Close()
 	info, err := input.Stat()

@@ -26,7 +26,7 @@ func newAddAuthority(e *env) *cobra.Command {
 FILE or standard input, and has the running node use it from now on. The text is
 a secret, so it can't be given on the command line.`,
 		Example: "  tarn client add-authority bob.authority\n  tarn client add-authority < bob.authority",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    between(0, 1),
 		RunE: action(func(ctx context.Context, args []string) error {
 			o.file = argument(args, 0)
 			return runAddAuthority(ctx, e, o)
@@ -70,7 +70,7 @@ func newAccountKey(e *env) *cobra.Command {
 operator, who adds an account for it. A client has a different key at every
 server. Without SERVER the running node lists those that it knows.`,
 		Example: "  tarn client account-key\n  tarn client account-key v0-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    between(0, 1),
 		RunE: action(func(ctx context.Context, args []string) error {
 			if len(args) > 0 {
 				o.server = args[0]

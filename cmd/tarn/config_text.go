@@ -22,7 +22,7 @@ nickname: {{quote .Nickname}}
 
 # References of introducers, tarn:introducer/v0-...@/ip4/...: from them the
 # node learns of storage servers, and its own storage server is made known.
-introducers: {{list .Introducers}}
+introducers:{{list .Introducers}}
 {{with .Client}}
 # The client stores files on servers and reads them. Its account is in
 # private/account: keep a copy of that file in a safe place.
@@ -46,15 +46,15 @@ web:
   # this node's account.
   listen: {{quote .Listen}}
   # Names besides localhost by which the gateway may be addressed.
-  hosts: {{list .Hosts}}
+  hosts:{{list .Hosts}}
 {{end}}{{with .Storage}}
 # The storage server keeps shares for accounts that its operator has added
 # with: tarn server add-account.
 storage:
   # Addresses to accept connections on. 0.0.0.0 is every interface.
-  listen: {{list .Listen}}
+  listen:{{list .Listen}}
   # Addresses under which others reach it, if they are not those above.
-  announce: {{list .Announce}}
+  announce:{{list .Announce}}
   # This much of the disk is left free.
   reserved-space: {{.ReservedSpace}}
   # true: only accounts may read. false: whoever knows a share's storage index
@@ -65,9 +65,9 @@ storage:
 # private/introducer.ref.
 introducer:
   # Addresses to accept connections on. 0.0.0.0 is every interface.
-  listen: {{list .Listen}}
+  listen:{{list .Listen}}
   # Addresses under which others reach it, if they are not those above.
-  announce: {{list .Announce}}
+  announce:{{list .Announce}}
 {{end}}`))
 
 // text is the file, with a comment at each setting.
@@ -84,9 +84,10 @@ func (s settings) text() ([]byte, error) {
 // is YAML's.
 func quoteYAML(s string) string { return strconv.Quote(s) }
 
+// listYAML is what stands after the name of a list and its colon.
 func listYAML(items []string) string {
 	if len(items) == 0 {
-		return "[]"
+		return " []"
 	}
 	var b strings.Builder
 	for _, item := range items {

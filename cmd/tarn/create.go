@@ -82,6 +82,9 @@ func (o *listenFlags) check() error {
 	if err := checkListen(o.listen); err != nil {
 		return usageError{err: fmt.Errorf("--listen: %w", err)}
 	}
+	if err := checkAnnounce(o.announce); err != nil {
+		return usageError{err: fmt.Errorf("--announce: %w", err)}
+	}
 	if len(o.announce) > 0 {
 		return nil
 	}
@@ -138,7 +141,7 @@ func newCreateClient(e *env) *cobra.Command {
 		Long: `Makes a node in DIR, which must be empty or not exist, that stores files on the
 servers of a grid and reads them. Its account's seed is in private/account.`,
 		Example: "  tarn create-client --nickname alice ~/tarn-client",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    between(0, 1),
 		RunE: action(func(ctx context.Context, args []string) error {
 			o.dir = args
 			return runCreateClient(ctx, e, o)

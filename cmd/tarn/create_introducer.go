@@ -26,7 +26,7 @@ reference that others join with; it is also in private/introducer.ref. If it
 listens on port 0, that file is written when it runs.`,
 		Example: `  tarn create-introducer ~/tarn-introducer
   tarn create-introducer --listen /ip4/0.0.0.0/tcp/3458 --announce /dns/grid.example.org/tcp/3458 ~/tarn-public-introducer`,
-		Args: cobra.MaximumNArgs(1),
+		Args: between(0, 1),
 		RunE: action(func(ctx context.Context, args []string) error {
 			o.dir = args
 			return runCreateIntroducer(ctx, e, o)

@@ -25,7 +25,7 @@ and a client. The server keeps shares only for accounts that you add with
 tarn server add-account.`,
 		Example: `  tarn create-node --nickname cellar ~/tarn-server
   tarn create-node --listen /ip4/0.0.0.0/tcp/3457 --announce /dns/storage.example.org/tcp/3457 --no-client ~/tarn-public`,
-		Args: cobra.MaximumNArgs(1),
+		Args: between(0, 1),
 		RunE: action(func(ctx context.Context, args []string) error {
 			o.dir = args
 			return runCreateNode(ctx, e, o)

@@ -42,7 +42,7 @@ account on each server; stores a file; stops two servers; reads the file back,
 compares it, and shows who stores how much. Everything it started is ended
 again. It exits with 0 only if all of that worked.`,
 		Example: "  tarn demo\n  tarn demo --file letter.txt --keep",
-		Args:    cobra.NoArgs,
+		Args:    between(0, 0),
 		RunE:    action(func(ctx context.Context, _ []string) error { return runDemo(ctx, e, o) }),
 	}
 	c.Flags().StringVar(&o.file, "file", "", "file to store (default this program itself)")
@@ -193,7 +193,7 @@ func (d *demo) readBack(ctx context.Context, client *process, result control.Put
 	hash := sha256.New()
 	progress := d.e.progress("reading", get.Size)
 	defer progress.end()
-	if err := copyGet(get, hash, progress); err != nil {
+	if err := copyGet(get, hash, "the checksum", progress); err != nil {
 		return err
 	}
 	if [sha256.Size]byte(hash.Sum(nil)) != sum {

@@ -45,7 +45,7 @@ func openDoors(f folder, n node, running *tarn.Node) (*doors, error) {
 func (d *doors) openGateway(n node, running *tarn.Node) error {
 	l, err := net.Listen("tcp", n.web)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("the gateway's address %s: %w; change web.listen in %s, or end that program", n.web, tarn.ErrPortInUse, d.folder.settings())
+		return fmt.Errorf("the gateway's address %s: %w (web.listen in %s)", n.web, tarn.ErrPortInUse, d.folder.settings())
 	}
 	if err != nil {
 		return d.folder.wrong("web.listen", err)
@@ -54,7 +54,7 @@ func (d *doors) openGateway(n node, running *tarn.Node) error {
 	gateway := web.Gateway(running, web.Options{Hosts: n.hosts, Log: n.config.Log})
 	d.serve(web.Server(gateway, n.config.Log), l)
 	if err := writeFile(d.folder.url(), []byte(d.url+"\n"), 0o600); err != nil {
-		return fmt.Errorf("%s %w: %w", d.folder.url(), errWrite, err)
+		return notWritten(d.folder.url(), err)
 	}
 	return nil
 }
@@ -68,7 +68,7 @@ func (d *doors) serve(s *http.Server, l net.Listener) {
 
 func (d *doors) forgetURL() error {
 	if err := os.Remove(d.folder.url()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s %w: %w", d.folder.url(), errWrite, err)
+		return notWritten(d.folder.url(), err)
 	}
 	return nil
 }

@@ -15,6 +15,8 @@ type env struct {
 	stdout, stderr io.Writer
 	// terminal says that a person sees standard error.
 	terminal bool
+	// typed says that a person types standard input.
+	typed bool
 	// dirFlag is what -d says, empty for the default.
 	dirFlag string
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"syscall"
 
 	"github.com/tarn-grid/tarn"
 	"github.com/tarn-grid/tarn/file"
@@ -30,10 +31,11 @@ const exitHelp = `Exit codes:
   0    done
   1    failed for a reason not listed here
   2    the command line, a capability or another input is not right
-  3    no node is running in the folder
+  3    no node is running in the folder, or it ended meanwhile
   4    not enough shares were found, or no such node or file
   5    refused: too few servers take the file, over quota, not permitted
-  6    something is in the way: folder or port in use, name taken, no permission
+  6    something is in the way: folder or port in use, name taken, no
+       permission, disk full
   7    the node's settings or key files can't be used
   130  interrupted`
 
@@ -82,6 +84,7 @@ var exits = []struct {
 	{lease.ErrNotPermitted, exitRefused},
 	{tarn.ErrTooFewServers, exitRefused},
 	{tarn.ErrClosed, exitNotRunning},
+	{control.ErrBrokenOff, exitNotRunning},
 	{tarn.ErrFolderInUse, exitInTheWay},
 	{tarn.ErrPortInUse, exitInTheWay},
 	{tarn.ErrExists, exitInTheWay},
@@ -100,7 +103,11 @@ var exits = []struct {
 	{errBadSize, exitUsage},
 	{errBadName, exitUsage},
 	{fs.ErrNotExist, exitNotFound},
+	{syscall.EADDRNOTAVAIL, exitSettings},
 	{fs.ErrPermission, exitInTheWay},
+	{syscall.EROFS, exitInTheWay},
+	{syscall.ENOTDIR, exitInTheWay},
+	{syscall.ENOSPC, exitInTheWay},
 }
 
 func exitCode(err error) int {
@@ -129,9 +136,15 @@ func adviceFor(err error) string {
 	case errors.As(err, &usage) && usage.command != "":
 		return fmt.Sprintf("See: %s --help", usage.command)
 	case errors.Is(err, tarn.ErrTooFewServers):
-		return "See which servers take files, and why the others don't: tarn status"
+		return "See how much room each server has for you, and why some don't take files: tarn status\nHow many servers it takes is shares-happy in the node's tarn.yaml."
 	case errors.Is(err, tarn.ErrNotEnoughShares):
-		return "Servers that hold shares may be away. See: tarn status"
+		return "Servers that hold shares may be away, or the capability may have a typing error. See: tarn status"
+	case errors.Is(err, tarn.ErrFolderInUse):
+		return "If that is the node running already, use it; tarn status with the same -d shows it."
+	case errors.Is(err, tarn.ErrPortInUse):
+		return "End that program, or give the node another address in its tarn.yaml."
+	case errors.Is(err, control.ErrBrokenOff):
+		return "The node ended before it was done; what it logged says why. Start it again with: tarn run"
 	case errors.Is(err, lease.ErrNoSuchRoot):
 		return "Ask the server's operator to add your account; your key is shown by: tarn client account-key"
 	}

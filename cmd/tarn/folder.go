@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // folder is a node's folder:
@@ -31,6 +32,9 @@ func (f folder) check() error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %s has no tarn.yaml. Make one with create-client, create-node or create-introducer, or name another folder with -d", errNoNode, f.dir)
 	}
+	if errors.Is(err, syscall.ENOTDIR) {
+		return fmt.Errorf("%w: %s is not a folder", errNoNode, f.dir)
+	}
 	if err != nil {
 		return fmt.Errorf("look for a node: %w", err)
 	}
@@ -47,7 +51,7 @@ func (f folder) create(settings []byte, private map[string]string) (err error) {
 	defer func() {
 		if err != nil {
 			f.undo(made)
-			err = fmt.Errorf("%s %w: %w", f.dir, errWrite, err)
+			err = notWritten(f.dir, err)
 		}
 	}()
 	if err := os.Mkdir(f.private(""), 0o700); err != nil {
@@ -67,15 +71,27 @@ func (f folder) prepare() (made bool, err error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if err := os.MkdirAll(f.dir, 0o700); err != nil {
-			return false, fmt.Errorf("%s %w: %w", f.dir, errWrite, err)
+			return false, notWritten(f.dir, err)
 		}
 		return true, nil
 	case err != nil:
-		return false, fmt.Errorf("%s %w: %w", f.dir, errWrite, err)
+		return false, notWritten(f.dir, err)
+	case hasFile(f.settings()):
+		return false, fmt.Errorf("%w: there is a node in %s already; start it with tarn -d %s run, or make the new one in another folder", errNotEmpty, f.dir, f.dir)
 	case len(entries) > 0:
 		return false, fmt.Errorf("%w: %s has %s in it; a new node wants a folder of its own", errNotEmpty, f.dir, entries[0].Name())
 	}
 	return false, nil
+}
+
+// notWritten says why name can't be written, without the names of temporary
+// files.
+func notWritten(name string, err error) error {
+	var inner *fs.PathError
+	if errors.As(err, &inner) {
+		err = inner.Err
+	}
+	return fmt.Errorf("%s %w: %w", name, errWrite, err)
 }
 
 // undo is best effort: the error that led here is the one to tell.

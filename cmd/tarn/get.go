@@ -32,7 +32,7 @@ Other users of this machine may see a command's arguments: to keep the
 capability from them, give - as CAP and the capability on standard input, or
 use --cap-file.`,
 		Example: "  tarn get URI:LIT:krugkidfnzsc4 letter.txt\n  tarn get - letter.txt < letter.cap\n  tarn get --cap-file letter.cap letter.txt",
-		Args:    cobra.MaximumNArgs(2),
+		Args:    between(0, 2),
 		RunE: action(func(ctx context.Context, args []string) error {
 			if err := o.arguments(args); err != nil {
 				return err
@@ -76,7 +76,7 @@ func runGet(ctx context.Context, e *env, o getOptions) error {
 	progress := e.progress("reading", get.Size)
 	defer progress.end()
 	if o.to == "-" {
-		return copyGet(get, e.stdout, progress)
+		return copyGet(get, e.stdout, "standard output", progress)
 	}
 	return getTo(get, o.to, progress)
 }
@@ -102,8 +102,13 @@ func (o getOptions) readCap(e *env) (string, error) {
 	return string(text), nil
 }
 
-func copyGet(get *control.Get, w io.Writer, progress *progress) error {
-	if _, err := get.WriteTo(io.MultiWriter(w, progress)); err != nil {
+// copyGet writes to w, which errors call name.
+func copyGet(get *control.Get, w io.Writer, name string, progress *progress) error {
+	_, err := get.WriteTo(io.MultiWriter(w, progress))
+	if errors.Is(err, control.ErrOutput) {
+		return notWritten(name, err)
+	}
+	if err != nil {
 		return fmt.Errorf("read the file: %w", err)
 	}
 	return nil
@@ -118,14 +123,14 @@ func getTo(get *control.Get, name string, progress *progress) error {
 	}
 	t, err := newTemporary(name, 0o600)
 	if err != nil {
-		return fmt.Errorf("%s %w: %w", name, errWrite, err)
+		return notWritten(name, err)
 	}
 	defer t.discard()
-	if err := copyGet(get, t, progress); err != nil {
+	if err := copyGet(get, t, name, progress); err != nil {
 		return err
 	}
 	if err := t.keep(); err != nil {
-		return fmt.Errorf("%s %w: %w", name, errWrite, err)
+		return notWritten(name, err)
 	}
 	return nil
 }
@@ -134,7 +139,7 @@ func getTo(get *control.Get, name string, progress *progress) error {
 func getToDevice(get *control.Get, name string, progress *progress) error {
 	out, err := os.OpenFile(name, os.O_WRONLY, 0)
 	if err != nil {
-		return fmt.Errorf("%s %w: %w", name, errWrite, err)
+		return notWritten(name, err)
 	}
-	return errors.Join(copyGet(get, out, progress), out.Close())
+	return errors.Join(copyGet(get, out, name, progress), out.Close())
 }

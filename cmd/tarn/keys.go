@@ -58,7 +58,7 @@ func parseKey(text string) (ed25519.PrivateKey, error) {
 func parseConvergence(text string) ([]byte, error) {
 	size := len(text) * 5 / 8
 	if size < minConvergenceSize || size > maxConvergenceSize {
-		return nil, fmt.Errorf("%w: a convergence secret of %d bytes (want %d to %d)", grid.ErrBase32, size, minConvergenceSize, maxConvergenceSize)
+		return nil, fmt.Errorf("%w: %d characters are a secret of %d bytes (want %d to %d)", grid.ErrBase32, len(text), size, minConvergenceSize, maxConvergenceSize)
 	}
 	return grid.DecodeBase32(text, size)
 }

@@ -28,7 +28,7 @@ func main() {
 	context.AfterFunc(ctx, stop) // the second signal ends the process at once
 	e := &env{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
-		terminal: term.IsTerminal(int(os.Stderr.Fd())),
+		terminal: term.IsTerminal(int(os.Stderr.Fd())), typed: term.IsTerminal(int(os.Stdin.Fd())),
 	}
 	code := execute(ctx, e, os.Args[1:])
 	stop()
@@ -109,8 +109,18 @@ func action(run func(ctx context.Context, args []string) error) func(*cobra.Comm
 // group is a command that only has commands below it.
 func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
-		return fmt.Errorf("%s what? See tarn %s --help", use, use)
+		return fmt.Errorf("%s what?", use)
 	}}
 	c.AddCommand(commands...)
 	return c
+}
+
+// between wants at least and at most so many arguments.
+func between(least, most int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if n := len(args); n < least || n > most {
+			return fmt.Errorf("wrong number of arguments, %d; it is: %s", n, c.UseLine())
+		}
+		return nil
+	}
 }

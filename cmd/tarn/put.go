@@ -27,7 +27,7 @@ func newPut(e *env) *cobra.Command {
 read again. Whoever has the capability can read the file, so keep it as you
 would keep the file; without it nobody can.`,
 		Example: "  tarn put letter.txt\n  tar c photos | tarn put -",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    between(0, 1),
 		RunE: action(func(ctx context.Context, args []string) error {
 			o.file = argument(args, 0)
 			return runPut(ctx, e, o)
@@ -62,19 +62,30 @@ func runPut(ctx context.Context, e *env, o putOptions) error {
 	if err != nil {
 		return fmt.Errorf("store the file: %w", f.explain(err))
 	}
-	e.note("%s in %d new and %d old shares, on %d servers", formatSize(result.Size), result.Pushed, result.Found, result.Happiness)
+	e.noteStored(result)
 	return e.print("%s\n", result.Cap)
+}
+
+func (e *env) noteStored(r control.PutResult) {
+	if r.Pushed+r.Found == 0 {
+		e.note("%s, so few that the capability holds them and no server does", formatSize(r.Size))
+		return
+	}
+	e.note("%s in %d new and %d old shares, on %d servers", formatSize(r.Size), r.Pushed, r.Found, r.Happiness)
 }
 
 // open opens a file to read, "-" being standard input. The size is -1 where it
 // is not known beforehand.
 func (e *env) open(name string) (io.ReadCloser, int64, error) {
 	if name == "-" {
+		if e.typed {
+			e.note("Reading standard input; end it with Ctrl-D.")
+		}
 		return io.NopCloser(e.stdin), -1, nil
 	}
 	input, err := os.Open(name)
 	if err != nil {
-		return nil, 0, fmt.Errorf("open the file: %w", err)
+		return nil, 0, fmt.Errorf("can't %w", err)
 	}
 	info, err := input.Stat()
 	if err != nil {

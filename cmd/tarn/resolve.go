@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -147,6 +148,9 @@ func (s *storageSettings) config(f folder) (*tarn.StorageConfig, error) {
 	if err := checkListen(s.Listen); err != nil {
 		return nil, f.wrong("storage.listen", err)
 	}
+	if err := checkAnnounce(s.Announce); err != nil {
+		return nil, f.wrong("storage.announce", err)
+	}
 	c.Announce = hints(s.Announce)
 	if s.ReservedSpace != "" {
 		size, err := parseSize(s.ReservedSpace)
@@ -164,6 +168,9 @@ func (s *introducerSettings) config(f folder) (*tarn.IntroducerConfig, error) {
 	if err := checkListen(s.Listen); err != nil {
 		return nil, f.wrong("introducer.listen", err)
 	}
+	if err := checkAnnounce(s.Announce); err != nil {
+		return nil, f.wrong("introducer.announce", err)
+	}
 	key, err := readSecret(f, introducerKeyFile, parseKey)
 	return &tarn.IntroducerConfig{Listen: s.Listen, Announce: hints(s.Announce), Key: key}, err
 }
@@ -176,15 +183,44 @@ func hints(addresses []string) []grid.Hint {
 	return out
 }
 
-// checkListen leaves to transport what a multiaddr is.
+// checkListen wants one address at least.
 func checkListen(addresses []string) error {
 	if len(addresses) == 0 {
 		return errors.New("want at least one address such as /ip4/127.0.0.1/tcp/3457")
 	}
+	return checkAddresses(addresses, 0)
+}
+
+// checkAnnounce wants ports that someone can connect to.
+func checkAnnounce(addresses []string) error { return checkAddresses(addresses, 1) }
+
+// checkAddresses wants multiaddrs of the form that nodes listen on and dial,
+// with a port from leastPort on.
+func checkAddresses(addresses []string, leastPort uint64) error {
 	for _, a := range addresses {
-		if !strings.HasPrefix(a, "/") {
-			return fmt.Errorf("%q (want an address such as /ip4/127.0.0.1/tcp/3457)", a)
+		if err := checkAddress(a, leastPort); err != nil {
+			return fmt.Errorf("%q: %w (want one such as /ip4/127.0.0.1/tcp/3457 or /dns/one.example.org/tcp/3457)", a, err)
 		}
+	}
+	return nil
+}
+
+func checkAddress(text string, leastPort uint64) error {
+	parts := strings.Split(text, "/")
+	if len(parts) != 5 || parts[0] != "" || parts[3] != "tcp" {
+		return errors.New("not an address and a TCP port")
+	}
+	ip, err := netip.ParseAddr(parts[2])
+	switch kind := parts[1]; {
+	case kind == "ip4" && (err != nil || !ip.Is4()), kind == "ip6" && (err != nil || !ip.Is6() || ip.Zone() != ""):
+		return fmt.Errorf("%q is no %s address", parts[2], kind)
+	case kind == "ip4", kind == "ip6":
+	case (kind == "dns" || kind == "dns4" || kind == "dns6") && parts[2] != "":
+	default:
+		return fmt.Errorf("%q is no kind of address that can be used", kind)
+	}
+	if port, err := strconv.ParseUint(parts[4], 10, 16); err != nil || port < leastPort {
+		return fmt.Errorf("%q is no port", parts[4])
 	}
 	return nil
 }

@@ -38,7 +38,7 @@ func newRun(e *env) *cobra.Command {
 		Long: `Runs the node of the folder. It ends cleanly, within 5 seconds, on SIGINT
 (Ctrl-C) and SIGTERM. Log lines go to standard error.`,
 		Example: "  tarn -d ~/tarn-client run",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    between(0, 1),
 		RunE: action(func(ctx context.Context, args []string) error {
 			o.dir = args
 			return runRun(ctx, e, o)
@@ -140,7 +140,7 @@ func (f folder) recordReference(ctx context.Context, running *tarn.Node) error {
 		return nil
 	}
 	if err := writeFile(f.reference(), []byte(text), 0o600); err != nil {
-		return fmt.Errorf("%s %w: %w", f.reference(), errWrite, err)
+		return notWritten(f.reference(), err)
 	}
 	return nil
 }

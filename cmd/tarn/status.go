@@ -24,7 +24,7 @@ func newStatus(e *env) *cobra.Command {
 		Long: `Shows the running node, the introducers and storage servers that it knows, and
 why it is not connected to those it is not connected to.`,
 		Example: "  tarn status\n  tarn status --json",
-		Args:    cobra.NoArgs,
+		Args:    between(0, 0),
 		RunE:    action(func(ctx context.Context, _ []string) error { return runStatus(ctx, e, o) }),
 	}
 	c.Flags().BoolVar(&o.json, "json", false, "for programs")
@@ -66,7 +66,7 @@ func writeStatus(w io.Writer, s control.Status) error {
 		t.row("introducer", referenceShort(i.Reference), "", state, clock(i.Since), i.LastError)
 	}
 	for _, v := range s.Servers {
-		t.row("server", short(v.Server), v.Nickname, v.State, clock(v.Since), v.Address+blankOr(v.LastError))
+		t.row("server", short(v.Server), v.Nickname, v.State, clock(v.Since), serverRemark(v))
 	}
 	return t.end()
 }
@@ -84,11 +84,16 @@ func statusHead(s control.Status) string {
 	return text
 }
 
-func blankOr(text string) string {
-	if text == "" {
-		return ""
+// serverRemark is where a server is, and what it has for us or against us.
+func serverRemark(v control.ServerStatus) string {
+	remark := v.Address
+	if v.LoggedIn {
+		remark += ", room for " + formatSize(v.Room)
 	}
-	return " " + text
+	if v.LastError != "" {
+		remark += ": " + v.LastError
+	}
+	return strings.TrimPrefix(remark, ": ")
 }
 
 func orUnnamed(name string) string {
@@ -122,10 +127,12 @@ type table struct{ w *tabwriter.Writer }
 
 func newTable(w io.Writer) table { return table{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)} }
 
-// row adds a line; what goes wrong in writing shows at the end.
+// row adds a line, whatever the cells have in them; what goes wrong in writing
+// shows at the end.
 func (t table) row(cells ...string) {
 	for i, cell := range cells {
-		if cell == "" {
+		cells[i] = strings.Join(strings.Fields(cell), " ")
+		if cells[i] == "" {
 			cells[i] = "-"
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -30,7 +32,7 @@ func newUsage(e *env) *cobra.Command {
 node is a storage server, what every account holds on it. For the latter no
 node need run.`,
 		Example: "  tarn usage\n  tarn usage --json",
-		Args:    cobra.NoArgs,
+		Args:    between(0, 0),
 		RunE:    action(func(ctx context.Context, _ []string) error { return runUsage(ctx, e, o) }),
 	}
 	c.Flags().BoolVar(&o.json, "json", false, "for programs")
@@ -50,6 +52,9 @@ func runUsage(ctx context.Context, e *env, o usageOptions) error {
 	if o.json {
 		return writeJSON(e.stdout, u)
 	}
+	if u.Own == nil && len(u.Accounts) == 0 {
+		e.note("No accounts yet. Add one with: tarn server add-account NAME")
+	}
 	return writeUsage(e.stdout, u)
 }
 
@@ -66,7 +71,8 @@ func (f folder) usage(ctx context.Context, n *control.Client) (usage, error) {
 	case !errors.Is(err, tarn.ErrNoClient):
 		return u, err
 	}
-	if u.Accounts, err = n.OperatorUsage(ctx); errors.Is(err, tarn.ErrNoStorage) {
+	u.Accounts, err = n.OperatorUsage(ctx)
+	if errors.Is(err, tarn.ErrNoStorage) && u.Own != nil {
 		err = nil
 	}
 	return u, err
@@ -106,6 +112,7 @@ func writeUsage(w io.Writer, u usage) error {
 		}
 	}
 	if u.Accounts != nil {
+		slices.SortFunc(u.Accounts, func(a, b control.AccountUsage) int { return strings.Compare(a.Petname, b.Petname) })
 		t.row("ACCOUNT", "KEY", "STORED", "SHARES", "UPLOADING", "QUOTA", "IN TODAY", "OUT TODAY")
 		for _, a := range u.Accounts {
 			t.row(a.Petname, keyShort(a.Key), formatSize(a.Bytes), fmt.Sprint(a.Shares), formatSize(a.Reserved), formatQuota(a.Quota), formatSize(a.BytesIn), formatSize(a.BytesOut))

@@ -13,7 +13,7 @@ func newVersion(e *env) *cobra.Command {
 		Use:     "version",
 		Short:   "Print the version of this program",
 		Example: "  tarn version",
-		Args:    cobra.NoArgs,
+		Args:    between(0, 0),
 		RunE: action(func(context.Context, []string) error {
 			return e.print("tarn %s, %s, %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		}),

@@ -97,7 +97,7 @@ func (c *Client) call(ctx context.Context, method, path string, body io.Reader, 
 	}
 	defer response.Body.Close()
 	if err := json.NewDecoder(io.LimitReader(response.Body, maxObject)).Decode(into); err != nil {
-		return fmt.Errorf("%w: %w", ErrBrokenOff, err)
+		return brokenOff(err)
 	}
 	return nil
 }
@@ -132,6 +132,9 @@ func plain(ctx context.Context, err error) error {
 	}
 	if errors.Is(err, ErrNotRunning) {
 		return ErrNotRunning
+	}
+	if connectionEnded(err) {
+		return ErrBrokenOff
 	}
 	return fmt.Errorf("ask the node: %w", err)
 }

@@ -43,7 +43,7 @@ func readEvents(r io.Reader, progress func(done, total int64)) (PutResult, error
 	for {
 		var event putEvent
 		if err := lines.Decode(&event); err != nil {
-			return PutResult{}, fmt.Errorf("%w: %w", ErrBrokenOff, err)
+			return PutResult{}, brokenOff(err)
 		}
 		switch {
 		case event.Error != nil:
@@ -119,11 +119,11 @@ func (g *Get) WriteTo(w io.Writer) (int64, error) {
 	n, err := io.CopyBuffer(out, struct{ io.Reader }{g.response.Body}, make([]byte, 256<<10))
 	switch {
 	case out.err != nil:
-		return n, fmt.Errorf("write the file: %w", out.err)
+		return n, fmt.Errorf("%w: %w", ErrOutput, out.err)
 	case g.ctx.Err() != nil:
 		return n, context.Cause(g.ctx)
 	case err != nil:
-		return n, fmt.Errorf("%w: %w", ErrBrokenOff, err)
+		return n, brokenOff(err)
 	}
 	return n, g.ending(n)
 }

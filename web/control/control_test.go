@@ -191,10 +191,29 @@ func TestErrorsOfTheWriterAreTheCallers(t *testing.T) {
 	}
 	defer get.Close()
 	full := errors.New("disk full")
-	if _, err := get.WriteTo(failing{full}); !errors.Is(err, full) || errors.Is(err, control.ErrBrokenOff) {
+	if _, err := get.WriteTo(failing{full}); !errors.Is(err, full) || !errors.Is(err, control.ErrOutput) || errors.Is(err, control.ErrBrokenOff) {
 		t.Errorf("WriteTo = %v", err)
 	}
 }
+
+func TestANodeThatEndsBeforeItAnswersBreaksOff(t *testing.T) {
+	c := start(t, vanishing{&memnode.Node{}}, t.TempDir())
+	if _, err := c.Put(t.Context(), bytes.NewReader(content), tarn.PutOptions{Size: -1}); !errors.Is(err, control.ErrBrokenOff) {
+		t.Errorf("Put = %v", err)
+	}
+	if _, err := c.Status(t.Context()); !errors.Is(err, control.ErrBrokenOff) || strings.Contains(err.Error(), "EOF") {
+		t.Errorf("Status = %v", err)
+	}
+}
+
+// vanishing is a node that is killed whenever it is asked something.
+type vanishing struct{ *memnode.Node }
+
+func (vanishing) Put(context.Context, io.Reader, tarn.PutOptions) (tarn.PutResult, error) {
+	panic(http.ErrAbortHandler)
+}
+
+func (vanishing) Status(context.Context) (tarn.Status, error) { panic(http.ErrAbortHandler) }
 
 type failing struct{ err error }
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"syscall"
 
 	"github.com/tarn-grid/tarn"
 	"github.com/tarn-grid/tarn/file"
@@ -20,6 +22,9 @@ var (
 	ErrRequest = errors.New("request not understood")
 	// ErrBrokenOff means that the node ended in the middle of an answer.
 	ErrBrokenOff = errors.New("the node broke off its answer")
+	// ErrOutput means that what came from the node could not be written where
+	// it was to go.
+	ErrOutput = errors.New("can't write the file")
 )
 
 // codes are the errors that keep their identity across the socket. The first
@@ -91,6 +96,23 @@ func (e *Error) Unwrap() error {
 		}
 	}
 	return nil
+}
+
+// brokenOff says no more than that if the connection just ended.
+func brokenOff(err error) error {
+	if connectionEnded(err) {
+		return ErrBrokenOff
+	}
+	return fmt.Errorf("%w: %w", ErrBrokenOff, err)
+}
+
+func connectionEnded(err error) bool {
+	for _, end := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, end) {
+			return true
+		}
+	}
+	return false
 }
 
 func (o *errorObject) err() error {
