@@ -18,6 +18,7 @@ var (
 	errAbandoned     = errors.New("abandoned by the client")
 	errSuperseded    = errors.New("the share was offered again")
 	errOtherSize     = errors.New("the share is being uploaded with another size")
+	errOthers        = errors.New("another key of this account is just uploading the share")
 	errLoginRequired = errors.New("this server lets only accounts do that: log in first")
 	errInterrupted   = errors.New("the server broke off the upload")
 	errOutOfOrder    = errors.New("out of order")
@@ -40,6 +41,7 @@ var codes = []struct {
 	{err: errAbandoned, code: wire.Abandoned},
 	{err: errSuperseded, code: wire.Abandoned},
 	{err: errOtherSize, code: wire.BadRequest},
+	{err: errOthers, code: wire.Busy},
 	{err: errLoginRequired, code: wire.LoginRequired},
 	{err: errInterrupted, code: wire.Internal},
 	{err: errOutOfOrder, code: wire.BadRequest},

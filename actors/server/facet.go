@@ -86,7 +86,7 @@ func (f *facet) serve(ctx actor.Context, m request) {
 		return // its body is the pull's now
 	case *wire.Abandon:
 		id := lease.LeaseID{Column: f.grant.Column(), Share: lease.ShareID{StorageIndex: msg.StorageIndex, Num: msg.Num}}
-		ctx.Send(f.peers.storage, abandon{f.session, m.frame.ID, id})
+		ctx.Send(f.peers.storage, abandon{f.session, m.frame.ID, f.grant, id})
 	case *wire.AddLease:
 		f.addLease(ctx, m.frame.ID, msg)
 	case *wire.RenewLease:

@@ -35,7 +35,7 @@ const (
 	renewBefore = 6 * time.Hour
 
 	// maxPulls is how many uploads a server has in progress, maxPullsOf how
-	// many of them for one account.
+	// many of them below one root, which can sign for as many keys as it likes.
 	maxPulls   = 4096
 	maxPullsOf = 1024
 	// pullReads is how many reads of a share are outstanding at a time: two

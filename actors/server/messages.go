@@ -5,6 +5,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/transport"
 	"github.com/tarn-grid/tarn/transport/wire"
@@ -138,6 +139,7 @@ type (
 	abandon struct {
 		session *actor.PID
 		request uint64
+		grant   lease.Grant
 		id      lease.LeaseID
 	}
 )
@@ -150,6 +152,15 @@ func (o *offer) leaseID() lease.LeaseID {
 
 func (o *offer) shareID() lease.ShareID {
 	return lease.ShareID{StorageIndex: o.share.StorageIndex, Num: o.share.Num}
+}
+
+// uploader is the key that acts under a grant: that of the last certificate,
+// zero for a client without one.
+func uploader(g lease.Grant) grid.PublicKey {
+	if len(g.Keys) == 0 {
+		return grid.PublicKey{}
+	}
+	return g.Keys[len(g.Keys)-1]
 }
 
 // refuse answers the offer with an error and lets its bytes go.

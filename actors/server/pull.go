@@ -124,6 +124,10 @@ func (p *pull) offered(ctx actor.Context, m offer) {
 	case p.stage == ending || p.stage == ended:
 		p.stash(ctx, m)
 		return
+	case p.stage != idle && uploader(m.grant) != uploader(p.grant):
+		m.refuse(ctx, errOthers)
+		m.frame.Release()
+		return
 	case p.stage != idle && int64(m.share.Size) != p.size:
 		m.refuse(ctx, errOtherSize)
 		m.frame.Release()

@@ -232,14 +232,15 @@ func (p *pull) tellFailure(ctx actor.Context) {
 	p.settled()
 }
 
-// abandoned gives the upload up, unless it is too late for that.
+// abandoned gives the upload up, unless it is too late for that. Among those
+// who upload for one account nobody ends what another began.
 func (p *pull) abandoned(ctx actor.Context, m abandon) {
-	switch p.stage {
-	case committing:
+	switch {
+	case p.stage == idle, p.stage == ended, uploader(m.grant) != uploader(p.grant):
+		ctx.Send(m.session, answer{m.request, &wire.Done{}})
+	case p.stage == committing:
 		err := fmt.Errorf("%w: the share is just being made durable", errBusy)
 		ctx.Send(m.session, answer{m.request, wireError(err, false)})
-	case idle, ended:
-		ctx.Send(m.session, answer{m.request, &wire.Done{}})
 	default:
 		p.abandons = append(p.abandons, m)
 		p.fail(ctx, errAbandoned)

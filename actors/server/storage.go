@@ -26,7 +26,8 @@ type Storage struct {
 	pulls    map[lease.LeaseID]*actor.PID
 	pullIDs  map[string]lease.LeaseID // by PID id
 	order    []*actor.PID             // of pulls, oldest first
-	pullsOf  map[lease.Column]int
+	pullsOf  map[grid.PublicKey]int   // by root
+	rootOf   map[lease.LeaseID]grid.PublicKey
 	lastPull uint64
 
 	announcers []*actor.PID
@@ -41,7 +42,8 @@ func New(e *env.Env, c Config) env.Producer {
 	return func() actor.Actor {
 		return &Storage{
 			env: e, config: &c,
-			pulls: map[lease.LeaseID]*actor.PID{}, pullIDs: map[string]lease.LeaseID{}, pullsOf: map[lease.Column]int{},
+			pulls: map[lease.LeaseID]*actor.PID{}, pullIDs: map[string]lease.LeaseID{},
+			pullsOf: map[grid.PublicKey]int{}, rootOf: map[lease.LeaseID]grid.PublicKey{},
 		}
 	}
 }
@@ -107,24 +109,25 @@ func (s *Storage) countSessions(ctx actor.Context) {
 func (s *Storage) offer(ctx actor.Context, m offer) {
 	id := m.leaseID()
 	pid, ok := s.pulls[id]
-	if !ok && (len(s.pulls) >= maxPulls || s.pullsOf[id.Column] >= maxPullsOf) {
+	if !ok && (len(s.pulls) >= maxPulls || s.pullsOf[m.grant.Root] >= maxPullsOf) {
 		m.refuse(ctx, errBusy)
 		m.frame.Release()
 		return
 	}
 	if !ok {
-		pid = s.newPull(ctx, id)
+		pid = s.newPull(ctx, id, m.grant.Root)
 	}
 	ctx.Send(pid, m)
 }
 
-func (s *Storage) newPull(ctx actor.Context, id lease.LeaseID) *actor.PID {
+func (s *Storage) newPull(ctx actor.Context, id lease.LeaseID, root grid.PublicKey) *actor.PID {
 	s.lastPull++
 	before := readSize(len(s.pulls))
 	after := readSize(len(s.pulls) + 1)
 	pid := s.env.Spawn.Child(ctx, fmt.Sprintf("pull/%d", s.lastPull), newPull(s.env, s.config, s.ledger, id, after))
 	s.pulls[id], s.pullIDs[pid.Id] = pid, id
-	s.pullsOf[id.Column]++
+	s.pullsOf[root]++
+	s.rootOf[id] = root
 	s.order = append(s.order, pid)
 	s.repace(ctx, before, after)
 	return pid
@@ -164,8 +167,10 @@ func (s *Storage) remove(ctx actor.Context, pid *actor.PID, id lease.LeaseID) {
 	before := readSize(len(s.pulls))
 	delete(s.pulls, id)
 	delete(s.pullIDs, pid.Id)
-	if s.pullsOf[id.Column]--; s.pullsOf[id.Column] == 0 {
-		delete(s.pullsOf, id.Column)
+	root := s.rootOf[id]
+	delete(s.rootOf, id)
+	if s.pullsOf[root]--; s.pullsOf[root] == 0 {
+		delete(s.pullsOf, root)
 	}
 	s.order = slices.DeleteFunc(s.order, func(p *actor.PID) bool { return p.Id == pid.Id })
 	s.repace(ctx, before, readSize(len(s.pulls)))
