@@ -5,6 +5,7 @@ import "github.com/asynkron/protoactor-go/actor"
 // mailbox handles one message per step, system messages first, so that the
 // seed decides after each message who is next.
 type mailbox struct {
+	loses        func(msg any) bool
 	user, system []any
 	suspended    bool
 	scheduled    bool
@@ -16,6 +17,9 @@ var _ actor.Mailbox = (*mailbox)(nil)
 
 // PostUserMessage implements actor.Mailbox.
 func (m *mailbox) PostUserMessage(msg any) {
+	if m.loses(msg) {
+		return
+	}
 	m.user = append(m.user, msg)
 	m.schedule()
 }

@@ -58,6 +58,12 @@ func (w *World) Note(format string, args ...any) {
 func (w *World) observe(id string, msg any) {
 	w.trace.add(w.now.Sub(Start), id, reflect.TypeOf(msg).String())
 	switch msg.(type) {
+	case *actor.Started:
+		w.alive[id] = struct{}{}
+	case *actor.Stopped:
+		delete(w.alive, id)
+	}
+	switch msg.(type) {
 	case *actor.Stopping, *actor.Stopped, *actor.Restarting, env.Failed:
 		return
 	}

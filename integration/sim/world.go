@@ -19,6 +19,7 @@ import (
 	"container/heap"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -46,6 +47,10 @@ type World struct {
 	// says true the actor panics instead. The last messages of an actor
 	// (Stopping, Stopped, Restarting) are not asked about.
 	Inject func(id string, msg any) bool
+	// Lose, if set, is asked about every message that one actor sends to
+	// another; when it says true the message never arrives. No real node loses
+	// one: it is for planting bugs.
+	Lose func(msg any) bool
 
 	rng    *source
 	now    time.Time
@@ -53,6 +58,7 @@ type World struct {
 	timers timers
 	steps  int
 	trace  *trace
+	alive  map[string]struct{} // actors that have started, by id
 }
 
 // New makes an empty world. log takes the lines of the actors; nil drops them.
@@ -60,14 +66,14 @@ func New(seed uint64, log *slog.Logger) *World {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	w := &World{rng: newSource(seed), now: Start, trace: newTrace()}
+	w := &World{rng: newSource(seed), now: Start, trace: newTrace(), alive: map[string]struct{}{}}
 	w.Sys = env.New(env.Machine{
 		Now:        w.Now,
 		After:      w.After,
 		Rand:       w.rng,
 		Run:        w.run,
 		Dispatcher: dispatcher{w},
-		Mailbox:    func() actor.Mailbox { return &mailbox{} },
+		Mailbox:    func() actor.Mailbox { return &mailbox{loses: w.loses} },
 		Log:        log,
 		Observe:    w.observe,
 	})
@@ -94,11 +100,19 @@ func (w *World) After(d time.Duration, fn func()) (stop func()) {
 	return func() { t.fn = nil }
 }
 
+// Actors is how many actors there are, those of Inbox included.
+func (w *World) Actors() int { return len(w.alive) }
+
 // Crash makes the node (or actor) called name and all below it vanish, as in
 // a power failure. The network has to be told by the scenario.
 func (w *World) Crash(name string) {
 	w.Note("crash %s", name)
 	w.Sys.Kill(name)
+	for id := range w.alive {
+		if id == name || strings.HasPrefix(id, name+"/") {
+			delete(w.alive, id)
+		}
+	}
 }
 
 // Inbox makes an address whose messages are given to fn, for scenarios that
@@ -123,6 +137,14 @@ func (w *World) run(kind env.Kind, fn func()) {
 		slowest = slowestDisk
 	}
 	w.After(time.Duration(w.rng.Int64N(int64(slowest))), fn)
+}
+
+func (w *World) loses(msg any) bool {
+	if w.Lose == nil {
+		return false
+	}
+	_, msg, _ = actor.UnwrapEnvelope(msg)
+	return w.Lose(msg)
 }
 
 // dispatcher lets the world decide which mailbox gets the next step.

@@ -1,0 +1,89 @@
+package sim_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/tarn-grid/tarn/integration/sim"
+)
+
+// calm is how long nothing goes wrong in a storm, at most.
+const calm = 3 * time.Second
+
+// storm is a grid in which everything goes wrong that can, held against the
+// model, and then the same grid in fine weather.
+func storm(panics int64) func(w *sim.World) error {
+	return func(w *sim.World) error {
+		g, err := aGrid{servers: 5, clients: 3}.build(w)
+		if err != nil {
+			return err
+		}
+		c := &chaos{simGrid: g, panics: panics, calm: calm}
+		c.begin()
+		if err := g.busy(25, 400_000); err != nil {
+			return err
+		}
+		c.end()
+		if err := g.abandon(); err != nil {
+			return err
+		}
+		return g.fineWeather()
+	}
+}
+
+// abandon has uploads that never end: one client changes its mind, another
+// one's power fails.
+func (g *simGrid) abandon() error {
+	if err := g.connected(); err != nil {
+		return err
+	}
+	for i, c := range g.clients[:2] {
+		j := g.put(c, g.content(600_000), inFiles, nil)
+		if err := g.Until(func() bool { return j.done || g.reserved() > 0 }, time.Minute); err != nil {
+			return err
+		}
+		if i == 0 {
+			g.cancel(j)
+			continue
+		}
+		c.bounce(c.life, time.Minute)
+	}
+	return nil
+}
+
+// reserved is what uploads hold of the quotas, as far as the servers' disks
+// show it: files that are no share's yet.
+func (g *simGrid) reserved() int {
+	n := 0
+	for _, s := range g.servers {
+		n += s.disk.coming
+	}
+	return n
+}
+
+// fineWeather lets what is under way end and looks at everything.
+func (g *simGrid) fineWeather() error {
+	if err := g.For(20 * time.Minute); err != nil {
+		return err
+	}
+	if err := g.connected(); err != nil {
+		return err
+	}
+	if err := g.settled(); err != nil {
+		return err
+	}
+	return g.readable()
+}
+
+func checkSeeds(t *testing.T, least int, scenario func(w *sim.World) error) {
+	t.Helper()
+	for _, seed := range sim.Seeds(least) {
+		if err := sim.Check(seed, scenario); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestStormSeeds(t *testing.T) { checkSeeds(t, 3, storm(0)) }
+
+func TestStormWithFailuresSeeds(t *testing.T) { checkSeeds(t, 3, storm(500)) }
