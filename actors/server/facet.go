@@ -1,7 +1,9 @@
 package server
 
 import (
+	"bytes"
 	"errors"
+	"slices"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -90,7 +92,7 @@ func (f *facet) serve(ctx actor.Context, m request) {
 	case *wire.AddLease:
 		f.addLease(ctx, m.frame.ID, msg)
 	case *wire.RenewLease:
-		f.list(ctx, addLeases{replyTo: ctx.Self(), tag: m.frame.ID, grant: f.grant, renew: true}, msg.StorageIndexes)
+		f.list(ctx, addLeases{replyTo: ctx.Self(), tag: m.frame.ID, grant: f.grant, renew: true}, distinct(msg.StorageIndexes))
 	case *wire.Usage:
 		ctx.Send(f.peers.ledger, askUsage{ctx.Self(), m.frame.ID, f.grant})
 	}
@@ -107,6 +109,12 @@ func (f *facet) addLease(ctx actor.Context, tag uint64, m *wire.AddLease) {
 		ask.ids = append(ask.ids, lease.ShareID{StorageIndex: m.StorageIndex, Num: n})
 	}
 	ctx.Send(f.peers.ledger, ask)
+}
+
+// distinct names each file once: what is asked for again would cost again.
+func distinct(files []grid.StorageIndex) []grid.StorageIndex {
+	sorted := slices.SortedFunc(slices.Values(files), func(a, b grid.StorageIndex) int { return bytes.Compare(a[:], b[:]) })
+	return slices.Compact(sorted)
 }
 
 // list names all shares of the files in ask.

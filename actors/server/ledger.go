@@ -291,28 +291,37 @@ func (l *ledger) commit(ctx actor.Context, now time.Time, m commit) {
 	l.settle(ctx, change, err, m.replyTo, committed{done, err})
 }
 
-// addLeases makes or renews leases one by one. A file of which only some
-// shares could be leased is answered with their number.
+// addLeases makes or renews leases one by one, and after some of them lets
+// others have a turn. A file of which only some shares could be leased is
+// answered with their number.
 func (l *ledger) addLeases(ctx actor.Context, now time.Time, m addLeases) {
-	var first error
-	answer := leased{tag: m.tag}
 	step := l.rules.AddLease
 	if m.renew {
 		step = l.rules.RenewLease
 	}
-	for _, id := range m.ids {
+	n := min(len(m.ids), leaseStep)
+	for _, id := range m.ids[:n] {
 		change, done, err := step(now, m.grant, id)
 		if err != nil {
-			first = firstOf(first, err)
+			m.done.err = firstOf(m.done.err, err)
 			continue
 		}
 		if !l.apply(ctx, change) {
 			return
 		}
-		answer.add(done.Expires)
+		m.done.add(done.Expires)
 	}
+	if m.ids = m.ids[n:]; len(m.ids) > 0 {
+		ctx.Send(ctx.Self(), m)
+		return
+	}
+	l.answerLeases(ctx, m)
+}
+
+func (l *ledger) answerLeases(ctx actor.Context, m addLeases) {
+	answer := leased{tag: m.tag, count: m.done.count, expires: m.done.expires}
 	if answer.count == 0 {
-		answer.err = firstOf(first, lease.ErrNoShare)
+		answer.err = firstOf(m.done.err, lease.ErrNoShare)
 	}
 	l.settle(ctx, lease.Change{}, answer.err, m.replyTo, answer)
 }

@@ -40,6 +40,7 @@ type (
 		grant   lease.Grant
 		ids     []lease.ShareID
 		renew   bool
+		done    leased // of the ids before these
 	}
 	// askUsage is answered by usage, askRoom by room.
 	askUsage struct {

@@ -126,6 +126,11 @@ func (s *session) frame(ctx actor.Context, m inbound.Frame) {
 		s.protocolError("an answer or a notice where a request was expected")
 		return
 	}
+	if m.BodySize() > maxRequestBody {
+		m.Release()
+		s.protocolError("a body that is longer than hello says")
+		return
+	}
 	if s.hello == nil {
 		s.greet(ctx, m.Frame)
 		return
