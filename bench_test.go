@@ -69,3 +69,23 @@ func read(b *testing.B, n *tarn.Node, capability string) {
 		b.Fatal(err)
 	}
 }
+
+// BenchmarkRange reads 4 KiB at changing offsets, each time as a program would
+// that opens the file for every request.
+func BenchmarkRange(b *testing.B) {
+	g := benchGrid(b)
+	size := int64(benchSize(b))
+	capability := g.put(random(int(size))).Cap
+	i := int64(0)
+	for b.Loop() {
+		f, err := g.client.Open(b.Context(), capability)
+		if err != nil {
+			b.Fatal(err)
+		}
+		i++
+		if err := f.WriteRange(io.Discard, i*5_000_003%(size-4096), 4096); err != nil {
+			b.Fatal(err)
+		}
+		f.Close()
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -62,17 +63,23 @@ func checkRange(f File, offset, length int64) error {
 	return nil
 }
 
-// remoteFile is read from the grid by a download actor of its own.
+// remoteFile is read from the grid by a download actor, its own until it is
+// closed.
 type remoteFile struct {
 	node   *Node
 	ctx    context.Context
 	cancel context.CancelFunc
 	cap    file.CHK
 	actor  *env.PID
+	closed sync.Once
 }
 
 func (n *Node) openFile(ctx context.Context, c file.CHK) (File, error) {
 	ctx, cancel := n.until(ctx)
+	f := &remoteFile{node: n, ctx: ctx, cancel: cancel, cap: c}
+	if f.actor = n.warm.take(c); f.actor != nil {
+		return f, nil
+	}
 	opened, err := env.Ask[client.Opened](ctx, n.system, n.root,
 		func(replyTo *env.PID) any {
 			return actors.ToClient{Message: client.Open{ReplyTo: replyTo, Cap: c}}
@@ -82,7 +89,8 @@ func (n *Node) openFile(ctx context.Context, c file.CHK) (File, error) {
 		cancel()
 		return nil, n.cause(public(err))
 	}
-	return &remoteFile{node: n, ctx: ctx, cancel: cancel, cap: c, actor: opened.PID}, nil
+	f.actor = opened.PID
+	return f, nil
 }
 
 // Size implements File.
@@ -131,10 +139,12 @@ func copyPieces(w io.Writer, call *env.Call) error {
 	}
 }
 
-// Close implements File.
+// Close implements File. What is known of the file stays warm for a while.
 func (f *remoteFile) Close() error {
-	f.node.system.Send(f.actor, client.CloseFile{})
-	f.cancel()
+	f.closed.Do(func() {
+		f.node.warm.put(f.cap, f.actor)
+		f.cancel()
+	})
 	return nil
 }
 

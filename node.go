@@ -38,6 +38,7 @@ type Node struct {
 
 	system   *env.System
 	root     *env.PID
+	warm     *warmer
 	counters counters
 	metrics  *prometheus.Registry
 	lock     *os.File
@@ -78,6 +79,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 		return err
 	}
 	n.system = env.NewReal(n.log)
+	n.warm = newWarmer(n.system)
 	root, dead := n.system.Root("node", actors.New(n.system.Env, parts))
 	n.root = root
 	go func() { // ends with the root, which Close ends
@@ -228,6 +230,7 @@ func (n *Node) Close(ctx context.Context) error {
 	var err error
 	n.closing.Do(func() {
 		n.end(ErrClosed)
+		n.warm.close()
 		err = errors.Join(n.system.Stop(ctx), n.release())
 	})
 	return err

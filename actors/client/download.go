@@ -86,6 +86,7 @@ type download struct {
 	// segmentSize is what the numbers of segments mean: guessed, then proven.
 	segmentSize int64
 	rng         *readRange
+	bornFor     *readRange // the range for which core was made
 	starting    bool // waits for the servers, since asked
 	asked       time.Time
 	ticking     bool
@@ -171,6 +172,11 @@ func (d *download) readRange(ctx actor.Context, m ReadRange) {
 		d.deliver(ctx)
 		return
 	}
+	d.find(ctx)
+}
+
+// find begins from nothing: which servers are connected, what they hold.
+func (d *download) find(ctx actor.Context) {
 	if d.starting {
 		return
 	}
@@ -196,7 +202,7 @@ func (d *download) begin(ctx actor.Context, m candidateList) {
 	if !d.starting {
 		return // it was asked twice
 	}
-	d.starting = false
+	d.starting, d.bornFor = false, d.rng
 	var order []grid.ServerID
 	for _, c := range m.servers {
 		d.servers[c.id] = c
@@ -311,9 +317,20 @@ func (d *download) carryOut(ctx actor.Context, effects []transfer.DownloadEffect
 		case transfer.Decode:
 			d.decode(ctx, e.Segment)
 		case transfer.GiveUp:
-			d.fail(ctx, e.Err)
+			d.giveUp(ctx, e.Err)
 		}
 	}
+}
+
+// giveUp ends the range, unless what is known was found for an earlier one:
+// then it may be out of date, and the search begins anew.
+func (d *download) giveUp(ctx actor.Context, err error) {
+	if d.rng == nil || d.rng == d.bornFor {
+		d.fail(ctx, err)
+		return
+	}
+	d.core, d.probe, d.given = nil, nil, nil
+	d.find(ctx)
 }
 
 // deliver hands on what is next, as far as it is there and wanted.
