@@ -21,12 +21,24 @@ func guard(next http.Handler, hosts []string) http.Handler {
 			fail(w, http.StatusForbidden, "This gateway does not go by that name. If it should, add the name to web.hosts in tarn.yaml.")
 			return
 		}
-		if err := crossOrigin.Check(r); err != nil {
+		if err := crossOrigin.Check(r); err != nil || embedded(r) {
 			fail(w, http.StatusForbidden, "A page of another site asked for this, so it was not done.")
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// embedded reports whether a page of another site wants to have the answer in
+// it. It could not read it, but what it names would be fetched, and whoever
+// runs the page and a storage server would know who asked. A link that the
+// user follows is something else.
+func embedded(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "cross-site", "same-site":
+		return r.Header.Get("Sec-Fetch-Mode") != "navigate" || r.Header.Get("Sec-Fetch-Dest") != "document"
+	}
+	return false
 }
 
 func setSafeHeaders(h http.Header) {

@@ -6,7 +6,8 @@
 //
 //   - only requests that name this gateway as their host are answered, so a
 //     page elsewhere can't reach it by pointing a name of its own here;
-//   - no page elsewhere can make it store anything;
+//   - no page elsewhere can make it store anything, nor fetch anything unless
+//     the user follows a link;
 //   - nothing that is stored runs as part of it, whatever its type;
 //   - an answer that ends as HTTP says is whole, and every byte of one that
 //     does not is right;

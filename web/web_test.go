@@ -263,6 +263,21 @@ func TestOtherSitesStoreNothing(t *testing.T) {
 	ask(t, "PUT", address+"/uri", bytes.NewReader(content), "Sec-Fetch-Site", "same-origin").want(t, 201, "URI:CHK:")
 }
 
+func TestOtherSitesEmbedNothing(t *testing.T) {
+	node := &memnode.Node{}
+	address := start(t, node)
+	good := address + "/uri/" + store(t, address, content)
+	for _, site := range []string{"cross-site", "same-site"} {
+		for _, how := range [][2]string{{"no-cors", "image"}, {"cors", "empty"}, {"navigate", "iframe"}, {"", ""}} {
+			ask(t, "GET", good, nil, "Sec-Fetch-Site", site, "Sec-Fetch-Mode", how[0], "Sec-Fetch-Dest", how[1]).want(t, 403, "another site")
+		}
+		ask(t, "GET", good, nil, "Sec-Fetch-Site", site, "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document").want(t, 200, "")
+	}
+	for _, site := range []string{"same-origin", "none"} {
+		ask(t, "GET", good, nil, "Sec-Fetch-Site", site, "Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Dest", "image").want(t, 200, "")
+	}
+}
+
 func TestBadCapabilities(t *testing.T) {
 	node := &memnode.Node{}
 	address := start(t, node)
