@@ -281,7 +281,7 @@ func (d *download) decode(ctx actor.Context, i int) {
 	s.decoding = true
 	core := d.core
 	d.env.Exec.Do(env.CPU, ctx.Self(), func() any {
-		buf, release := segmentBuffer(decoding.BufferSize())
+		buf, release := immutable.SegmentBuffer(decoding.BufferSize())
 		plain, err := decoding.Run(buf)
 		return segmentDecoded{core, i, s, plain, release, err}
 	})

@@ -153,7 +153,7 @@ func (u *upload) encode(ctx actor.Context, i int) {
 	source.use()
 	u.env.Exec.Do(env.CPU, ctx.Self(), func() any {
 		defer source.done()
-		plaintext, release := segmentBuffer(int(length))
+		plaintext, release := immutable.SegmentBuffer(int(length))
 		defer release()
 		if err := readSegment(source, offset, plaintext); err != nil {
 			return segmentEncoded{pass: p, err: err}
