@@ -381,7 +381,12 @@ func cheaper(a, b *source) *source {
 }
 
 // cost is the time that one more fetch should take.
-func (src *source) cost() time.Duration { return src.s.latency * time.Duration(1+src.s.open) }
+func (src *source) cost() time.Duration {
+	return (src.s.latency + leastLatency) * time.Duration(1+src.s.open)
+}
+
+// leastLatency makes fetches spread over servers that answer in no time.
+const leastLatency = time.Millisecond
 
 func (d *Download) unanswered() bool {
 	for _, s := range d.servers {
