@@ -1,7 +1,9 @@
 package server_test
 
 import (
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/transport/wire"
@@ -40,5 +42,52 @@ func TestBodyBeyondHello(t *testing.T) {
 	m := &wire.Allocate{StorageIndex: grid.StorageIndex{9}, Size: 1 << 30, Secret: wire.Secret{1}}
 	if got := c.do(m, make([]byte, 256<<10+1)); got != nil || c.closed == nil {
 		t.Errorf("answered by %v, closed %v", got, c.closed)
+	}
+}
+
+// served sends requests over a connection that does not read on, and counts
+// for how many of them the answer is made all the same.
+func (c *client) served(requests int, m wire.Message) (n int) {
+	c.Helper()
+	c.world.Inject = func(_ string, m any) bool {
+		if fmt.Sprintf("%T", m) == "server.readDone" {
+			n++
+		}
+		return false
+	}
+	before := len(c.answers)
+	for range requests {
+		c.send(m)
+	}
+	if err := c.world.For(20 * time.Second); err != nil {
+		c.Fatal(err)
+	}
+	made := n
+	c.conv.Grant(requests)
+	c.until("all answers", func() bool { return len(c.answers) == before+requests })
+	return made
+}
+
+// TestAnswersNobodyReads asks for megabytes with every request that reads.
+func TestAnswersNobodyReads(t *testing.T) {
+	r := newRig(t, 83)
+	r.addAccount(1, nil)
+	c := r.dial("client")
+	c.logIn(1)
+	share := shareOf("much", 2<<20)
+	c.offer(allocate(1, 0, share), share)
+	r.until("Stored", func() bool { return len(c.stored) > 0 })
+	ranges := []wire.Range{{Length: 1 << 20}}
+	find := &wire.Find{StorageIndex: grid.StorageIndex{1}, Ranges: ranges}
+	read := &wire.Read{StorageIndex: grid.StorageIndex{1}, Ranges: ranges}
+
+	early := r.dialCredit("stranger", 1) // hello
+	if n := early.served(4, read); n > 2 {
+		t.Errorf("before login %d answers of 1 MiB wait for a client that does not read", n)
+	}
+	late := r.dialCredit("reader", 2) // and the login's answer
+	late.logIn(1)
+	if n := late.served(64, find); n > 10 {
+		t.Errorf("%d answers to Find of 1 MiB wait for a client that does not read", n)
 	}
 }

@@ -19,6 +19,8 @@ const (
 	// maxAnswering bounds what all answers of one session that are not written
 	// to the network yet may hold; beyond it reads wait their turn.
 	maxAnswering = 8 << 20
+	// earlyAnswering is the same before login, where anybody may connect.
+	earlyAnswering = 1 << 20
 
 	// helloWithin is how long a connection may stay silent at first. Through
 	// Tor the way takes seconds.

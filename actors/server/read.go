@@ -38,10 +38,25 @@ func (s *session) read(ctx actor.Context, f wire.Frame) {
 		s.refuse(ctx, f.ID, errLoginRequired)
 		return
 	}
-	if s.sending >= maxAnswering {
+	if len(s.waiting) > 0 || !s.mayAnswer(f.Message) {
 		s.waiting = append(s.waiting, f)
 		return
 	}
+	s.startRead(ctx, f)
+}
+
+// mayAnswer reports whether there is room for the answer to a Find or a Read.
+// One at a time always has it.
+func (s *session) mayAnswer(m wire.Message) bool {
+	most := maxAnswering
+	if s.login == nil {
+		most = earlyAnswering
+	}
+	return s.sending == 0 || s.sending+s.bound(m) <= most
+}
+
+func (s *session) startRead(ctx actor.Context, f wire.Frame) {
+	s.sending += s.bound(f.Message)
 	if find, ok := f.Message.(*wire.Find); ok && s.login != nil {
 		// The ledger knows how much more the account may store.
 		s.finding[f.ID] = find
@@ -64,7 +79,6 @@ func (s *session) find(ctx actor.Context, m room) {
 func (s *session) start(ctx actor.Context, request uint64, j readJob) {
 	j.store, j.most = s.config.Store, s.bound(j.message)
 	j.permit = s.readPermit()
-	s.sending += j.most
 	s.env.Exec.Do(env.Disk, ctx.Self(), func() any {
 		d := j.run()
 		d.request, d.room = request, j.most

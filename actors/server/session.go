@@ -265,9 +265,9 @@ func (s *session) send(ctx actor.Context, f wire.Frame, release func(), parts []
 func (s *session) written(ctx actor.Context, m written) {
 	s.sending -= m.bytes
 	s.conv.Conversation.Grant(1)
-	for len(s.waiting) > 0 && s.sending < maxAnswering {
+	for len(s.waiting) > 0 && s.mayAnswer(s.waiting[0].Message) {
 		f := s.waiting[0]
 		s.waiting = s.waiting[1:]
-		s.read(ctx, f)
+		s.startRead(ctx, f)
 	}
 }
