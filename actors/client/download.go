@@ -87,7 +87,7 @@ type download struct {
 	segmentSize int64
 	rng         *readRange
 	bornFor     *readRange // the range for which core was made
-	starting    bool // waits for the servers, since asked
+	starting    bool       // waits for the servers, since asked
 	asked       time.Time
 	ticking     bool
 	events      []transfer.DownloadEvent // not yet decided on
@@ -152,8 +152,9 @@ func (d *download) Receive(ctx actor.Context) {
 		d.rng = nil
 		d.wantNothing(ctx)
 	case CloseFile, Cancel:
+		d.rng = nil
 		ctx.Stop(ctx.Self())
-	case *actor.Restarting:
+	case *actor.Restarting, *actor.Stopping:
 		d.fail(ctx, ErrInterrupted)
 	}
 }

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"fmt"
 	"io"
 	"log/slog"
 	"sync/atomic"
@@ -71,6 +70,8 @@ type upload struct {
 	unsent  []transfer.Offer // until then
 	cap     file.CHK
 	ended   bool
+
+	answered bool // whoever asked waits for nothing more
 }
 
 // uploadPeer is a server that may get shares.
@@ -146,14 +147,17 @@ func (u *upload) Receive(ctx actor.Context) {
 	case *actor.Terminated:
 		u.serverEnded(ctx, m.Who)
 	case Cancel:
+		u.answered = true
 		u.withdrawAll(ctx)
 		ctx.Stop(ctx.Self())
 	case *actor.Restarting:
-		// What was under way is lost with this incarnation: the next one says
-		// so and ends.
-		ctx.Send(u.put.ReplyTo, fmt.Errorf("store the file: %w", ErrInterrupted))
+		// What was under way is lost with this incarnation: the next one only
+		// ends.
+		u.interrupted(ctx)
 		ctx.Stop(ctx.Self())
 		u.withdrawAll(ctx)
+	case *actor.Stopping:
+		u.interrupted(ctx)
 	case *actor.Stopped:
 		u.release()
 	}

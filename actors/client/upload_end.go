@@ -83,6 +83,7 @@ func (u *upload) labels(e transfer.Finished) map[grid.ServerID]grid.PublicKey {
 }
 
 func (u *upload) answer(ctx actor.Context, m journalled) {
+	u.answered = true
 	if m.err != nil {
 		ctx.Send(u.put.ReplyTo, fmt.Errorf("the file is stored but could not be written into the journal, so its leases will not be renewed: %w", m.err))
 	} else {
@@ -94,8 +95,18 @@ func (u *upload) answer(ctx actor.Context, m journalled) {
 func (u *upload) fail(ctx actor.Context, err error) {
 	u.log.Warn("file not stored", "storage-index", u.si().String(), "size", u.put.File.Size, "error", err)
 	u.withdrawAll(ctx)
+	u.answered = true
 	ctx.Send(u.put.ReplyTo, err)
 	ctx.Stop(ctx.Self())
+}
+
+// interrupted tells who still waits that the actor ends before the upload does:
+// it failed, or what it is a part of.
+func (u *upload) interrupted(ctx actor.Context) {
+	if !u.answered {
+		u.answered = true
+		ctx.Send(u.put.ReplyTo, fmt.Errorf("store the file: %w", ErrInterrupted))
+	}
 }
 
 // release lets everything go that is held outside of the actor.
