@@ -117,6 +117,7 @@ func listAccountKeys(ctx context.Context, e *env) error {
 		return f.explain(err)
 	}
 	t := newTable(e.stdout)
+	sortForPeople(status.Servers)
 	for _, s := range status.Servers {
 		t.row(s.Server, s.Nickname, s.Account)
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -86,8 +87,15 @@ func newLog(w io.Writer, o runOptions) (*slog.Logger, error) {
 	return slog.New(slog.NewTextHandler(w, options)), nil
 }
 
+// memoryLimit is beyond how many bytes Go's collector works harder, so that a
+// node stays small however much passes through it. GOMEMLIMIT overrides it.
+const memoryLimit = 88 << 20
+
 // serve runs the node until ctx ends or the node does.
 func serve(ctx context.Context, e *env, f folder, n node) (err error) {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
 	running, err := tarn.Open(ctx, n.config)
 	if err != nil {
 		return fmt.Errorf("start the node: %w", err)

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -65,10 +67,18 @@ func writeStatus(w io.Writer, s control.Status) error {
 		}
 		t.row("introducer", referenceShort(i.Reference), "", state, clock(i.Since), i.LastError)
 	}
+	sortForPeople(s.Servers)
 	for _, v := range s.Servers {
 		t.row("server", short(v.Server), v.Nickname, v.State, clock(v.Since), serverRemark(v))
 	}
 	return t.end()
+}
+
+// sortForPeople gives servers the same order each time, by nickname.
+func sortForPeople(servers []control.ServerStatus) {
+	slices.SortFunc(servers, func(a, b control.ServerStatus) int {
+		return cmp.Or(strings.Compare(a.Nickname, b.Nickname), strings.Compare(a.Server, b.Server))
+	})
 }
 
 // statusHead is what the node is.

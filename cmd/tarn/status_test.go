@@ -10,17 +10,17 @@ import (
 func TestStatusIsALineForEachServer(t *testing.T) {
 	var out strings.Builder
 	err := writeStatus(&out, control.Status{Servers: []control.ServerStatus{
-		{Server: "v0-aaaaaaaabbbb", Nickname: "one", State: "logged-in", LoggedIn: true, Address: "/ip4/127.0.0.1/tcp/1", Room: 299_000},
 		{Server: "v0-ccccccccdddd", Nickname: "two", State: "backoff", LastError: "no answer: all failed\n  * [/ip4/127.0.0.1/tcp/2]\trefused"},
+		{Server: "v0-aaaaaaaabbbb", Nickname: "one", State: "logged-in", LoggedIn: true, Address: "/ip4/127.0.0.1/tcp/1", Room: 299_000},
 		{Server: "v0-eeeeeeeeffff", State: "connected", Address: "/ip4/127.0.0.1/tcp/3", LastError: "no account"},
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []string{
+		"server  v0-eeeeeeee  -    connected  -  /ip4/127.0.0.1/tcp/3: no account",
 		"server  v0-aaaaaaaa  one  logged-in  -  /ip4/127.0.0.1/tcp/1, room for 299kB",
 		"server  v0-cccccccc  two  backoff    -  no answer: all failed * [/ip4/127.0.0.1/tcp/2] refused",
-		"server  v0-eeeeeeee  -    connected  -  /ip4/127.0.0.1/tcp/3: no account",
 	}
 	_, table, _ := strings.Cut(out.String(), "\n")
 	if got := strings.TrimSpace(table); got != strings.Join(want, "\n") {

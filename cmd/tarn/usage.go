@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -104,6 +105,9 @@ func writeUsage(w io.Writer, u usage) error {
 	t := newTable(w)
 	if u.Own != nil {
 		t.row("SERVER", "NICKNAME", "ACCOUNT", "STORED", "SHARES", "UPLOADING", "QUOTA")
+		slices.SortFunc(u.Own.Accounts, func(a, b control.AccountUsage) int {
+			return cmp.Or(strings.Compare(a.Nickname, b.Nickname), strings.Compare(a.Server, b.Server))
+		})
 		for _, a := range u.Own.Accounts {
 			t.row(short(a.Server), a.Nickname, keyShort(a.Key), formatSize(a.Bytes), fmt.Sprint(a.Shares), formatSize(a.Reserved), formatQuota(a.Quota))
 		}
