@@ -63,7 +63,7 @@ const (
 	wholeShare = 64 << 10
 	// windowBytes is how much of an encoded file is held for pulls, all
 	// shares together; at least minWindow segments.
-	windowBytes = 24 << 20
+	windowBytes = 16 << 20
 	minWindow   = 2
 	// readAhead is how many segments a download fetches before they are asked
 	// for, within readAheadBytes.
