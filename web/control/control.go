@@ -44,6 +44,7 @@ const (
 	pathOperator     = "/v1/operator/usage"
 	pathAddAuthority = "/v1/authority"
 	pathMetrics      = "/metrics"
+	pathProfiles     = "/debug/pprof/"
 )
 
 // Header names. The trailers of a get say how it ended; headerSize is the

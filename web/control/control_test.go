@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -359,3 +360,17 @@ func (r *recorder) Write(p []byte) (int, error) { return len(p), nil }
 func (r *recorder) WriteHeader(int)             {}
 func (r *recorder) EnableFullDuplex() error     { return nil }
 func (r *recorder) Flush()                      {}
+
+func TestProfiles(t *testing.T) {
+	s := httptest.NewServer(control.Handler(&memnode.Node{}))
+	defer s.Close()
+	r, err := http.Get(s.URL + "/debug/pprof/goroutine?debug=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
+	if err != nil || r.StatusCode != http.StatusOK || !bytes.Contains(text, []byte("TestProfiles")) {
+		t.Errorf("status %d, %v:\n%s", r.StatusCode, err, text)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/pprof"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
@@ -25,6 +26,11 @@ func Handler(node Node) http.Handler {
 	mux.HandleFunc("GET "+pathOperator, s.operatorUsage)
 	mux.HandleFunc("POST "+pathAddAuthority, s.addAuthority)
 	mux.Handle("GET "+pathMetrics, promhttp.HandlerFor(node.Metrics(), promhttp.HandlerOpts{}))
+	// Profiles, for whoever may read the socket: go tool pprof wants a file,
+	// which curl --unix-socket gives.
+	mux.HandleFunc("GET "+pathProfiles, pprof.Index)
+	mux.HandleFunc("GET "+pathProfiles+"profile", pprof.Profile)
+	mux.HandleFunc("GET "+pathProfiles+"trace", pprof.Trace)
 	return mux
 }
 
