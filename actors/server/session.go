@@ -84,7 +84,10 @@ func (s *session) Receive(ctx actor.Context) {
 		s.find(ctx, m)
 	case readDone:
 		s.readDone(ctx, m)
-	case *actor.Restarting, *actor.Stopping:
+	case *actor.Restarting:
+		s.conn.Close()
+		ctx.Stop(ctx.Self()) // a fresh self would not know the conversation
+	case *actor.Stopping:
 		s.conn.Close()
 	}
 }
