@@ -85,7 +85,10 @@ func (s *session) Receive(ctx actor.Context) {
 	case noticed:
 		s.unwritten--
 		s.flush(ctx)
-	case *actor.Restarting, *actor.Stopping:
+	case *actor.Restarting:
+		s.leave(ctx)
+		ctx.Stop(ctx.Self()) // a fresh self would not know the conversation
+	case *actor.Stopping:
 		s.leave(ctx)
 	}
 }
