@@ -17,18 +17,29 @@ type chaos struct {
 	over bool
 	// panics is how many messages there are to one that makes its receiver
 	// fail; 0 is no failure.
-	panics int64
+	panics int
 	calm   time.Duration // between two accidents, at most
 }
 
 func (c *chaos) begin() {
 	if c.panics > 0 {
-		c.Inject = func(id string, msg any) bool {
-			return strings.Contains(id, "/") && !strings.HasPrefix(id, "client") && !orders(msg) && c.Rand().Int64N(c.panics) == 0
-		}
+		c.Inject = func(id string, msg any) bool { return !orders(msg) && c.fails(id) }
 	}
 	c.tend(&c.over)
 	c.next()
+}
+
+// fails says whether an actor fails now. Those at the top of a branch, with all
+// of it below them, hear less and fail more often; that of the node is
+// somebody else's affair.
+func (c *chaos) fails(id string) bool {
+	switch strings.Count(id, "/") {
+	case 0:
+		return false
+	case 1:
+		return c.oneOf(c.panics/20) == 0
+	}
+	return c.oneOf(c.panics) == 0
 }
 
 // orders reports whether a message is what somebody outside of the actors
@@ -169,6 +180,10 @@ const patience = 5 * time.Minute
 func (g *simGrid) overdue() {
 	for _, c := range g.clients {
 		for _, j := range slices.Clone(c.jobs) {
+			if j.reader != nil && !g.Alive(j.reader.Id) {
+				j.end(errGone)
+				continue
+			}
 			if g.Now().Sub(j.moved) > patience {
 				g.violated("%s of %s, begun at %v, got no answer for %v", j.what, c.name, j.began.Sub(simStart), patience)
 				j.end(errors.New("overdue"))

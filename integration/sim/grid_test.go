@@ -1,7 +1,6 @@
 package sim_test
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -160,29 +159,41 @@ func (g *simGrid) status(s *storageNode) (server.Status, error) {
 
 // connected waits until every client is logged in at every server.
 func (g *simGrid) connected() error {
-	for range 3600 {
-		all := true
+	var missing string
+	for end := g.Now().Add(time.Hour); g.Now().Before(end); {
+		missing = ""
 		for _, c := range g.clients {
 			s, err := g.picture(c)
 			if err != nil {
 				return err
 			}
-			in := 0
-			for _, server := range s.Servers {
-				if server.State == client.LoggedIn {
-					in++
-				}
-			}
-			all = all && in == len(g.servers)
+			missing += g.without(c, s)
 		}
-		if all {
+		if missing == "" {
 			return nil
 		}
 		if err := g.For(time.Second); err != nil {
 			return err
 		}
 	}
-	return errors.New("after an hour not every client is logged in at every server")
+	return fmt.Errorf("after an hour not every client is logged in at every server:%s", missing)
+}
+
+// without names the servers at which a client is not logged in.
+func (g *simGrid) without(c *clientNode, s client.Status) string {
+	missing := ""
+	for _, server := range g.servers {
+		state := client.State("unknown")
+		for _, known := range s.Servers {
+			if known.Announcement.Server == server.id() {
+				state = known.State
+			}
+		}
+		if state != client.LoggedIn {
+			missing += fmt.Sprintf(" %s at %s is %s;", c.name, server.name, state)
+		}
+	}
+	return missing
 }
 
 // heal makes everything work again: links, nodes, disks, actors.

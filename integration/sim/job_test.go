@@ -17,6 +17,10 @@ import (
 // errPowerFailure ends what a client did when its power failed.
 var errPowerFailure = errors.New("the client's power failed")
 
+// errGone ends the reading of a file whose actor is gone. The root package
+// hears of that from env.Call.
+var errGone = errors.New("the actor that was asked is gone")
+
 // errCancelled ends what a client changed its mind about.
 var errCancelled = errors.New("cancelled")
 
@@ -31,7 +35,8 @@ type job struct {
 	err     error
 	then    func(error)
 	replyTo *env.PID
-	open    bool // its source
+	reader  *env.PID // of a file that was opened
+	open    bool     // its source
 }
 
 // begin notes a job; it must end, one way or the other.
@@ -156,6 +161,7 @@ func (g *simGrid) get(c *clientNode, capability file.CHK, want []byte, offset, l
 		switch m := msg.(type) {
 		case client.Opened:
 			reader = m.PID
+			j.reader = reader
 			g.Sys.Send(reader, client.ReadRange{ReplyTo: pid, Offset: int64(offset), Length: int64(length), Credit: 2})
 		case client.Piece:
 			if !bytes.HasPrefix(want, m.Data) || len(m.Data) == 0 {

@@ -59,13 +59,20 @@ func (w *World) observe(id string, msg any) {
 	w.trace.add(w.now.Sub(Start), id, reflect.TypeOf(msg).String())
 	switch msg.(type) {
 	case *actor.Started:
-		w.alive[id] = struct{}{}
+		w.alive[id] = &life{}
+	case *actor.Stopping, *actor.Restarting:
+		if l := w.alive[id]; l != nil { // none where the first message made it fail
+			l.ending = true
+		}
+		return
 	case *actor.Stopped:
 		delete(w.alive, id)
-	}
-	switch msg.(type) {
-	case *actor.Stopping, *actor.Stopped, *actor.Restarting, env.Failed:
 		return
+	case env.Failed:
+		return
+	}
+	if l := w.alive[id]; l != nil && l.ending {
+		return // env lets it hear nothing more
 	}
 	if w.Inject != nil && w.Inject(id, msg) {
 		panic(fmt.Sprintf("failure injected into %s", id))

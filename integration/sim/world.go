@@ -44,8 +44,8 @@ type World struct {
 	// Sys owns the actors of all nodes in the world: each node is a Root.
 	Sys *env.System
 	// Inject, if set, is asked before an actor receives a message; when it
-	// says true the actor panics instead. The last messages of an actor
-	// (Stopping, Stopped, Restarting) are not asked about.
+	// says true the actor panics instead. What comes to an actor that ends
+	// (Stopping, Stopped, Restarting, and all in between) is not asked about.
 	Inject func(id string, msg any) bool
 	// Lose, if set, is asked about every message that one actor sends to
 	// another; when it says true the message never arrives. No real node loses
@@ -58,15 +58,18 @@ type World struct {
 	timers timers
 	steps  int
 	trace  *trace
-	alive  map[string]struct{} // actors that have started, by id
+	alive  map[string]*life // actors that have started, by id
 }
+
+// life is that of an actor.
+type life struct{ ending bool }
 
 // New makes an empty world. log takes the lines of the actors; nil drops them.
 func New(seed uint64, log *slog.Logger) *World {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	w := &World{rng: newSource(seed), now: Start, trace: newTrace(), alive: map[string]struct{}{}}
+	w := &World{rng: newSource(seed), now: Start, trace: newTrace(), alive: map[string]*life{}}
 	w.Sys = env.New(env.Machine{
 		Now:        w.Now,
 		After:      w.After,
@@ -102,6 +105,12 @@ func (w *World) After(d time.Duration, fn func()) (stop func()) {
 
 // Actors is how many actors there are, those of Inbox included.
 func (w *World) Actors() int { return len(w.alive) }
+
+// Alive reports whether the actor of this id runs, or will after a restart.
+func (w *World) Alive(id string) bool {
+	_, ok := w.alive[id]
+	return ok
+}
 
 // Crash makes the node (or actor) called name and all below it vanish, as in
 // a power failure. The network has to be told by the scenario.
