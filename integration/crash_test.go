@@ -40,7 +40,7 @@ func testServerKilled(t *testing.T, seed uint64, kills int) {
 	}})
 	victim := g.Servers[0]
 	random := rand.New(rand.NewPCG(seed, 0))
-	stored := 0
+	stored, midway := 0, 0
 	for i := range kills {
 		contentSeed := 100*seed + uint64(i)
 		put := nodes.Begin(t, nodes.Random(contentSeed, size), nil, "-d", g.Client.Dir, "put", "-")
@@ -49,7 +49,9 @@ func testServerKilled(t *testing.T, seed uint64, kills int) {
 		reached := proxy.WaitSent(proxy.Sent()+point, put.Done())
 		victim.Kill()
 		proxy.Shut(true)
-		t.Logf("killed after %d bytes of the upload, reached: %v", point, reached)
+		if reached {
+			midway++
+		}
 		if took := victim.Start(); took > mostRestart {
 			t.Errorf("restarted in %v (want at most %v)", took, mostRestart)
 		}
@@ -60,6 +62,9 @@ func testServerKilled(t *testing.T, seed uint64, kills int) {
 		}
 		victim.CheckClean()
 		g.Client.WaitLogins(3)
+	}
+	if midway < kills/2 {
+		t.Errorf("%d of %d kills were in mid-upload (want at least half)", midway, kills)
 	}
 	if stored < kills/2 {
 		t.Errorf("%d of %d uploads succeeded, though two servers were always there", stored, kills)

@@ -1,0 +1,230 @@
+#!/usr/bin/env python3
+"""Measures a running grid through its web gateway, the same way whatever the grid is (Tahoe-LAFS or Tarn).
+
+  grid_bench.py --url http://127.0.0.1:3456 --client PID --servers PID,PID,... --out tarn.json
+                [--only idle,1KiB,1MiB,100MiB,1GiB,put4k,par8,get4k,range,dirs] [--reps 3]
+  grid_bench.py --compare tahoe.json tarn.json
+
+Needs PUT /uri -> capability, GET /uri/CAP with Range; `dirs` needs the rest of Tahoe's web API. Standard library only.
+Prints medians; CPU is what the kernel charged the grid's processes, memory their peak resident set during the work.
+Measure both grids in one sitting, never at the same time, and quote ratios.
+"""
+import argparse, http.client, json, os, statistics, subprocess, sys, tempfile, time, urllib.parse
+from concurrent.futures import ThreadPoolExecutor
+
+MiB = 1 << 20
+
+
+class Grid:
+    """The processes of a grid and the address of its gateway."""
+
+    def __init__(self, url, client, servers):
+        u = urllib.parse.urlsplit(url)
+        self.host, self.port, self.client, self.servers = u.hostname, u.port, client, servers
+
+    def request(self, method, path, body=None, headers=None, ok=(200, 201, 206)):
+        c = http.client.HTTPConnection(self.host, self.port, timeout=900)
+        c.request(method, path, body=body, headers=headers or {})
+        r = c.getresponse()
+        d = r.read()
+        c.close()
+        if r.status not in ok:
+            raise RuntimeError(f"{method} {path[:60]}: {r.status} {d[:300]!r}")
+        return d
+
+    def put(self, data):
+        return self.request("PUT", "/uri", data).decode().strip()
+
+    def get(self, cap, first=None, last=None):
+        h = {} if first is None else {"Range": f"bytes={first}-{last}"}
+        return self.request("GET", "/uri/" + urllib.parse.quote(cap, safe=""), headers=h)
+
+
+def cpu_seconds(pid):
+    total = 0
+    for t in os.listdir(f"/proc/{pid}/task"):
+        try:
+            total += int(open(f"/proc/{pid}/task/{t}/schedstat").read().split()[0])
+        except OSError:
+            pass
+    return total / 1e9
+
+
+def status_mib(pid, key):
+    for line in open(f"/proc/{pid}/status"):
+        if line.startswith(key + ":"):
+            return int(line.split()[1]) / 1024
+
+
+class Measure:
+    """Wall time, CPU and peak memory of the grid while the block runs."""
+
+    def __init__(self, grid):
+        self.g = grid
+
+    def __enter__(self):
+        for p in [self.g.client, *self.g.servers]:
+            open(f"/proc/{p}/clear_refs", "w").write("5")
+        self.c0 = {p: cpu_seconds(p) for p in [self.g.client, *self.g.servers]}
+        self.t0 = time.perf_counter()
+        return self
+
+    def __exit__(self, *exc):
+        wall = time.perf_counter() - self.t0
+        d = {p: cpu_seconds(p) - c for p, c in self.c0.items()}
+        self.row = dict(wall=wall, cpu_client=d[self.g.client], cpu_servers=sum(d[p] for p in self.g.servers),
+                        rss_client=status_mib(self.g.client, "VmHWM"),
+                        rss_server=max(status_mib(p, "VmHWM") for p in self.g.servers))
+
+
+def medians(rows):
+    return {k: round(statistics.median(r[k] for r in rows), 5) for k in rows[0]}
+
+
+def random_file(path, size):
+    with open(path, "wb") as f:
+        while size > 0:
+            n = min(size, 4 * MiB)
+            f.write(os.urandom(n))
+            size -= n
+
+
+def curl(*args):
+    r = subprocess.run(["curl", "-sS", "-f", "-m", "1800", *args], capture_output=True, text=True)
+    if r.returncode:
+        raise RuntimeError(r.stderr)
+    return r.stdout.strip()
+
+
+def transfers(g, size, reps):
+    """A file of random bytes in through curl, out through curl, compared."""
+    puts, gets, cap = [], [], None
+    with tempfile.TemporaryDirectory() as t:
+        a, b = os.path.join(t, "in"), os.path.join(t, "out")
+        base = f"http://{g.host}:{g.port}"
+        for _ in range(reps):
+            random_file(a, size)
+            with Measure(g) as m:
+                cap = curl("-T", a, "-H", "Expect:", base + "/uri")
+            puts.append(m.row)
+            with Measure(g) as m:
+                curl("-o", b, f"{base}/uri/{urllib.parse.quote(cap, safe='')}")
+            gets.append(m.row)
+            if subprocess.run(["cmp", "-s", a, b]).returncode:
+                raise RuntimeError("what came back is not what went in")
+    out = {"put": medians(puts), "get": medians(gets)}
+    for r in out.values():
+        r["MBps"] = round(size / 1e6 / r["wall"], 4)
+        r["cpu_s_per_GB"] = round((r["cpu_client"] + r["cpu_servers"]) / size * 1e9, 2)
+    return out, cap
+
+
+def rate(g, n, fn, workers=1):
+    lat = []
+
+    def one(i):
+        t = time.perf_counter()
+        fn(i)
+        lat.append(time.perf_counter() - t)
+
+    with Measure(g) as m:
+        if workers == 1:
+            for i in range(n):
+                one(i)
+        else:
+            with ThreadPoolExecutor(workers) as ex:
+                list(ex.map(one, range(n)))
+    lat.sort()
+    r = {k: round(v, 4) for k, v in m.row.items()}
+    return r | dict(per_s=round(n / m.row["wall"], 2), ms_median=round(lat[n // 2] * 1e3, 2), ms_p95=round(lat[int(n * .95) - 1] * 1e3, 2),
+                    cpu_ms=round((m.row["cpu_client"] + m.row["cpu_servers"]) / n * 1e3, 2))
+
+
+def idle(g, seconds=15):
+    c = [cpu_seconds(p) for p in g.servers]
+    time.sleep(seconds)
+    d = [cpu_seconds(p) - x for p, x in zip(g.servers, c)]
+    return dict(server_rss_MiB=round(statistics.median(status_mib(p, "VmRSS") for p in g.servers), 1),
+                server_private_MiB=round(statistics.median(status_mib(p, "RssAnon") for p in g.servers), 1), client_rss_MiB=round(status_mib(g.client, "VmRSS"), 1),
+                server_cpu_percent=round(statistics.median(d) / seconds * 100, 3))
+
+
+def directories(g, caps):
+    out, dirs = {}, []
+    q = lambda c: urllib.parse.quote(c, safe="")
+    out["mkdir"] = rate(g, 20, lambda i: dirs.append(g.request("POST", "/uri?t=mkdir", b"").decode().strip()))
+    out["link 100 into one"] = rate(g, 100, lambda i: g.request("PUT", f"/uri/{q(dirs[0])}/child{i:04d}?t=uri", caps[i % len(caps)].encode()))
+    out["list 100"] = rate(g, 20, lambda i: g.request("GET", f"/uri/{q(dirs[0])}?t=json"))
+    out["put 4 KiB into a directory"] = rate(g, 20, lambda i: g.request("PUT", f"/uri/{q(dirs[1])}/f{i}", os.urandom(4096)))
+    mut = []
+    out["mutable create 1 KiB"] = rate(g, 20, lambda i: mut.append(g.request("PUT", "/uri?format=sdmf", os.urandom(1024)).decode().strip()))
+    out["mutable overwrite 1 KiB"] = rate(g, 40, lambda i: g.request("PUT", f"/uri/{q(mut[0])}", os.urandom(1024)))
+    out["mutable read 1 KiB"] = rate(g, 40, lambda i: g.request("GET", f"/uri/{q(mut[1])}"))
+    return out
+
+
+def run(a):
+    g = Grid(a.url, a.client, [int(p) for p in a.servers.split(",")])
+    want = a.only.split(",")
+    res, caps, big = {}, [], None
+    if "idle" in want:  # before any load
+        res["idle"] = idle(g)
+    g.get(g.put(os.urandom(1000)))
+    for name, size in (("1KiB", 1024), ("1MiB", MiB), ("100MiB", 100 * MiB), ("1GiB", 1024 * MiB)):
+        if name in want:
+            res[name], cap = transfers(g, size, a.reps if size < 1 << 30 else 1)
+            big = cap if name == "100MiB" else big
+            print(name, json.dumps(res[name]), flush=True)
+    if "put4k" in want or "get4k" in want or "dirs" in want:
+        res["put 4 KiB, one by one"] = rate(g, 200, lambda i: caps.append(g.put(os.urandom(4096))))
+    if "par8" in want:
+        res["put 4 KiB, 8 at once"] = rate(g, 200, lambda i: g.put(os.urandom(4096)), workers=8)
+    if "get4k" in want:
+        res["get 4 KiB"] = rate(g, len(caps), lambda i: g.get(caps[i]))
+    if "range" in want:
+        big = big or g.put(os.urandom(100 * MiB))
+
+        def some(i):
+            o = (i * 5000003) % (99 * MiB)
+            if len(g.get(big, o, o + 4095)) != 4096:
+                raise RuntimeError("short range")
+        res["4 KiB at a random offset of 100 MiB"] = rate(g, 40, some)
+    if "dirs" in want:
+        res |= directories(g, caps)
+    json.dump(res, open(a.out, "w"), indent=1)
+    show(res)
+
+
+def show(res):
+    for k, v in res.items():
+        if "put" in v:
+            print(f"{k:38} put {v['put']['MBps']:9.2f} MB/s {v['put']['cpu_s_per_GB']:8.2f} CPU-s/GB   get {v['get']['MBps']:9.2f} MB/s {v['get']['cpu_s_per_GB']:8.2f} CPU-s/GB")
+        elif "per_s" in v:
+            print(f"{k:38} {v['per_s']:10.2f} /s  median {v['ms_median']:9.2f} ms  CPU {v['cpu_ms']:8.2f} ms each")
+        else:
+            print(f"{k:38} {v}")
+
+
+def compare(a, b):
+    """Prints how many times better the second grid is than the first (more is better, also for CPU and memory)."""
+    x, y = json.load(open(a)), json.load(open(b))
+    for k in x:
+        if k not in y:
+            continue
+        p, q = x[k], y[k]
+        if "put" in p:
+            for d in ("put", "get"):
+                print(f"{k + ' ' + d:42} rate {p[d]['wall'] / q[d]['wall']:7.2f}x   CPU {p[d]['cpu_s_per_GB'] / max(q[d]['cpu_s_per_GB'], 1e-9):7.2f}x   client memory {p[d]['rss_client'] / q[d]['rss_client']:6.2f}x")
+        elif "per_s" in p:
+            print(f"{k:42} rate {q['per_s'] / p['per_s']:7.2f}x   CPU {p['cpu_ms'] / max(q['cpu_ms'], 1e-9):7.2f}x   median {p['ms_median'] / q['ms_median']:7.2f}x")
+        else:
+            print(f"{k:42} " + "   ".join(f"{n} {p[n] / max(q[n], 1e-9):.2f}x" for n in p))
+
+
+if __name__ == "__main__":
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("--url"); ap.add_argument("--client", type=int); ap.add_argument("--servers"); ap.add_argument("--out", default="bench.json")
+    ap.add_argument("--only", default="idle,1KiB,1MiB,100MiB,put4k,par8,get4k,range"); ap.add_argument("--reps", type=int, default=3)
+    ap.add_argument("--compare", nargs=2)
+    a = ap.parse_args()
+    compare(*a.compare) if a.compare else run(a)
