@@ -114,8 +114,12 @@ type (
 		err     error
 	}
 	// subscription asks for all announcements, now and as they come; each is
-	// sent as a known.
-	subscription   struct{ session *actor.PID }
+	// sent as a known, and caughtUp after those of now.
+	subscription struct {
+		session *actor.PID
+		request uint64
+	}
+	caughtUp       struct{ request uint64 }
 	unsubscription struct{ session *actor.PID }
 )
 
@@ -136,7 +140,7 @@ func (i *Introducer) Receive(ctx actor.Context) {
 	case saved:
 		i.saved(ctx, m)
 	case subscription:
-		i.subscribe(ctx, m.session)
+		i.subscribe(ctx, m)
 	case unsubscription:
 		i.unsubscribe(m.session)
 	case AskStatus:
@@ -268,11 +272,12 @@ func (i *Introducer) relay(ctx actor.Context, k known) {
 	}
 }
 
-func (i *Introducer) subscribe(ctx actor.Context, session *actor.PID) {
-	i.subscribers = append(i.subscribers, session)
+func (i *Introducer) subscribe(ctx actor.Context, m subscription) {
+	i.subscribers = append(i.subscribers, m.session)
 	for _, k := range i.list {
-		ctx.Send(session, k)
+		ctx.Send(m.session, k)
 	}
+	ctx.Send(m.session, caughtUp{m.request})
 }
 
 func (i *Introducer) unsubscribe(session *actor.PID) {

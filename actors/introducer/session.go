@@ -29,6 +29,7 @@ type session struct {
 	greeted      bool
 	publications int
 	subscribed   bool
+	owes         uint64          // the Subscribe to be answered after what is queued, 0 when none
 	queue        []grid.ServerID // whose announcements are to be sent
 	newest       map[grid.ServerID]known
 	unwritten    int
@@ -80,6 +81,9 @@ func (s *session) Receive(ctx actor.Context) {
 		s.published(ctx, m)
 	case known:
 		s.enqueue(ctx, m)
+	case caughtUp:
+		s.owes = m.request
+		s.flush(ctx)
 	case answered:
 		s.conv.Conversation.Grant(1)
 	case noticed:
@@ -165,13 +169,16 @@ func (s *session) published(ctx actor.Context, m published) {
 	}
 }
 
-// subscribe may be repeated; the second time it asks for nothing new.
+// subscribe may be repeated; the second time it asks for nothing new. It is
+// answered after all that is known now, so that the subscriber knows when it
+// has heard of everybody.
 func (s *session) subscribe(ctx actor.Context, request uint64) {
-	s.answer(ctx, request, &wire.Done{})
-	if !s.subscribed {
-		s.subscribed = true
-		ctx.Send(s.introducer, subscription{ctx.Self()})
+	if s.subscribed {
+		s.answer(ctx, request, &wire.Done{})
+		return
 	}
+	s.subscribed = true
+	ctx.Send(s.introducer, subscription{ctx.Self(), request})
 }
 
 func (s *session) answer(ctx actor.Context, request uint64, m wire.Message) {
@@ -201,5 +208,9 @@ func (s *session) flush(ctx actor.Context) {
 		delete(s.newest, server)
 		s.unwritten++
 		s.send(ctx, wire.Frame{Message: &wire.Announce{Announcement: k.signed}}, noticed{})
+	}
+	if len(s.queue) == 0 && s.owes != 0 {
+		s.answer(ctx, s.owes, &wire.Done{})
+		s.owes = 0
 	}
 }

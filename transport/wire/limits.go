@@ -6,8 +6,13 @@ package wire
 const (
 	// MaxHead is the longest head of a frame.
 	MaxHead = 64 << 10
-	// MaxBody is the longest body of a frame on a session that was admitted.
+	// MaxBody is the longest body that a frame can have. What a side takes is
+	// less, see transport.MaxBody.
 	MaxBody = 4 << 20
+	// MaxRequestBody is the longest body that an accepted session takes once it
+	// was admitted: as much of a share as rides along with its offer, or as one
+	// ReadOffer is answered by.
+	MaxRequestBody = 256 << 10
 	// MaxEarlyBody is the longest body that an accepted session takes before
 	// Admit.
 	MaxEarlyBody = 64 << 10

@@ -263,7 +263,7 @@ type Publish struct {
 }
 
 // Subscribe asks an introducer for all announcements, now and as they come,
-// as Announce notices. Answered by Done.
+// as Announce notices. Answered by Done, after those that are known now.
 type Subscribe struct{}
 
 // Announce is a notice that carries one announcement, as it was published.
