@@ -89,14 +89,20 @@ func (d *demo) say(format string, args ...any) {
 }
 
 func (d *demo) run(ctx context.Context, name string) error {
+	input, size, err := d.e.open(name)
+	if err != nil {
+		return err
+	}
+	defer input.Close()
 	servers, client, err := d.grid(ctx)
 	if err != nil {
 		return err
 	}
-	sum, result, err := d.store(ctx, client, name)
+	sum, result, err := d.store(ctx, client, input, size)
 	if err != nil {
 		return fmt.Errorf("store %s: %w", name, err)
 	}
+	d.sayStored(filepath.Base(name), result)
 	usages, err := usageOf(ctx, servers)
 	if err != nil {
 		return err
@@ -166,12 +172,7 @@ func (d *demo) startClient(ctx context.Context, join string, servers []*process)
 }
 
 // store returns the SHA-256 of what was stored.
-func (d *demo) store(ctx context.Context, client *process, name string) (sum [sha256.Size]byte, result control.PutResult, err error) {
-	input, size, err := d.e.open(name)
-	if err != nil {
-		return sum, result, err
-	}
-	defer input.Close()
+func (d *demo) store(ctx context.Context, client *process, input io.Reader, size int64) (sum [sha256.Size]byte, result control.PutResult, err error) {
 	hash := sha256.New()
 	progress := d.e.progress("storing", size)
 	result, err = client.control.Put(ctx, io.TeeReader(input, hash), tarn.PutOptions{Size: size, Progress: progress.at})
@@ -180,8 +181,15 @@ func (d *demo) store(ctx context.Context, client *process, name string) (sum [sh
 		return sum, result, err
 	}
 	hash.Sum(sum[:0])
-	d.say("stored %s (%s) as %d shares, any %d of which give it back", filepath.Base(name), formatSize(result.Size), result.Pushed+result.Found, demoNeeded)
 	return sum, result, nil
+}
+
+func (d *demo) sayStored(name string, r control.PutResult) {
+	if r.Pushed+r.Found == 0 {
+		d.say("%s (%s) is so small that its capability holds it, and no server does", name, formatSize(r.Size))
+		return
+	}
+	d.say("stored %s (%s) as %d shares, any %d of which give it back", name, formatSize(r.Size), r.Pushed+r.Found, demoNeeded)
 }
 
 func (d *demo) readBack(ctx context.Context, client *process, result control.PutResult, sum [sha256.Size]byte) error {
