@@ -190,7 +190,7 @@ func TestSpoolIsEncrypted(t *testing.T) {
 		t.Fatal(err)
 	}
 	plain := bytes.Repeat([]byte("plaintext "), inMemory/5)
-	in, err := n.spool(t.Context(), bytes.NewReader(plain))
+	in, err := n.spool(t.Context(), bytes.NewReader(plain), &keyMaker{})
 	if err != nil {
 		t.Fatal(err)
 	}

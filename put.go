@@ -41,7 +41,15 @@ func (n *Node) Put(ctx context.Context, r io.Reader, o PutOptions) (PutResult, e
 	}
 	ctx, cancel := n.until(ctx)
 	defer cancel()
-	in, err := n.spool(ctx, r)
+	secret := c.Convergence
+	if o.RandomKey {
+		secret = nil
+	}
+	keys, err := newKeyMaker(o.Size, params, secret)
+	if err != nil {
+		return PutResult{}, err
+	}
+	in, err := n.spool(ctx, r, keys)
 	if err != nil {
 		return PutResult{}, n.cause(err)
 	}
@@ -52,7 +60,7 @@ func (n *Node) Put(ctx context.Context, r io.Reader, o PutOptions) (PutResult, e
 		return literal(in)
 	}
 	spec := client.PutSpec{Source: in, Size: in.size, Params: params}
-	if spec.Key, err = n.key(ctx, in, params, o.RandomKey); err != nil {
+	if spec.Key, err = keys.key(ctx, in, params); err != nil {
 		return PutResult{}, errors.Join(err, in.Close())
 	}
 	result, err := n.upload(ctx, spec, o.Progress)
@@ -104,20 +112,42 @@ func literal(in *input) (PutResult, error) {
 	return PutResult{Cap: file.LIT{Data: string(data)}.String(), Size: in.size}, in.Close()
 }
 
-// key is the convergent key of the input, or a random one.
-func (n *Node) key(ctx context.Context, in *input, p file.Params, random bool) (file.Key, error) {
-	var key file.Key
-	if random || len(n.config.Client.Convergence) == 0 {
+// keyMaker derives the key of a file: a random one without a secret, else from
+// the plaintext, while that is spooled if its size is known by then.
+type keyMaker struct {
+	secret []byte
+	hasher *immutable.KeyHasher
+}
+
+func newKeyMaker(size int64, p file.Params, secret []byte) (*keyMaker, error) {
+	k := &keyMaker{secret: secret}
+	if len(secret) == 0 || size <= inMemory {
+		return k, nil
+	}
+	l, err := immutable.NewLayout(size, p)
+	if err == nil {
+		k.hasher = immutable.NewKeyHasher(l, secret)
+	}
+	return k, err
+}
+
+// key is the key, once the file was spooled.
+func (k *keyMaker) key(ctx context.Context, in *input, p file.Params) (file.Key, error) {
+	if len(k.secret) == 0 {
+		var key file.Key
 		_, _ = rand.Read(key[:]) // never fails
 		return key, nil
 	}
+	if k.hasher != nil {
+		return k.hasher.Key()
+	}
 	l, err := immutable.NewLayout(in.size, p)
 	if err != nil {
-		return key, err
+		return file.Key{}, err
 	}
-	h := immutable.NewKeyHasher(l, n.config.Client.Convergence)
+	h := immutable.NewKeyHasher(l, k.secret)
 	if _, err := io.CopyBuffer(onlyWriter{h}, withContext{ctx, io.NewSectionReader(in, 0, in.size)}, make([]byte, 256<<10)); err != nil {
-		return key, fmt.Errorf("hash the file: %w", err)
+		return file.Key{}, fmt.Errorf("hash the file: %w", err)
 	}
 	return h.Key()
 }
@@ -147,7 +177,7 @@ type input struct {
 }
 
 // spool reads r to its end.
-func (n *Node) spool(ctx context.Context, r io.Reader) (*input, error) {
+func (n *Node) spool(ctx context.Context, r io.Reader, keys *keyMaker) (*input, error) {
 	r = withContext{ctx, r}
 	head := make([]byte, 0, 4096)
 	head, err := readUpTo(r, head, inMemory+1)
@@ -155,18 +185,38 @@ func (n *Node) spool(ctx context.Context, r io.Reader) (*input, error) {
 		return nil, fmt.Errorf("read the file: %w", err)
 	}
 	if len(head) <= inMemory {
+		keys.hasher = nil // it is less than was said, and hashed anew if that is no error
 		return &input{size: int64(len(head)), data: bytes.NewReader(head)}, nil
 	}
 	in, err := n.newSpool()
 	if err != nil {
 		return nil, err
 	}
-	w := &cipher.StreamWriter{S: in.stream(0), W: in.spool}
-	in.size, err = io.CopyBuffer(onlyWriter{w}, io.MultiReader(bytes.NewReader(head), r), make([]byte, 256<<10))
-	if err != nil {
+	if err := in.fill(io.MultiReader(bytes.NewReader(head), r), keys); err != nil {
 		return nil, errors.Join(fmt.Errorf("read the file: %w", err), in.Close())
 	}
 	return in, nil
+}
+
+// fill writes the file and hashes it beside that.
+func (in *input) fill(r io.Reader, keys *keyMaker) error {
+	w := &cipher.StreamWriter{S: in.stream(0), W: in.spool}
+	if keys.hasher == nil {
+		var err error
+		in.size, err = io.CopyBuffer(onlyWriter{w}, r, make([]byte, 256<<10))
+		return err
+	}
+	pr, pw := io.Pipe()
+	hashed := make(chan error, 1)
+	go func() {
+		_, err := io.CopyBuffer(onlyWriter{keys.hasher}, pr, make([]byte, 256<<10))
+		pr.CloseWithError(err)
+		hashed <- err
+	}()
+	var err error
+	in.size, err = io.CopyBuffer(onlyWriter{w}, io.TeeReader(r, pw), make([]byte, 256<<10))
+	pw.CloseWithError(err)
+	return errors.Join(err, <-hashed)
 }
 
 // readUpTo reads until limit bytes or the end.

@@ -109,6 +109,8 @@ func (b *broker) Receive(ctx actor.Context) {
 		b.candidates(ctx, m)
 	case AskStatus:
 		b.status(ctx, m)
+	case tryAgain:
+		b.tryAll(ctx, loggedIn)
 	case late:
 		b.answer(ctx, m.w)
 	}
@@ -192,6 +194,12 @@ func (b *broker) nudge(ctx actor.Context, ready func(*entry) bool) {
 		return
 	}
 	b.nudged = now
+	b.tryAll(ctx, ready)
+}
+
+// tryAll has every server tried again that is not ready. Until it says what
+// came of that, it is not settled.
+func (b *broker) tryAll(ctx actor.Context, ready func(*entry) bool) {
 	for _, id := range sortedServers(b.servers) {
 		e := b.servers[id]
 		if !ready(e) && (e.report.state == Backoff || e.report.state == Connected) {

@@ -143,7 +143,7 @@ func (c *Client) Receive(ctx actor.Context) {
 		ctx.Send(c.broker, m)
 	case AddAuthority:
 		ctx.Send(c.vault, m)
-		c.each(func(pid *actor.PID) { ctx.Send(pid, tryAgain{}) })
+		ctx.Send(c.broker, tryAgain{})
 	case *actor.Terminated:
 		c.terminated(ctx, m.Who)
 	}
