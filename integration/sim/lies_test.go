@@ -336,7 +336,7 @@ func (g *simGrid) inTime(do func() error) error {
 
 func TestLiarsSeeds(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(lies)) {
-		for _, seed := range sim.Seeds(1) {
+		for _, seed := range fewer(1) {
 			if err := sim.Check(seed, lied(lies[name])); err != nil {
 				t.Errorf("a server that %s: %v", name, err)
 			}
@@ -394,7 +394,7 @@ func (g *simGrid) say(to *storageNode, m wire.Message) (answer wire.Message, err
 	return answer, err
 }
 
-func TestThiefGainsNothingSeeds(t *testing.T) { checkSeeds(t, 1, thief) }
+func TestThiefGainsNothing(t *testing.T) { checkSeeds(t, 1, thief) }
 
 // idlers take every offer and read nothing of a file that is larger than what
 // a client holds encoded.
@@ -419,4 +419,4 @@ func idlers(w *sim.World) error {
 	return g.verdict()
 }
 
-func TestIdlersSeeds(t *testing.T) { checkSeeds(t, 1, idlers) }
+func TestIdlers(t *testing.T) { checkSeeds(t, 1, idlers) }

@@ -110,7 +110,7 @@ func orNil(err error) error {
 	return err
 }
 
-func TestFullDisksSeeds(t *testing.T) { checkSeeds(t, 2, fullDisks) }
+func TestFullDisks(t *testing.T) { checkSeeds(t, 2, fullDisks) }
 
 // failingDisks refuse one operation in a few: a refused sync ends the server,
 // which comes back with what it had acknowledged.
@@ -241,7 +241,7 @@ func (g *simGrid) empty(files []*storedFile) error {
 	return g.settled()
 }
 
-func TestMonthsSeeds(t *testing.T) { checkSeeds(t, 1, months) }
+func TestMonths(t *testing.T) { checkSeeds(t, 1, months) }
 
 // churn: a thousand connections later there are as many actors as before.
 func churn(w *sim.World) error {
@@ -279,4 +279,4 @@ func churn(w *sim.World) error {
 	return nil
 }
 
-func TestChurnSeeds(t *testing.T) { checkSeeds(t, 1, churn) }
+func TestChurn(t *testing.T) { checkSeeds(t, 1, churn) }
