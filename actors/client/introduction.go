@@ -111,7 +111,7 @@ func (n *introduction) linkEvent(ctx actor.Context, m linkEvent) {
 	switch e := m.event.(type) {
 	case linkOpen:
 		n.link.open(e.session, transport.Introduction)
-		n.link.send(wire.Frame{ID: 1, Message: &wire.Hello{Version: wire.Version, MaxBody: wire.MaxBody, MaxRequests: 1}})
+		n.link.send(wire.Frame{ID: 1, Message: &wire.Hello{Version: wire.Version, MaxRequests: 1}})
 		n.link.send(wire.Frame{ID: 2, Message: &wire.Subscribe{}})
 	case linkFrame:
 		n.frame(ctx, e.frame)

@@ -171,7 +171,7 @@ func (s *server) linkEvent(ctx actor.Context, m linkEvent) {
 	switch e := m.event.(type) {
 	case linkOpen:
 		s.link.open(e.session, transport.Storage)
-		s.request(&wire.Hello{Version: wire.Version, MaxBody: wire.MaxBody, MaxRequests: maxCalls}, s.hello)
+		s.request(&wire.Hello{Version: wire.Version, MaxBody: wire.MaxRead, MaxRequests: maxCalls}, s.hello)
 	case linkFrame:
 		s.frame(ctx, e.frame)
 	case linkClosed:

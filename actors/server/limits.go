@@ -1,6 +1,10 @@
 package server
 
-import "time"
+import (
+	"time"
+
+	"github.com/tarn-grid/tarn/transport/wire"
+)
 
 // Every bound of a storage server, in bytes unless said otherwise.
 const (
@@ -15,7 +19,7 @@ const (
 	sessionRequests = 64
 	// maxRequestBody is announced in hello: how much of a share may ride along
 	// with its offer.
-	maxRequestBody = 256 << 10
+	maxRequestBody = wire.MaxRequestBody
 	// maxAnswering bounds what all answers of one session that are not written
 	// to the network yet may hold; beyond it reads wait their turn.
 	maxAnswering = 8 << 20
@@ -47,7 +51,7 @@ const (
 	// stays near it.
 	pullMemory = 32 << 20
 	// largestRead and smallestRead bound what one read asks for.
-	largestRead  = 256 << 10
+	largestRead  = wire.MaxRequestBody
 	smallestRead = 8 << 10
 	// pullCheck is the period in which an upload must show pullFloor bytes, or
 	// its end. The client's encoder may wait for other servers, so the floor is

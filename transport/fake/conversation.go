@@ -15,6 +15,7 @@ import (
 type conversation struct {
 	session  *session
 	peer     *conversation
+	protocol transport.Protocol
 	incoming bool // the other side opened it
 
 	handler transport.Handler
@@ -177,10 +178,7 @@ func (c *conversation) receive(f wire.Frame) {
 }
 
 func (c *conversation) maxBody() int {
-	if c.session.admitted {
-		return wire.MaxBody
-	}
-	return wire.MaxEarlyBody
+	return transport.MaxBody(c.protocol, c.session.listener == nil, !c.incoming, c.session.admitted)
 }
 
 // acknowledge opens the sender's window again.

@@ -132,13 +132,13 @@ func (s *session) maxIncoming() int {
 func (s *session) Open(p transport.Protocol, h transport.Handler, credit int) transport.Conversation {
 	s.net.mu.Lock()
 	defer s.net.mu.Unlock()
-	c := &conversation{session: s, handler: h, credit: credit}
+	c := &conversation{session: s, protocol: p, handler: h, credit: credit}
 	if s.ended {
 		s.net.at(0, func() { c.end(fmt.Errorf("open conversation: %w", transport.ErrClosed)) })
 		return c
 	}
 	s.conversations = append(s.conversations, c)
-	c.peer = &conversation{session: s.peer, peer: c, incoming: true}
+	c.peer = &conversation{session: s.peer, protocol: p, peer: c, incoming: true}
 	s.net.send(s.peer, func() { s.peer.accept(c.peer, p) })
 	return c
 }

@@ -21,6 +21,7 @@ import (
 // and one that writes. The reader delivers all events, so they are in order.
 type conversation struct {
 	session  *session
+	protocol transport.Protocol // set before anything is read
 	incoming bool
 	written  chan struct{} // closed when the writer is done
 
@@ -110,7 +111,7 @@ func (c *conversation) attach(st network.Stream, data io.ReadWriter) bool {
 
 // open makes the stream of a conversation that this side starts. Its protocol
 // is sent along with the first frame, so that it costs no round trip.
-func (c *conversation) open(p protocol.ID) {
+func (c *conversation) open() {
 	ctx, cancel := context.WithTimeout(context.Background(), negotiateTimeout)
 	defer cancel()
 	st, err := c.session.conn.NewStream(ctx)
@@ -120,7 +121,7 @@ func (c *conversation) open(p protocol.ID) {
 		c.session.leave(c)
 		return
 	}
-	lazy := multistream.NewMSSelect(st, p)
+	lazy := multistream.NewMSSelect(st, protocol.ID(c.protocol))
 	if !c.attach(st, lazy) {
 		_ = st.ResetWithError(network.StreamShutdown)
 	}
@@ -162,15 +163,15 @@ func (c *conversation) read() {
 func (c *conversation) receive() error {
 	r := bufio.NewReader(c.data)
 	for {
-		p, err := wire.ReadPrefix(r, wire.MaxBody)
+		p, err := wire.ReadPrefix(r, wire.MaxRead)
 		if err != nil {
 			return err
 		}
 		if !c.spend() {
 			return nil
 		}
-		if most := c.session.maxBody(); p.Body > most {
-			return fmt.Errorf("%w: body of %d bytes, at most %d before login", wire.ErrTooLarge, p.Body, most)
+		if most := c.maxBody(); p.Body > most {
+			return fmt.Errorf("%w: body of %d bytes, at most %d here", wire.ErrTooLarge, p.Body, most)
 		}
 		f, err := wire.ReadRest(r, p)
 		if err != nil {
@@ -178,6 +179,12 @@ func (c *conversation) receive() error {
 		}
 		c.received(f)
 	}
+}
+
+// maxBody is the largest body that is taken now.
+func (c *conversation) maxBody() int {
+	s := c.session
+	return transport.MaxBody(c.protocol, s.host != nil, !c.incoming, s.admitted.Load())
 }
 
 // spend waits for credit and takes one; false if the conversation is over.

@@ -11,7 +11,6 @@ import (
 
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/transport"
-	"github.com/tarn-grid/tarn/transport/wire"
 )
 
 // Why a session ended.
@@ -89,14 +88,6 @@ func (s *session) lost() error {
 		return errLost
 	}
 	return s.reason
-}
-
-// maxBody is the largest body that is taken now.
-func (s *session) maxBody() int {
-	if s.admitted.Load() {
-		return wire.MaxBody
-	}
-	return wire.MaxEarlyBody
 }
 
 // maxIncoming is how many conversations the other side may have open.
@@ -178,12 +169,13 @@ func (s *session) leave(c *conversation) {
 // Open starts a conversation.
 func (s *session) Open(p transport.Protocol, h transport.Handler, credit int) transport.Conversation {
 	c := newConversation(s, h, credit)
+	c.protocol = p
 	if !s.join(c) {
 		c.Close(fmt.Errorf("open conversation: %w", s.lost()))
 		go c.finish()
 		return c
 	}
-	go c.open(protocol.ID(p))
+	go c.open()
 	return c
 }
 
@@ -203,8 +195,9 @@ func (s *session) accept(st network.Stream, names protocol.Switch) {
 		s.leave(c)
 		return
 	}
+	c.protocol = transport.Protocol(p)
 	c.attach(st, st)
-	if !s.offer(c, transport.Protocol(p)) {
+	if !s.offer(c) {
 		s.vacate(c)
 		_ = st.ResetWithError(network.StreamGated)
 		c.drop()
@@ -228,13 +221,13 @@ func negotiate(st network.Stream, names protocol.Switch) (protocol.ID, error) {
 }
 
 // offer asks the owner who handles a conversation.
-func (s *session) offer(c *conversation, p transport.Protocol) bool {
+func (s *session) offer(c *conversation) bool {
 	s.events.Lock()
 	defer s.events.Unlock()
 	if s.ev.Incoming == nil {
 		return false
 	}
-	h, credit := s.ev.Incoming(c, p)
+	h, credit := s.ev.Incoming(c, c.protocol)
 	if h == nil {
 		return false
 	}

@@ -51,8 +51,8 @@ func testServerOpens(k *kit) {
 
 func testBigBodies(k *kit) {
 	client, server := k.connect()
-	near, far := k.pair(client, server, transport.Storage, plenty, plenty)
-	sizes := []int{0, 1, 4095, 64 << 10, 256 << 10, wire.MaxBody}
+	far, near := k.pair(client, server, transport.Storage, plenty, plenty)
+	sizes := []int{0, 1, 4095, 64 << 10, 256 << 10, wire.MaxRead}
 	for i, n := range sizes {
 		near.c.Send(data(uint64(i+1), n, byte(i)))
 	}
@@ -223,6 +223,36 @@ func testOversize(k *kit) {
 	}
 	if err := near.awaitEnd(); !errors.Is(err, transport.ErrClosed) {
 		k.Errorf("sender: %v", err)
+	}
+}
+
+// testBodiesPerSide sends the longest body that each side takes, and one byte
+// more.
+func testBodiesPerSide(k *kit) {
+	client, server := k.connect()
+	for _, c := range []struct {
+		opener, other *side
+		protocol      transport.Protocol
+		answers       bool // the opener takes the body
+		most          int
+	}{
+		{client, server, transport.Storage, true, wire.MaxRead},
+		{client, server, transport.Storage, false, wire.MaxRequestBody},
+		{server, client, transport.Pull, true, wire.MaxRequestBody},
+		{server, client, transport.Pull, false, 0},
+		{client, server, transport.Introduction, true, 0},
+		{client, server, transport.Introduction, false, 0},
+	} {
+		from, to := k.pair(c.opener, c.other, c.protocol, plenty, plenty)
+		if c.answers {
+			from, to = to, from
+		}
+		from.c.Send(data(1, c.most, 1))
+		to.awaitFrames(1)
+		from.c.Send(data(2, c.most+1, 1))
+		if err := to.awaitEnd(); !errors.Is(err, transport.ErrProtocol) {
+			k.Errorf("%s, opener takes it %v, %d bytes: %v", c.protocol, c.answers, c.most+1, err)
+		}
 	}
 }
 

@@ -54,6 +54,7 @@ func Run(t *testing.T, make func(t *testing.T) World) {
 		{"RefuseWithoutIncoming", testRefuseAll},
 		{"UnsendableFrame", testUnsendable},
 		{"OversizeFrame", testOversize},
+		{"BodiesPerSide", testBodiesPerSide},
 		{"LimitsBeforeAdmit", testLimitsBeforeAdmit},
 		{"EndedConversationMakesRoom", testRoom},
 		{"ManyConversations", testMany},
