@@ -8,7 +8,9 @@
 // Promises: a child is told of a conversation before of anything in it, of
 // all frames of a conversation before its end, and of Closed last. No frame
 // is delivered before the child took the conversation, nor beyond the credit
-// that it gave. A session beyond the bound is closed at once.
+// that it gave. There are never more sessions than the bound; where it is
+// reached, the oldest of those that were not admitted makes room for a new one,
+// so nobody keeps others out by doing nothing.
 package inbound
 
 import (
@@ -25,6 +27,8 @@ type Listen func(accept func(transport.Session) transport.SessionEvents) (transp
 
 // Arrival is what the actor of a session is born with.
 type Arrival struct {
+	// Session is the accepted one. Its Admit also keeps it from being closed
+	// for others.
 	Session transport.Session
 	// Number tells the sessions of one listener apart, in logs.
 	Number uint64
@@ -68,11 +72,28 @@ type Ended struct {
 type Closed struct{ Err error }
 
 // arrival is a session on its way to its actor; its address names it.
-type arrival struct{ session transport.Session }
+type arrival struct {
+	session transport.Session
+	// counted and admitted are the listener's.
+	counted, admitted bool
+}
 
-// accepted, event tell the listener what the transport says.
+// guest is a session whose Admit the listener hears of.
+type guest struct {
+	transport.Session
+	admit func()
+}
+
+func (g guest) Admit() {
+	g.Session.Admit()
+	g.admit()
+}
+
+// accepted, event tell the listener what the transport says, admitted what a
+// session's actor does.
 type (
 	accepted struct{ of *arrival }
+	admitted struct{ of *arrival }
 	event    struct {
 		of  *arrival
 		msg any

@@ -2,6 +2,8 @@ package inbound
 
 import (
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -15,7 +17,9 @@ type Config struct {
 	Listen Listen
 	// Session makes the actor of an accepted session.
 	Session func(Arrival) env.Producer
-	// MaxSessions is how many may be open at a time.
+	// MaxSessions is how many may be open at a time, a quarter of them only
+	// after Admit. The transport must allow some more: those in handshake, and
+	// those that are just being closed.
 	MaxSessions int
 }
 
@@ -43,7 +47,14 @@ type Listener struct {
 	actors   map[*arrival]*actor.PID
 	arrivals map[string]*arrival // by PID id
 	last     uint64
+
+	strangers []*arrival // open and not admitted, oldest first
+	admitted  int        // open and admitted
+	warned    time.Time
 }
+
+// warnEvery bounds how often the log says that there are too many connections.
+const warnEvery = time.Minute
 
 // New makes a Listener.
 func New(e *env.Env, c Config) env.Producer {
@@ -75,6 +86,8 @@ func (l *Listener) Receive(ctx actor.Context) {
 		l.listening(ctx, m)
 	case accepted:
 		l.accept(ctx, m.of)
+	case admitted:
+		l.admit(m.of)
 	case event:
 		l.pass(ctx, m)
 	case *actor.Terminated:
@@ -104,16 +117,61 @@ func (l *Listener) listening(ctx actor.Context, m listened) {
 }
 
 func (l *Listener) accept(ctx actor.Context, a *arrival) {
-	if len(l.actors) >= l.config.MaxSessions {
-		l.env.Log.Warn("connection refused: too many are open", "address", a.session.Address(), "most", l.config.MaxSessions)
+	if !l.makeRoom() {
 		a.session.Close()
 		return
 	}
 	l.last++
+	self, e := ctx.Self(), l.env
+	session := guest{a.session, func() { e.Spawn.Send(self, admitted{a}) }}
 	// Child: server.session, introducer.session
-	pid := l.env.Spawn.Child(ctx, fmt.Sprintf("session/%d", l.last), l.config.Session(Arrival{a.session, l.last}))
+	pid := l.env.Spawn.Child(ctx, fmt.Sprintf("session/%d", l.last), l.config.Session(Arrival{session, l.last}))
 	l.actors[a] = pid
 	l.arrivals[pid.Id] = a
+	a.counted = true
+	l.strangers = append(l.strangers, a)
+}
+
+// makeRoom closes the oldest session that was not admitted where there are too
+// many; false if there is none that could go.
+func (l *Listener) makeRoom() bool {
+	most := l.config.MaxSessions
+	if len(l.strangers)+l.admitted < most && len(l.strangers) < most-most/4 {
+		return true
+	}
+	if now := l.env.Clock.Now(); l.warned.IsZero() || now.Sub(l.warned) >= warnEvery {
+		l.warned = now
+		l.env.Log.Warn("too many connections: old ones without a login are closed for new ones", "most", most, "logged in", l.admitted)
+	}
+	if len(l.strangers) == 0 {
+		return false
+	}
+	oldest := l.strangers[0]
+	l.env.Log.Debug("connection closed for a new one", "address", oldest.session.Address())
+	l.discount(oldest)
+	oldest.session.Close()
+	return true
+}
+
+func (l *Listener) admit(a *arrival) {
+	if !a.counted || a.admitted {
+		return // it is being closed
+	}
+	l.discount(a)
+	a.counted, a.admitted = true, true
+	l.admitted++
+}
+
+// discount takes a session off the count once it is closed or about to be.
+func (l *Listener) discount(a *arrival) {
+	switch {
+	case !a.counted:
+	case a.admitted:
+		l.admitted--
+	default:
+		l.strangers = slices.DeleteFunc(l.strangers, func(s *arrival) bool { return s == a })
+	}
+	a.counted = false
 }
 
 // pass gives an event to the session's actor. Where there is none the session
@@ -131,6 +189,7 @@ func (l *Listener) pass(ctx actor.Context, m event) {
 func (l *Listener) ended(who *actor.PID) {
 	if a, ok := l.arrivals[who.Id]; ok {
 		a.session.Close()
+		l.discount(a)
 		delete(l.arrivals, who.Id)
 		delete(l.actors, a)
 	}

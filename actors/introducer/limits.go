@@ -6,8 +6,9 @@ import "time"
 const (
 	// maxServers is how many announcements are kept: with 8 KiB each, 32 MiB.
 	maxServers = 4096
-	// maxSessions is how many connections are open at a time.
-	maxSessions = 4096
+	// maxSessions is how many connections are open at a time; less than the
+	// transport's bound, so that a new one can take the place of the oldest.
+	maxSessions = 1000
 	// requests is how many a session may have outstanding.
 	requests = 4
 	// maxPublications is how many a session may make: a server has one each

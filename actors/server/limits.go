@@ -9,8 +9,10 @@ import (
 // Every bound of a storage server, in bytes unless said otherwise.
 const (
 	// maxSessions is how many connections are open at a time: at some 100 KiB
-	// each, with the transport's windows, a fifth of a small machine.
-	maxSessions = 2048
+	// each, with the transport's windows, a tenth of a small machine. It is less
+	// than the transport's bound, so that the listener sees who comes when all
+	// are taken, and decides who has to go.
+	maxSessions = 1000
 	// earlyRequests is how many requests a session may have outstanding before
 	// login: enough to ask for a file's shares while logging in.
 	earlyRequests = 4
@@ -29,8 +31,11 @@ const (
 	// helloWithin is how long a connection may stay silent at first. Through
 	// Tor the way takes seconds.
 	helloWithin = 30 * time.Second
-	// idleWithoutLogin ends sessions that never logged in and ask nothing.
+	// idleWithoutLogin is the period in which a session that never logged in
+	// must have been sent earlyFloor bytes of shares, or its end: such a place
+	// is there for who reads. A client that comes again gets another one.
 	idleWithoutLogin = 5 * time.Minute
+	earlyFloor       = 256 << 10
 
 	// maxLogins is how many logins wait for the executor. Each costs up to nine
 	// verifications, 0.7 ms: beyond this the wait exceeds a client's patience.

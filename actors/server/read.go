@@ -133,6 +133,7 @@ func (s *session) readDone(ctx actor.Context, m readDone) {
 		s.refuse(ctx, m.request, m.err)
 		return
 	}
+	s.sent += len(m.body)
 	if len(m.body) > 0 {
 		s.countOut(ctx, int64(len(m.body)))
 	}

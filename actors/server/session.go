@@ -28,7 +28,7 @@ type session struct {
 	conv    *inbound.Opened
 	hello   *wire.Hello // the client's
 	credit  int         // how many requests the client may have outstanding
-	asked   bool        // since the last look
+	sent    int         // bytes of shares since the last look
 	waiting []wire.Frame
 	finding map[uint64]*wire.Find // by request: waits for the ledger
 	sending int                   // bytes of answers that are not written yet
@@ -47,7 +47,7 @@ func newSession(e *env.Env, c *Config, p peers, a inbound.Arrival) env.Producer 
 
 // The session's own messages.
 type (
-	silence struct{} // look whether the client has said anything
+	silence struct{ again bool } // look whether the client has said anything, then whether it reads
 	// lateLogin says that a login has taken long enough.
 	lateLogin struct{ request uint64 }
 	written   struct{ bytes int }
@@ -69,7 +69,7 @@ func (s *session) Receive(ctx actor.Context) {
 	case inbound.Closed, *actor.Terminated: // a facet that keeps failing
 		s.ended(ctx)
 	case silence:
-		s.silence(ctx)
+		s.silence(ctx, m)
 	case lateLogin:
 		s.lateLogin(ctx, m)
 	case written:
@@ -111,19 +111,18 @@ func (s *session) opened(ctx actor.Context, o *inbound.Opened) {
 }
 
 // silence ends a connection that never said hello, or that never logged in
-// and asks nothing any more.
-func (s *session) silence(ctx actor.Context) {
-	if s.hello == nil || (s.login == nil && !s.asked) {
+// and hardly reads.
+func (s *session) silence(ctx actor.Context, m silence) {
+	if s.hello == nil || (m.again && s.login == nil && s.sent < earlyFloor) {
 		s.log.Debug("connection closed: the client is silent", "address", s.conn.Address())
 		s.conn.Close()
 		return
 	}
-	s.asked = false
-	s.env.Clock.After(idleWithoutLogin, ctx.Self(), silence{})
+	s.sent = 0
+	s.env.Clock.After(idleWithoutLogin, ctx.Self(), silence{again: true})
 }
 
 func (s *session) frame(ctx actor.Context, m inbound.Frame) {
-	s.asked = true
 	if m.Of != s.conv || m.Answer || m.ID == 0 {
 		m.Release()
 		s.protocolError("an answer or a notice where a request was expected")

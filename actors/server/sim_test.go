@@ -90,6 +90,29 @@ func TestSilentConnectionsEnd(t *testing.T) {
 	}
 }
 
+// TestPlacesAreForReaders: without a login a connection stays for who reads,
+// not for who says something now and then.
+func TestPlacesAreForReaders(t *testing.T) {
+	r := newRig(t, 54)
+	r.addAccount(1, nil)
+	c := r.dial("client")
+	c.logIn(1)
+	share := shareOf("read on and on", 400<<10)
+	c.offer(allocate(1, 0, share), share)
+	r.until("Stored", func() bool { return len(c.stored) > 0 })
+	reader, sitter := r.dial("reader"), r.dial("sitter")
+	for range 20 {
+		if err := r.world.For(time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		reader.send(&wire.Read{StorageIndex: allocate(1, 0, share).StorageIndex, Ranges: []wire.Range{{Length: 300 << 10}}})
+		sitter.send(&wire.Find{})
+	}
+	if reader.closed != nil || sitter.closed == nil {
+		t.Errorf("after 20 minutes: who reads %v, who sits there %v", reader.closed, sitter.closed)
+	}
+}
+
 func TestUnrulyClient(t *testing.T) {
 	for name, m := range map[string]wire.Frame{
 		"answer to nothing": {ID: 1, Answer: true, Message: &wire.Done{}},

@@ -25,7 +25,7 @@ import (
 // means its default.
 type Options struct {
 	// Connections is how many a listener has at a time, those in handshake
-	// included. Default 1000.
+	// included. Whoever closes some for others must allow fewer. Default 1280.
 	Connections int
 	// Conversations is how many the other side may have open in a session,
 	// after Admit if the session was accepted; before, it is one. Default 128.
@@ -47,7 +47,7 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	setDefault(&o.Connections, 1000)
+	setDefault(&o.Connections, 1280)
 	setDefault(&o.Conversations, 128)
 	setDefault(&o.Window, 4<<20)
 	setDefault(&o.DialTimeout, 15*time.Second)
