@@ -136,7 +136,7 @@ func failingDisks(w *sim.World) error {
 	return g.fineWeather()
 }
 
-func TestFailingDisksSeeds(t *testing.T) { checkSeeds(t, 3, failingDisks) }
+func TestFailingDisksSeeds(t *testing.T) { checkSeeds(t, 2, failingDisks) }
 
 // small is a quota that a few files reach.
 func smallQuota(w *sim.World) error {
@@ -167,7 +167,7 @@ func smallQuota(w *sim.World) error {
 	return g.settled()
 }
 
-func TestSmallQuotaSeeds(t *testing.T) { checkSeeds(t, 3, smallQuota) }
+func TestSmallQuotaSeeds(t *testing.T) { checkSeeds(t, 2, smallQuota) }
 
 const day = 24 * time.Hour
 
