@@ -128,14 +128,16 @@ func (a *announcer) dialed(ctx actor.Context, m dialed) {
 func (a *announcer) greet(ctx actor.Context, conn transport.Session) {
 	n, self, e := a.attempt, ctx.Self(), a.env
 	a.conn = conn
-	a.conv = conn.Open(transport.Introduction, func(ev transport.Event) { e.Spawn.Send(self, introducerSaid{n, ev}) }, 2)
+	a.conv = conn.Open(transport.Introduction, func(ev transport.Event) { e.Spawn.Send(self, introducerSaid{n, ev}) }, 0)
 	a.request(ctx, &wire.Hello{Version: wire.Version})
 }
 
-// request asks; the introducer must answer within a while.
+// request asks; the introducer must answer within a while. It may send as many
+// frames as it was asked.
 func (a *announcer) request(ctx actor.Context, m wire.Message) {
 	a.asked++
 	a.pending = true
+	a.conv.Grant(1)
 	a.conv.Send(wire.Frame{ID: a.asked, Message: m})
 	a.env.Clock.After(answerWithin, ctx.Self(), unanswered{a.attempt, a.asked})
 }
@@ -148,27 +150,31 @@ func (a *announcer) heard(ctx actor.Context, m introducerSaid) {
 	}
 	f := received.Frame
 	f.Release()
-	if m.n != a.attempt {
-		return
+	if m.n != a.attempt || !f.Answer || f.ID != a.asked || !a.pending {
+		return // nobody asked
 	}
-	a.conv.Grant(1)
-	if f.ID == a.asked {
-		a.pending = false
-	}
-	switch msg := f.Message.(type) {
-	case *wire.Hello:
+	a.pending = false
+	a.answered(ctx, m.n, f.Message)
+}
+
+// answered takes the answer to what was asked last: to hello, or to Publish.
+func (a *announcer) answered(ctx actor.Context, n int, answer wire.Message) {
+	_, hello := answer.(*wire.Hello)
+	_, done := answer.(*wire.Done)
+	refusal, refused := answer.(*wire.Error)
+	switch {
+	case refused && (!a.greeted || refusal.Code == wire.Internal || refusal.Code == wire.Busy):
+		a.again(ctx, n, refusal)
+	case refused: // trying again with the same announcement would be refused again
+		a.env.Log.Error("the introducer refuses the announcement", "introducer", a.target.Server.Short(), "error", refusal)
+	case hello && !a.greeted:
 		a.greeted = true
 		a.request(ctx, &wire.Publish{Announcement: a.signed})
-	case *wire.Done:
+	case done && a.greeted:
 		a.pause = announceFirst
 		a.env.Log.Info("announced", "introducer", a.target.Server.Short())
-	case *wire.Error:
-		if msg.Code == wire.Internal || msg.Code == wire.Busy {
-			a.again(ctx, m.n, msg)
-			return
-		}
-		// Trying again with the same announcement would be refused again.
-		a.env.Log.Error("the introducer refuses the announcement", "introducer", a.target.Server.Short(), "error", msg)
+	default:
+		a.again(ctx, n, fmt.Errorf("%w: answered by %T", transport.ErrProtocol, answer))
 	}
 }
 

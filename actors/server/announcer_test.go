@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -98,4 +99,74 @@ func TestRestartAnnouncesAnew(t *testing.T) {
 	if again := m.announcement(t).Sequence; again <= first {
 		t.Errorf("announced with %d after %d", again, first)
 	}
+}
+
+// TestHostileIntroducer answers too much, or what was not asked: the announcer
+// says as much as to any other, and leaves whoever breaks the protocol.
+func TestHostileIntroducer(t *testing.T) {
+	hello := &wire.Hello{Version: wire.Version, MaxRequests: 1}
+	answer := func(id uint64, m wire.Message) wire.Frame { return wire.Frame{ID: id, Answer: true, Message: m} }
+	for name, c := range map[string]struct {
+		say  func(asked wire.Frame) []wire.Frame
+		ends bool // the announcer breaks off
+	}{
+		"hello again and again": {ends: true, say: func(f wire.Frame) []wire.Frame {
+			return slices.Repeat([]wire.Frame{answer(f.ID, hello)}, 100)
+		}},
+		"hello to the announcement": {ends: true, say: func(f wire.Frame) []wire.Frame {
+			return []wire.Frame{answer(f.ID, hello)}
+		}},
+		"done without hello": {ends: true, say: func(f wire.Frame) []wire.Frame {
+			return []wire.Frame{answer(f.ID, &wire.Done{})}
+		}},
+		"answers to what comes next": {ends: true, say: func(f wire.Frame) []wire.Frame {
+			return []wire.Frame{answer(f.ID+1, hello)}
+		}},
+		"requests": {ends: true, say: func(f wire.Frame) []wire.Frame {
+			return slices.Repeat([]wire.Frame{{ID: f.ID, Message: hello}}, 100)
+		}},
+		"done again and again": {say: func(f wire.Frame) []wire.Frame {
+			if f.ID == 1 {
+				return []wire.Frame{answer(1, hello)}
+			}
+			return slices.Repeat([]wire.Frame{answer(f.ID, &wire.Done{})}, 100)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, 42, func(c *server.Config) {
+				c.Introducers = []transport.Target{{Server: grid.ServerID(grid.PublicKeyOf(key(9))), Hints: []grid.Hint{"/dns/introducer/tcp/1"}}}
+			})
+			dials, ends, asked := r.hostileIntroducer(c.say)
+			if err := r.world.For(10 * time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			if *asked > 2**dials || *dials > 20 {
+				t.Errorf("%d requests over %d connections", *asked, *dials)
+			}
+			if c.ends != (*ends > 0) || *dials == 0 {
+				t.Errorf("%d of %d connections ended", *ends, *dials)
+			}
+		})
+	}
+}
+
+// hostileIntroducer listens where an introducer should, and counts.
+func (r *rig) hostileIntroducer(say func(wire.Frame) []wire.Frame) (dials, ends, asked *int) {
+	dials, ends, asked = new(int), new(int), new(int)
+	serve := func(c transport.Conversation, _ transport.Protocol) (transport.Handler, int) {
+		return func(ev transport.Event) {
+			if m, ok := ev.(transport.Received); ok {
+				*asked++
+				for _, f := range say(m.Frame) {
+					c.Send(f)
+				}
+			}
+		}, 1000
+	}
+	_, err := r.net.Listen("introducer", key(9), func(transport.Session) transport.SessionEvents {
+		*dials++
+		return transport.SessionEvents{Incoming: serve, Closed: func(error) { *ends++ }}
+	})
+	must(err)
+	return dials, ends, asked
 }
