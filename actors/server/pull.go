@@ -2,6 +2,7 @@ package server
 
 import (
 	"log/slog"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -39,6 +40,7 @@ type pull struct {
 	handled  []wire.Frame
 	link     *link
 	losses   int // of links, so that an old timer is known
+	mark     progress
 
 	failure  error
 	abandons []abandon
@@ -56,6 +58,13 @@ const (
 	ending                  // failed: cleans up
 	ended
 )
+
+// progress is how many bytes were there when the upload last got on by
+// pullFloor. Links come and go, this stays.
+type progress struct {
+	have int64
+	at   time.Time
+}
 
 func newPull(e *env.Env, c *Config, ledger *actor.PID, id lease.LeaseID, readSize int64) env.Producer {
 	return func() actor.Actor {
@@ -193,7 +202,7 @@ func (p *pull) reserved(ctx actor.Context, m reserved) {
 // begin starts with the bytes that rode along. Where they are the whole share
 // the answer waits for the end; else the client must know that it is pulled.
 func (p *pull) begin(ctx actor.Context) {
-	p.stage = receiving
+	p.stage, p.mark = receiving, progress{at: p.env.Clock.Now()}
 	m := p.owed
 	came := int64(m.frame.BodySize())
 	p.sink = &sink{size: p.size, num: p.id.Share.Num, store: p.config.Store}
@@ -331,5 +340,5 @@ func (p *pull) attach(ctx actor.Context, m offer) {
 	l.conv.Send(wire.Frame{Message: &wire.OpenOffer{Secret: m.share.Secret}})
 	p.link = l
 	p.ask()
-	e.Clock.After(pullCheck, self, floor{l, p.have})
+	e.Clock.After(max(0, min(pullCheck, p.patience()+pullCheck)), self, floor{l, p.have})
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -127,12 +128,23 @@ func (p *pull) ask() {
 	}
 }
 
+// patience is how long the upload may still do without progress, over all its
+// links together: who comes back and brings nothing gains no time. It is
+// negative when time is up.
+func (p *pull) patience() time.Duration {
+	now := p.env.Clock.Now()
+	if p.busy || p.have-p.mark.have >= pullFloor {
+		p.mark = progress{p.have, now}
+	}
+	return p.mark.at.Add(detachedFor).Sub(now)
+}
+
 // lost waits for the client to come back.
 func (p *pull) lost(ctx actor.Context) {
 	p.log.Debug("upload interrupted", "have", p.have, "size", p.size)
 	p.unlink(nil)
 	p.losses++
-	p.env.Clock.After(detachedFor, ctx.Self(), detached{p.losses})
+	p.env.Clock.After(max(0, p.patience()), ctx.Self(), detached{p.losses})
 }
 
 // unlink ends the conversation and forgets what came over it and was not
@@ -158,6 +170,7 @@ func (p *pull) checkFloor(ctx actor.Context, m floor) {
 		p.fail(ctx, errTooSlow)
 		return
 	}
+	p.patience()
 	p.env.Clock.After(pullCheck, ctx.Self(), floor{m.link, p.have})
 }
 

@@ -227,6 +227,47 @@ func TestClientThatNeverComesBack(t *testing.T) {
 	r.freed()
 }
 
+// TestClientThatComesAndGoes keeps no reservation by coming back in time, over
+// the same connection or another one, without a byte of the share.
+func TestClientThatComesAndGoes(t *testing.T) {
+	for name, again := range map[string]func(*client) *client{
+		"another connection": func(c *client) *client {
+			c.session.Close()
+			fresh := c.rig.dial("client")
+			fresh.logIn(1)
+			return fresh
+		},
+		"the same connection": func(c *client) *client { return c },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, 16)
+			r.addAccount(1, nil)
+			c := r.dial("client")
+			c.logIn(1)
+			share := shareOf("never", 900_000)
+			for range 19 {
+				c.holding = true
+				c.offers[allocate(1, 0, share).Secret] = share
+				c.send(allocate(1, 0, share))
+				if err := r.world.For(30 * time.Second); err != nil {
+					t.Fatal(err)
+				}
+				if r.status().Uploads == 0 {
+					t.Fatal("given up already")
+				}
+				c = again(c)
+			}
+			c.session.Close()
+			if err := r.world.For(time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			if s := r.status(); s.Reserved != 0 || s.Uploads != 0 {
+				t.Errorf("after more than ten minutes without a byte: %+v", s)
+			}
+		})
+	}
+}
+
 func TestTwoAccountsOneShare(t *testing.T) {
 	r := newRig(t, 27)
 	r.addAccount(1, nil)
