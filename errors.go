@@ -6,6 +6,7 @@ import (
 
 	"github.com/tarn-grid/tarn/actors/client"
 	"github.com/tarn-grid/tarn/actors/server"
+	"github.com/tarn-grid/tarn/file/immutable"
 	"github.com/tarn-grid/tarn/file/placement"
 	"github.com/tarn-grid/tarn/file/transfer"
 	"github.com/tarn-grid/tarn/grid"
@@ -71,7 +72,7 @@ func public(err error) error {
 		return kind{ErrFolderInUse, err}
 	case errors.Is(err, server.ErrExists):
 		return kind{ErrExists, err}
-	case errors.Is(err, client.ErrNotReadable):
+	case errors.Is(err, client.ErrNotReadable), errors.Is(err, immutable.ErrCapability):
 		return kind{ErrCap, err}
 	}
 	return err

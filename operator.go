@@ -213,7 +213,10 @@ func (n *Node) OwnUsage(ctx context.Context) ([]AccountUsage, []ServerError, err
 
 func (n *Node) usageAt(ctx context.Context, s client.ServerStatus) (AccountUsage, error) {
 	if s.State != client.LoggedIn {
-		return AccountUsage{}, errors.Join(client.ErrNotConnected, s.Err)
+		if s.Err != nil {
+			return AccountUsage{}, fmt.Errorf("%w: %w", client.ErrNotConnected, s.Err)
+		}
+		return AccountUsage{}, client.ErrNotConnected
 	}
 	reply, err := env.Ask[client.Reply](ctx, n.system, s.PID, func(replyTo *env.PID) any {
 		return client.Call{ReplyTo: replyTo, Frame: wire.Frame{Message: &wire.Usage{}}}

@@ -357,6 +357,7 @@ func (d *download) deliver(ctx actor.Context) {
 		}
 	}
 	if r.next >= r.end {
+		clear(d.probed)
 		ctx.Send(r.replyTo, RangeEnd{})
 		d.rng = nil
 	}

@@ -236,7 +236,7 @@ func (d *download) missed(ctx actor.Context, f transfer.Fetch, err error) {
 func (d *download) bad(ctx actor.Context, f transfer.Fetch, err error) {
 	var share *immutable.ShareError
 	if !errors.As(err, &share) && !errors.Is(err, errAnswer) {
-		d.fail(ctx, fmt.Errorf("read the file: %w", err))
+		d.fail(ctx, err)
 		return
 	}
 	d.log.Warn("bad share", "server", f.Server.Short(), "storage-index", d.open.Cap.StorageIndex().String(), "share", f.Num, "error", err)
@@ -275,7 +275,7 @@ func (d *download) decode(ctx actor.Context, i int) {
 	s := d.segments[i]
 	decoding, err := d.reader.Decode(int64(i), s.blocks)
 	if err != nil {
-		d.fail(ctx, fmt.Errorf("read the file: %w", err))
+		d.fail(ctx, err)
 		return
 	}
 	s.decoding = true
@@ -292,7 +292,7 @@ func (d *download) decoded(ctx actor.Context, m segmentDecoded) {
 		return
 	}
 	if m.err != nil {
-		d.fail(ctx, fmt.Errorf("read the file: %w", m.err))
+		d.fail(ctx, m.err)
 		return
 	}
 	if s := d.segments[m.number]; s != nil && s == m.of {

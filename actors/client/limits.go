@@ -24,9 +24,10 @@ const (
 	// silentTime is when a request counts as lost inside this node: its server
 	// actor failed over it.
 	silentTime = 2 * callTime
-	// loginInterval is how often a server that accepted none of our keys is
-	// asked again.
-	loginInterval = 10 * time.Minute
+	// firstLoginWait is after how long a server that accepted none of our keys
+	// is asked again; it doubles up to loginInterval.
+	firstLoginWait = 5 * time.Second
+	loginInterval  = 10 * time.Minute
 	// referenceMargin before a reference ends, a new login is made.
 	referenceMargin = 10 * time.Minute
 	// tickInterval lets jobs see that something takes too long.

@@ -35,6 +35,7 @@ type server struct {
 	credential int            // which one is tried; past the last one, we only read
 	key        grid.PublicKey // of that one
 	refusal    error          // why the last one was refused
+	refusals   int            // how many times in a row all of them were
 
 	report serverReport
 	calls  calls
@@ -293,6 +294,7 @@ func (s *server) loggedIn(ctx actor.Context, m wire.Message) {
 	case *wire.LoggedIn:
 		s.keep(m.Reference)
 		s.renewing = false
+		s.refusals = 0
 		if s.report.state != LoggedIn {
 			s.up(ctx, LoggedIn, nil)
 			s.request(&wire.Find{}, s.learnRoom)
@@ -367,10 +369,21 @@ func (s *server) up(ctx actor.Context, state State, err error) {
 	s.stopTimers()
 	s.backoff.reset()
 	if state == Connected {
-		s.stopTimer = s.env.Clock.After(s.env.Jitter(loginInterval), ctx.Self(), loginAgain{s.generation})
+		s.stopTimer = s.env.Clock.After(s.env.Jitter(s.loginWait()), ctx.Self(), loginAgain{s.generation})
 	}
 	s.say(ctx, state, err)
 	s.tellSubscribers(ctx)
+}
+
+// loginWait is how long a server that accepted none of our keys is left in
+// peace: longer each time, because its operator may be about to add one.
+func (s *server) loginWait() time.Duration {
+	wait := loginInterval
+	if s.refusals < 16 {
+		wait = min(wait, firstLoginWait<<s.refusals)
+	}
+	s.refusals++
+	return wait
 }
 
 // lost waits before the next attempt.
@@ -404,8 +417,10 @@ func (s *server) say(ctx actor.Context, state State, err error) {
 	if s.link != nil && s.link.session != nil {
 		r.address = s.link.session.Address()
 	}
-	if state != Dialing {
-		s.env.Log.Info("server "+string(state), "server", s.announcement.Server.Short(), "nickname", s.announcement.Nickname, "address", r.address, "error", err)
+	if log := s.env.Log.With("server", s.announcement.Server.Short(), "nickname", s.announcement.Nickname); err != nil && state != Dialing {
+		log.Info("server "+string(state), "error", err)
+	} else if state != Dialing {
+		log.Info("server "+string(state), "address", r.address)
 	}
 	ctx.Send(s.broker, *r)
 }

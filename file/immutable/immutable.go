@@ -33,6 +33,9 @@ var (
 	// ErrUEB means that a URI extension block is damaged, or contradicts
 	// itself or the capability.
 	ErrUEB = errors.New("bad URI extension block")
+	// ErrCapability means that the numbers in a capability are not those of the
+	// file that its hash names: it was copied wrongly.
+	ErrCapability = errors.New("the capability was copied wrongly")
 	// ErrHeader means that a share's header is damaged.
 	ErrHeader = errors.New("bad share header")
 	// ErrShare means that a share contradicts itself or the capability.

@@ -175,8 +175,8 @@ func (r *Reader) prove(block []byte) error {
 		return err
 	}
 	if l.Needed != r.cap.Needed || l.Total != r.cap.Total || l.Size != r.cap.Size {
-		return fmt.Errorf("%w: it says %d of %d shares and %d bytes, the capability %d of %d and %d",
-			ErrUEB, l.Needed, l.Total, l.Size, r.cap.Needed, r.cap.Total, r.cap.Size)
+		return fmt.Errorf("%w: the file has %d of %d shares and %d bytes, the capability says %d of %d and %d",
+			ErrCapability, l.Needed, l.Total, l.Size, r.cap.Needed, r.cap.Total, r.cap.Size)
 	}
 	r.layout, r.proven = l, true
 	r.shareTree = hashtree.NewPartial(ueb.Total, ueb.ShareRoot)

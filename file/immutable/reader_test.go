@@ -250,7 +250,7 @@ func TestCapabilityThatTheUEBDenies(t *testing.T) {
 		change(&c)
 		_, _, err := fetchBlock(newReader(t, c), 0, 0, shares[0])
 		var shareErr *immutable.ShareError
-		if !errors.Is(err, immutable.ErrUEB) || errors.As(err, &shareErr) {
+		if !errors.Is(err, immutable.ErrCapability) || errors.As(err, &shareErr) {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}

@@ -18,5 +18,6 @@ var (
 	ErrStalled   = errors.New("the server stopped reading the share, or reads too slowly")
 	ErrSilent    = errors.New("the server was asked and said nothing")
 	ErrTooSlow   = errors.New("the server held all others back")
+	ErrNoRoom    = errors.New("the account's quota or the server's disk is too full")
 	ErrOtherFile = errors.New("the server holds other content under this storage index")
 )

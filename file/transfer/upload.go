@@ -197,10 +197,10 @@ func (u *Upload) drop(at slot, err error) []UploadEffect {
 }
 
 // lose lets a pull wait for the connection once bytes may have moved; before
-// that another server is as good.
+// that another server is as good, if there is one.
 func (u *Upload) lose(at slot) []UploadEffect {
 	st := u.slots[at]
-	if st.losses++; u.phase == offering || st.losses > maxLosses {
+	if st.losses++; u.phase == offering && u.happyWithout(at.server) || st.losses > maxLosses {
 		return u.drop(at, ErrLinkLost)
 	}
 	st.phase, st.deadline = lost, u.now.Add(u.spec.LinkPatience)

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -98,11 +99,19 @@ func (u *Upload) planInput() placement.Input {
 	for _, id := range u.spec.Order {
 		s, here := u.servers[id], u.sharesAt(id)
 		takes := s.answered && s.err == nil && s.room >= u.spec.ShareSize
-		if takes || len(here) > 0 {
+		if s.answered || len(here) > 0 {
 			in.Servers = append(in.Servers, placement.Server{ID: id, ReadOnly: !takes, Shares: here})
 		}
 	}
 	return in
+}
+
+// happyWithout reports whether a plan could be happy without one server.
+func (u *Upload) happyWithout(id grid.ServerID) bool {
+	in := u.planInput()
+	in.Servers = slices.DeleteFunc(in.Servers, func(s placement.Server) bool { return s.ID == id })
+	_, err := placement.NewPlan(in)
+	return err == nil
 }
 
 // sharesAt is what a server holds or is getting, as far as it counts.
@@ -164,8 +173,11 @@ func (u *Upload) finish() []UploadEffect {
 func (u *Upload) fail(err error) []UploadEffect {
 	reasons := map[grid.ServerID]error{}
 	for id, s := range u.servers {
-		if s.err != nil {
+		switch {
+		case s.err != nil:
 			reasons[id] = s.err
+		case s.answered && s.room < u.spec.ShareSize:
+			reasons[id] = fmt.Errorf("%w: room for a share of %d bytes, and each has %d", ErrNoRoom, s.room, u.spec.ShareSize)
 		}
 	}
 	return append(u.Cancel(), Failed{Err: err, Reasons: reasons})
