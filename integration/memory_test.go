@@ -3,10 +3,13 @@
 package integration_test
 
 import (
+	"context"
+	"io"
 	"testing"
 	"time"
 
 	"github.com/tarn-grid/tarn/integration/nodes"
+	"github.com/tarn-grid/tarn/web/control"
 )
 
 // mostMemory is what no process of a grid may exceed, whatever a file's size.
@@ -35,6 +38,35 @@ func TestLargeFile(t *testing.T) {
 	}
 	rate := func(took time.Duration) float64 { return float64(size) / 1e6 / took.Seconds() }
 	t.Logf("%d MiB: put %.1f s, %.0f MB/s; get %.1f s, %.0f MB/s", size/mib, putTook.Seconds(), rate(putTook), getTook.Seconds(), rate(getTook))
+	checkMemory(t, g)
+}
+
+// Neither do many files after each other, of all sizes, nor pieces of them.
+func TestManyFiles(t *testing.T) {
+	g := nodes.Start(t, nodes.Options{Servers: 10, Needed: 3, Happy: 7, Total: 10})
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	large := put(t, g, 2, 100*mib)
+	for seed := range uint64(300) {
+		if _, err := g.Client.Control.Put(ctx, nodes.Random(1000+seed, 4*kib), control.PutOptions{Size: 4 * kib}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range int64(100) {
+		piece, err := g.Client.Control.Get(ctx, large, i*mib/2, 4*kib)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := piece.WriteTo(io.Discard); err != nil {
+			t.Error(err)
+		}
+		piece.Close()
+	}
+	checkMemory(t, g)
+}
+
+func checkMemory(t *testing.T, g *nodes.Grid) {
+	t.Helper()
 	for _, n := range g.All() {
 		peak := n.PeakMemory()
 		t.Logf("%-12s at most %6.1f MB", n.Name, float64(peak)/1e6)
