@@ -68,6 +68,53 @@ func (c *client) served(requests int, m wire.Message) (n int) {
 	return made
 }
 
+// TestAnswersOfAllTogether has many strangers ask for megabytes and not read
+// them. What is kept for them is bounded; an account is served meanwhile; the
+// room of who goes is there for others.
+func TestAnswersOfAllTogether(t *testing.T) {
+	r := newRig(t, 84)
+	r.addAccount(1, nil)
+	c := r.dial("client")
+	c.logIn(1)
+	share := shareOf("much", 2<<20)
+	c.offer(allocate(1, 0, share), share)
+	r.until("Stored", func() bool { return len(c.stored) > 0 })
+	made := 0
+	r.world.Inject = func(_ string, m any) bool {
+		if fmt.Sprintf("%T", m) == "server.readDone" {
+			made++
+		}
+		return false
+	}
+	read := &wire.Read{StorageIndex: grid.StorageIndex{1}, Ranges: []wire.Range{{Length: 1 << 20}}}
+	const many, each = 60, 3
+	var strangers []*client
+	for i := range many {
+		s := r.dialCredit(fmt.Sprint("stranger", i), 1) // hello
+		for range each {
+			s.send(read)
+		}
+		strangers = append(strangers, s)
+	}
+	if err := r.world.For(20 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	// The network takes one of each, whatever its size.
+	if made < many || made > many+33 {
+		t.Errorf("%d answers of 1 MiB are made for %d strangers who don't read", made, many)
+	}
+	if got, ok := c.do(read).(*wire.Data); !ok {
+		t.Errorf("an account is answered by %v", got)
+	}
+	for _, s := range strangers[many/2:] {
+		s.session.Close()
+	}
+	for _, s := range strangers[:many/2] {
+		s.conv.Grant(each)
+		r.until("all answers", func() bool { return len(s.answers) == each+1 })
+	}
+}
+
 // TestAnswersNobodyReads asks for megabytes with every request that reads.
 func TestAnswersNobodyReads(t *testing.T) {
 	r := newRig(t, 83)

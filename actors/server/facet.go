@@ -32,6 +32,7 @@ type facet struct {
 // peers are the parts of the server that a session may talk to.
 type peers struct {
 	storage, ledger, login *actor.PID
+	answers, early         *memory // of sessions with a login, and of those without
 }
 
 func newFacet(e *env.Env, c *Config, p peers, session *actor.PID, conn transport.Session, ref lease.Reference) env.Producer {

@@ -27,6 +27,13 @@ const (
 	maxAnswering = 8 << 20
 	// earlyAnswering is the same before login, where anybody may connect.
 	earlyAnswering = 1 << 20
+	// allAnswering bounds what the answers of all sessions with a login hold
+	// together, allEarlyAnswering those of the others, so that strangers who
+	// don't read what they asked for slow nobody but strangers.
+	allAnswering      = 96 << 20
+	allEarlyAnswering = 32 << 20
+	// answerRetry is how soon a session tries again for which there was no room.
+	answerRetry = 100 * time.Millisecond
 
 	// helloWithin is how long a connection may stay silent at first. Through
 	// Tor the way takes seconds.

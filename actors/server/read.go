@@ -17,7 +17,8 @@ type readJob struct {
 	store   Store
 	message wire.Message
 	room    int64
-	most    int // bytes of the answer's body, for which the session has room
+	most    int     // bytes of the answer's body, for which there is room
+	of      *memory // that has it
 	// permit is asked first, where reading needs an account.
 	permit func() error
 }
@@ -28,8 +29,17 @@ type readDone struct {
 	message wire.Message
 	body    []byte
 	release func()
-	room    int // that was kept for the body
+	room    int     // that was kept for the body
+	of      *memory // in this
 	err     error
+}
+
+// Discard gives the body back when the session is gone; the room was given back
+// with it.
+func (d readDone) Discard() {
+	if d.release != nil {
+		d.release()
+	}
 }
 
 // read serves a Find or a Read, unless too much is on its way to the client.
@@ -38,32 +48,56 @@ func (s *session) read(ctx actor.Context, f wire.Frame) {
 		s.refuse(ctx, f.ID, errLoginRequired)
 		return
 	}
-	if len(s.waiting) > 0 || !s.mayAnswer(f.Message) {
-		s.waiting = append(s.waiting, f)
-		return
-	}
-	s.startRead(ctx, f)
+	s.waiting = append(s.waiting, f)
+	s.readWaiting(ctx)
 }
 
-// mayAnswer reports whether there is room for the answer to a Find or a Read.
-// One at a time always has it.
-func (s *session) mayAnswer(m wire.Message) bool {
-	most := maxAnswering
+// readWaiting begins with what waits, in order, as far as there is room.
+func (s *session) readWaiting(ctx actor.Context) {
+	for len(s.waiting) > 0 {
+		f := s.waiting[0]
+		of, ok := s.mayAnswer(ctx, f.Message)
+		if !ok {
+			return
+		}
+		s.waiting = s.waiting[1:]
+		s.startRead(ctx, f, of)
+	}
+}
+
+// mayAnswer takes room for the answer to a Find or a Read, if there is some.
+// One at a time always has it in its session, but not in the server: that is
+// tried again.
+func (s *session) mayAnswer(ctx actor.Context, m wire.Message) (of *memory, ok bool) {
+	most, of := maxAnswering, s.peers.answers
 	if s.login == nil {
-		most = earlyAnswering
+		most, of = earlyAnswering, s.peers.early
 	}
-	return s.sending == 0 || s.sending+s.bound(m) <= most
+	n := s.bound(m)
+	if s.sending > 0 && s.sending+n > most {
+		return nil, false
+	}
+	if of.take(n) {
+		return of, true
+	}
+	if !s.trying {
+		s.trying = true
+		s.env.Clock.After(answerRetry, ctx.Self(), tryAgain{})
+	}
+	return nil, false
 }
 
-func (s *session) startRead(ctx actor.Context, f wire.Frame) {
-	s.sending += s.bound(f.Message)
+func (s *session) startRead(ctx actor.Context, f wire.Frame, of *memory) {
+	n := s.bound(f.Message)
+	s.sending += n
+	s.held[of] += n
 	if find, ok := f.Message.(*wire.Find); ok && s.login != nil {
 		// The ledger knows how much more the account may store.
 		s.finding[f.ID] = find
 		ctx.Send(s.peers.ledger, askRoom{ctx.Self(), f.ID, s.login.Grant, lease.ShareID{StorageIndex: find.StorageIndex}})
 		return
 	}
-	s.start(ctx, f.ID, readJob{message: f.Message})
+	s.start(ctx, f.ID, readJob{message: f.Message, of: of})
 }
 
 // find goes on with a Find once the ledger has answered.
@@ -73,7 +107,7 @@ func (s *session) find(ctx actor.Context, m room) {
 		return
 	}
 	delete(s.finding, m.tag)
-	s.start(ctx, m.tag, readJob{message: find, room: m.bytes})
+	s.start(ctx, m.tag, readJob{message: find, room: m.bytes, of: s.peers.answers})
 }
 
 func (s *session) start(ctx actor.Context, request uint64, j readJob) {
@@ -81,7 +115,7 @@ func (s *session) start(ctx actor.Context, request uint64, j readJob) {
 	j.permit = s.readPermit()
 	s.env.Exec.Do(env.Disk, ctx.Self(), func() any {
 		d := j.run()
-		d.request, d.room = request, j.most
+		d.request, d.room, d.of = request, j.most, j.of
 		return d
 	})
 }
@@ -126,6 +160,8 @@ func (s *session) readPermit() func() error {
 
 func (s *session) readDone(ctx actor.Context, m readDone) {
 	s.sending -= m.room
+	s.held[m.of] -= m.room
+	m.of.give(m.room - len(m.body))
 	if m.err != nil {
 		if !errors.Is(m.err, lease.ErrNoShare) {
 			s.log.Error("a share could not be read", "request", m.request, "error", m.err)
@@ -137,7 +173,12 @@ func (s *session) readDone(ctx actor.Context, m readDone) {
 	if len(m.body) > 0 {
 		s.countOut(ctx, int64(len(m.body)))
 	}
-	s.send(ctx, wire.Frame{ID: m.request, Answer: true, Message: m.message}, m.release, [][]byte{m.body})
+	s.send(ctx, wire.Frame{ID: m.request, Answer: true, Message: m.message}, func() {
+		if m.release != nil {
+			m.release()
+		}
+		m.of.give(len(m.body))
+	}, [][]byte{m.body})
 }
 
 // countOut counts bytes for the account, or for the server where there is none.

@@ -32,6 +32,8 @@ type session struct {
 	waiting []wire.Frame
 	finding map[uint64]*wire.Find // by request: waits for the ledger
 	sending int                   // bytes of answers that are not written yet
+	held    map[*memory]int       // of them, those that are still to be read from the disk
+	trying  bool                  // a timer will look for room again
 
 	loggingIn uint64 // the request, 0 when none
 	login     *lease.Reference
@@ -41,7 +43,7 @@ type session struct {
 
 func newSession(e *env.Env, c *Config, p peers, a inbound.Arrival) env.Producer {
 	return func() actor.Actor {
-		return &session{env: e, log: e.Log.With("session", a.Number), config: c, peers: p, conn: a.Session, finding: map[uint64]*wire.Find{}}
+		return &session{env: e, log: e.Log.With("session", a.Number), config: c, peers: p, conn: a.Session, finding: map[uint64]*wire.Find{}, held: map[*memory]int{}}
 	}
 }
 
@@ -51,6 +53,7 @@ type (
 	// lateLogin says that a login has taken long enough.
 	lateLogin struct{ request uint64 }
 	written   struct{ bytes int }
+	tryAgain  struct{} // whether there is room for an answer
 )
 
 // Receive implements actor.Actor.
@@ -74,6 +77,9 @@ func (s *session) Receive(ctx actor.Context) {
 		s.lateLogin(ctx, m)
 	case written:
 		s.written(ctx, m)
+	case tryAgain:
+		s.trying = false
+		s.readWaiting(ctx)
 	case answer:
 		s.answer(ctx, m.request, m.message)
 	case notice:
@@ -85,11 +91,21 @@ func (s *session) Receive(ctx actor.Context) {
 	case readDone:
 		s.readDone(ctx, m)
 	case *actor.Restarting:
-		s.conn.Close()
+		s.leave()
 		ctx.Stop(ctx.Self()) // a fresh self would not know the conversation
 	case *actor.Stopping:
-		s.conn.Close()
+		s.leave()
 	}
+}
+
+// leave ends the connection, and gives back the room of what is still being
+// read. The transport gives back the rest.
+func (s *session) leave() {
+	s.conn.Close()
+	for of, n := range s.held {
+		of.give(n)
+	}
+	s.held = nil
 }
 
 // ended stops the actor, unless it was a facet that was replaced.
@@ -267,9 +283,5 @@ func (s *session) send(ctx actor.Context, f wire.Frame, release func(), parts []
 func (s *session) written(ctx actor.Context, m written) {
 	s.sending -= m.bytes
 	s.conv.Conversation.Grant(1)
-	for len(s.waiting) > 0 && s.mayAnswer(s.waiting[0].Message) {
-		f := s.waiting[0]
-		s.waiting = s.waiting[1:]
-		s.startRead(ctx, f)
-	}
+	s.readWaiting(ctx)
 }

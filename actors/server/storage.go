@@ -89,7 +89,10 @@ func (s *Storage) ledgerUp(ctx actor.Context) {
 	}
 	s.login = s.env.Spawn.Child(ctx, "login", newLogin(s.env, s.config))
 	s.collector = s.env.Spawn.Child(ctx, "collector", newCollector(s.env, s.config, s.ledger))
-	peers := peers{storage: ctx.Self(), ledger: s.ledger, login: s.login}
+	peers := peers{
+		storage: ctx.Self(), ledger: s.ledger, login: s.login,
+		answers: &memory{most: allAnswering}, early: &memory{most: allEarlyAnswering},
+	}
 	s.listener = s.env.Spawn.Child(ctx, "listener", inbound.New(s.env, inbound.Config{
 		Listen:      s.config.Listen,
 		Session:     func(a inbound.Arrival) env.Producer { return newSession(s.env, s.config, peers, a) },
