@@ -123,18 +123,6 @@ func (b *bank) done(c lease.Change, err error) error {
 	return err
 }
 
-func (b *bank) upload(now time.Time, g lease.Grant, id lease.ShareID, size int64) error {
-	r, err := b.Reserve(now, g, id, size, lease.NoLimit)
-	if err != nil {
-		return err
-	}
-	if r.AlreadyHave {
-		change, _, err := b.AddLease(now, g, id)
-		return b.done(change, err)
-	}
-	return b.commit(now, g, id, size)
-}
-
 func (b *bank) commit(now time.Time, g lease.Grant, id lease.ShareID, size int64) error {
 	change, _, err := b.Commit(now, g.Column(), id, fileBody(size))
 	return b.done(change, err)

@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -206,7 +207,7 @@ func TestServerThatIsSlowAboutOneAnswer(t *testing.T) {
 		t.Fatal("it was not given its time")
 	}
 	r.until("the end of patience", 3*time.Second, func() bool { return got })
-	if reply.Err != client.ErrNoAnswer || reply.Tag != 7 {
+	if !errors.Is(reply.Err, client.ErrNoAnswer) || reply.Tag != 7 {
 		t.Errorf("reply %+v", reply)
 	}
 }

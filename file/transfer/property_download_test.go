@@ -134,7 +134,7 @@ func (m *downloadModel) got(f transfer.Fetch) {
 	if m.d.Waits(f) {
 		m.wanted[f.Segment][f.Num] = true
 	}
-	m.step(transfer.Got{Server: f.Server, Num: f.Num, Segment: f.Segment})
+	m.step(transfer.Got(f))
 }
 
 func (m *downloadModel) want(t *rapid.T) {

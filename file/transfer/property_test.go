@@ -251,7 +251,7 @@ func (m *uploadModel) noise(t *rapid.T) {
 	m.step(rapid.SampledFrom([]transfer.UploadEvent{
 		transfer.Kept{Server: o.Server, Num: o.Num, UEBHash: ours}, transfer.Taken{Server: o.Server, Num: o.Num},
 		transfer.Taken{Server: o.Server, Num: o.Num, Stored: true, UEBHash: ours}, transfer.Refused{Server: o.Server, Num: o.Num, Err: errScripted},
-		transfer.Moving{Server: o.Server, Num: o.Num, Have: 99}, transfer.Owed{Server: o.Server, Num: o.Num},
+		transfer.Moving{Server: o.Server, Num: o.Num, Have: 99}, transfer.Owed(o),
 	}).Draw(t, "noise"))
 }
 

@@ -64,11 +64,11 @@ type Kept struct {
 }
 
 // LinkDown says that the connection to a server broke and all that was
-// unanswered on it is lost, LinkUp that it is there again and logged in.
-type (
-	LinkDown struct{ Server grid.ServerID }
-	LinkUp   struct{ Server grid.ServerID }
-)
+// unanswered on it is lost.
+type LinkDown struct{ Server grid.ServerID }
+
+// LinkUp says that the connection is there again and logged in.
+type LinkUp struct{ Server grid.ServerID }
 
 // Encoded says that the encoder has come to the end of the file.
 type Encoded struct{ UEBHash [32]byte }

@@ -151,7 +151,6 @@ type storageNode struct {
 	key   ed25519.PrivateKey
 	disk  *disk
 	lies  func(transport.Session, fake.Accept) transport.SessionEvents // nil is honest
-	quota *int64
 }
 
 func (n *storageNode) id() grid.ServerID { return grid.ServerID(grid.PublicKeyOf(n.key)) }
