@@ -148,9 +148,9 @@ func (n *introducerNode) target() transport.Target {
 
 type storageNode struct {
 	node
-	key   ed25519.PrivateKey
-	disk  *disk
-	lies  func(transport.Session, fake.Accept) transport.SessionEvents // nil is honest
+	key  ed25519.PrivateKey
+	disk *disk
+	lies func(transport.Session, fake.Accept) transport.SessionEvents // nil is honest
 }
 
 func (n *storageNode) id() grid.ServerID { return grid.ServerID(grid.PublicKeyOf(n.key)) }
