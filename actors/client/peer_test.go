@@ -200,6 +200,7 @@ type peerPull struct {
 	open int
 	id   uint64
 	err  *wire.Error
+	over bool // the client ended it
 }
 
 const pullStep = 64 << 10
@@ -228,6 +229,7 @@ func (p *peerPull) ask() {
 func (p *peerPull) heard(ev transport.Event) {
 	m, ok := ev.(transport.Received)
 	if !ok {
+		p.over = true
 		return
 	}
 	p.conv.Grant(1)

@@ -343,6 +343,11 @@ func TestHostileReads(t *testing.T) {
 		bad.sessions[0].pull(first.m)
 		r.pass(50 * time.Millisecond)
 	}
+	for i, p := range bad.pulls {
+		if p.over == (i == len(bad.pulls)-1) {
+			t.Errorf("conversation %d of %d ended: %v", i, len(bad.pulls), p.over)
+		}
+	}
 	for _, n := range []grid.ShareNum{0, 1, 200} { // stored, it says
 		bad.sessions[0].conv.Send(wire.Frame{Message: &wire.Stored{StorageIndex: first.m.StorageIndex, Num: n}})
 	}
