@@ -126,7 +126,7 @@ func TestClientKilled(t *testing.T) {
 		}
 	}
 	g.Client.Kill()
-	command.Wait().WantFailure(t, 1, "the node")
+	command.Wait().WantFailure(t, 3, "the node")
 	for _, p := range proxies {
 		p.Cut()
 		p.Release()
