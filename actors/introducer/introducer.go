@@ -77,8 +77,10 @@ type Introducer struct {
 	hints    []grid.Hint
 	listens  bool
 
-	list  []known // in the order in which servers came
-	index map[grid.ServerID]int
+	list       []entry
+	index      map[grid.ServerID]int    // into list
+	publishers map[string]grid.ServerID // by the session's PID id: what it published last
+	turn       uint64                   // grows with each publication
 
 	subscribers []*actor.PID
 	unsaved     []publication // to be acknowledged once saved
@@ -89,7 +91,7 @@ type Introducer struct {
 // New makes an Introducer.
 func New(e *env.Env, c Config) env.Producer {
 	return func() actor.Actor {
-		return &Introducer{env: e, config: c, index: map[grid.ServerID]int{}}
+		return &Introducer{env: e, config: c, index: map[grid.ServerID]int{}, publishers: map[string]grid.ServerID{}}
 	}
 }
 
@@ -106,9 +108,12 @@ type (
 	// published.
 	publication struct {
 		session *actor.PID
+		source  string // network address that it came from
 		request uint64
 		known   known
 	}
+	// departed says that a session which published has ended.
+	departed  struct{ session *actor.PID }
 	published struct {
 		request uint64
 		err     error
@@ -137,6 +142,8 @@ func (i *Introducer) Receive(ctx actor.Context) {
 		i.config.Fatal(m.Err)
 	case publication:
 		i.publish(ctx, m)
+	case departed:
+		i.depart(m.session)
 	case saved:
 		i.saved(ctx, m)
 	case subscription:
@@ -182,7 +189,7 @@ func (i *Introducer) loaded(ctx actor.Context, m loaded) {
 	}
 	for _, k := range m.list {
 		if len(i.list) < maxServers && i.check(k) == nil {
-			i.put(k)
+			i.put(k, "")
 		}
 	}
 	self := ctx.Self()
@@ -201,38 +208,28 @@ func (i *Introducer) countSessions(ctx actor.Context) {
 	}
 }
 
-// check refuses what would not replace anything.
+// check refuses what is older than what is known.
 func (i *Introducer) check(k known) error {
-	at, ok := i.index[k.server]
-	switch {
-	case ok && k.sequence <= i.list[at].sequence:
+	if at, ok := i.index[k.server]; ok && k.sequence <= i.list[at].sequence {
 		return errStale
-	case !ok && len(i.list) >= maxServers:
-		return errFull
 	}
 	return nil
-}
-
-func (i *Introducer) put(k known) {
-	if at, ok := i.index[k.server]; ok {
-		i.list[at] = k
-		return
-	}
-	i.index[k.server] = len(i.list)
-	i.list = append(i.list, k)
 }
 
 // publish takes an announcement. The very one that is known already changes
 // nothing: a server that comes back publishes again what it published before.
 func (i *Introducer) publish(ctx actor.Context, m publication) {
 	at, ok := i.index[m.known.server]
-	if same := ok && bytes.Equal(i.list[at].signed, m.known.signed); !same {
-		if err := i.check(m.known); err != nil {
-			ctx.Send(m.session, published{m.request, err})
-			return
-		}
-		i.put(m.known)
+	same := ok && bytes.Equal(i.list[at].signed, m.known.signed)
+	if err := i.check(m.known); err != nil && !same {
+		ctx.Send(m.session, published{m.request, err})
+		return
 	}
+	if !i.put(m.known, m.source) {
+		ctx.Send(m.session, published{m.request, errFull})
+		return
+	}
+	i.attend(m.session, m.known.server)
 	i.unsaved = append(i.unsaved, m)
 	i.save(ctx)
 }
@@ -246,7 +243,7 @@ func (i *Introducer) save(ctx actor.Context) {
 	i.unsaved, i.saving = nil, true
 	all := make([][]byte, len(i.list))
 	for n, k := range i.list {
-		all[n] = k.signed
+		all[n] = k.known.signed
 	}
 	store := i.config.Store
 	i.env.Exec.Do(env.Disk, ctx.Self(), func() any { return saved{done, store.Save(all)} })
@@ -275,7 +272,7 @@ func (i *Introducer) relay(ctx actor.Context, k known) {
 func (i *Introducer) subscribe(ctx actor.Context, m subscription) {
 	i.subscribers = append(i.subscribers, m.session)
 	for _, k := range i.list {
-		ctx.Send(m.session, k)
+		ctx.Send(m.session, k.known)
 	}
 	ctx.Send(m.session, caughtUp{m.request})
 }

@@ -2,6 +2,7 @@ package introducer_test
 
 import (
 	"crypto/ed25519"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"testing"
@@ -310,4 +311,74 @@ func TestUnreadableFileIsFatal(t *testing.T) {
 	w.net = fake.New(func(d time.Duration, fn func()) { w.world.After(d, fn) }, w.world.Rand())
 	w.start()
 	w.until("the end", func() bool { return len(w.fatal) > 0 })
+}
+
+// stranger is a signed announcement of some server that nobody runs.
+func stranger(t testing.TB, n uint32) []byte {
+	t.Helper()
+	key := ed25519.NewKeyFromSeed(append(binary.BigEndian.AppendUint32(nil, n+1), make([]byte, 28)...))
+	id := grid.ServerID(grid.PublicKeyOf(key))
+	b, err := wire.SignAnnouncement(key, grid.Announcement{
+		Server: id, Sequence: 1, Hints: []grid.Hint{"/ip4/192.0.2.9/tcp/1"},
+		NodeID: id.DefaultNodeID(), PermutationSeed: id[:], CertificateVersions: []uint{1},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// flood publishes count servers, over as many connections as that takes.
+func (r *rig) flood(name string, from, count int) {
+	r.Helper()
+	var p *peer
+	for n := range count {
+		if n%200 == 0 {
+			if p != nil {
+				p.session.Close()
+			}
+			p = r.dial(name, 1000)
+		}
+		if code := p.publish(stranger(r, uint32(from+n))); code != 0 {
+			r.Fatalf("server %d: %v", from+n, code)
+		}
+	}
+	p.session.Close()
+}
+
+// TestFloodOfServers: one source fills its own share of the places only, all
+// together push out nobody who is connected, and those who publish again stay.
+func TestFloodOfServers(t *testing.T) {
+	r := newRig(t, 8)
+	gone := r.dial("gone", 100)
+	gone.publish(signed(t, 2, 5))
+	gone.session.Close()
+	connected := r.dial("server", 100)
+	connected.publish(signed(t, 1, 5))
+	r.flood("one", 0, 400)
+	if s := r.status(); s.Servers != 2+256 {
+		t.Fatalf("%d servers are known after one source's flood, of 400", s.Servers)
+	}
+	for source := range 16 {
+		r.flood(fmt.Sprint("many", source), 1000*(source+1), 256)
+	}
+	if s := r.status(); s.Servers != 4096 {
+		t.Fatalf("%d servers are known", s.Servers)
+	}
+	if code := r.dial("late", 100).publish(signed(t, 3, 5)); code != 0 {
+		t.Errorf("a server that comes late: %v", code)
+	}
+	known := map[grid.ServerID]bool{}
+	for _, b := range r.disk.saved {
+		a, err := wire.OpenAnnouncement(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		known[a.Server] = true
+	}
+	for n, want := range map[byte]bool{1: true, 2: false, 3: true} {
+		if id := grid.ServerID(grid.PublicKeyOf(key(n))); known[id] != want {
+			t.Errorf("server %d is known: %v", n, known[id])
+		}
+	}
 }

@@ -6,6 +6,9 @@ import "time"
 const (
 	// maxServers is how many announcements are kept: with 8 KiB each, 32 MiB.
 	maxServers = 4096
+	// maxFromSource is how many of them come from one network address, behind
+	// which there may be a site with many servers.
+	maxFromSource = 256
 	// maxSessions is how many connections are open at a time; less than the
 	// transport's bound, so that a new one can take the place of the oldest.
 	maxSessions = 1000

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
+	"strings"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -102,6 +104,20 @@ func (s *session) leave(ctx actor.Context) {
 	if s.subscribed {
 		ctx.Send(s.introducer, unsubscription{ctx.Self()})
 	}
+	if s.publications > 0 {
+		ctx.Send(s.introducer, departed{ctx.Self()})
+	}
+}
+
+// sourceOf is what of an address one person can't have many of: not its port,
+// and the network only where a home gets a whole network (IPv6).
+func sourceOf(address string) string {
+	source, _, _ := strings.Cut(address, "/tcp/")
+	ip, err := netip.ParseAddr(strings.TrimPrefix(source, "/ip6/"))
+	if err != nil || !ip.Is6() {
+		return source
+	}
+	return netip.PrefixFrom(ip, 64).Masked().String()
 }
 
 // opened takes the one conversation that a session needs.
@@ -153,7 +169,7 @@ func (s *session) verified(ctx actor.Context, m opened) {
 		s.answer(ctx, m.request, &wire.Error{Code: wire.BadRequest, Text: fmt.Sprintf("the announcement is refused: %v", m.err)})
 		return
 	}
-	ctx.Send(s.introducer, publication{ctx.Self(), m.request, m.known})
+	ctx.Send(s.introducer, publication{ctx.Self(), sourceOf(s.conn.Address()), m.request, m.known})
 }
 
 func (s *session) published(ctx actor.Context, m published) {
