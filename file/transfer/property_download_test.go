@@ -105,7 +105,10 @@ func (m *downloadModel) mustWait() {
 }
 
 func (m *downloadModel) answerLook(t *rapid.T) {
-	id := draw(t, m.looks, "looked at")
+	id, ok := draw(t, m.looks, "looked at")
+	if !ok {
+		return
+	}
 	remove(&m.looks, id)
 	l := transfer.Looked{Server: id}
 	for _, n := range rapid.SliceOfN(rapid.IntRange(0, 6), 0, 4).Draw(t, "shares") {
@@ -116,7 +119,10 @@ func (m *downloadModel) answerLook(t *rapid.T) {
 
 // answerFetch answers one that may have been forgotten meanwhile.
 func (m *downloadModel) answerFetch(t *rapid.T) {
-	f := draw(t, m.fetches, "fetch")
+	f, ok := draw(t, m.fetches, "fetch")
+	if !ok {
+		return
+	}
 	remove(&m.fetches, f)
 	switch rapid.IntRange(0, 7).Draw(t, "answer") {
 	case 0:

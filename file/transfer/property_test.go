@@ -134,15 +134,19 @@ func (m *uploadModel) mustBeHappy(what string, more []transfer.Offer, counts fun
 	}
 }
 
-func draw[E any](m *rapid.T, list []E, what string) E {
+// draw picks one of a list, if there is any.
+func draw[E any](t *rapid.T, list []E, what string) (one E, ok bool) {
 	if len(list) == 0 {
-		m.Skip("none")
+		return one, false
 	}
-	return rapid.SampledFrom(list).Draw(m, what)
+	return rapid.SampledFrom(list).Draw(t, what), true
 }
 
 func (m *uploadModel) answerAsk(t *rapid.T) {
-	id := draw(t, m.asks, "asked")
+	id, ok := draw(t, m.asks, "asked")
+	if !ok {
+		return
+	}
 	remove(&m.asks, id)
 	if rapid.IntRange(0, 4).Draw(t, "fails") == 0 {
 		m.failed[id] = true
@@ -164,7 +168,10 @@ func (m *uploadModel) drawUEB(t *rapid.T) [32]byte {
 }
 
 func (m *uploadModel) answerOffer(t *rapid.T) {
-	o := draw(t, m.offers, "offer")
+	o, ok := draw(t, m.offers, "offer")
+	if !ok {
+		return
+	}
 	remove(&m.offers, o)
 	switch rapid.IntRange(0, 3).Draw(t, "answer") {
 	case 0:
@@ -190,7 +197,10 @@ func (m *uploadModel) store(o transfer.Offer, ueb [32]byte, ev func([32]byte) tr
 }
 
 func (m *uploadModel) keep(t *rapid.T) {
-	o := draw(t, m.pulls, "pull")
+	o, ok := draw(t, m.pulls, "pull")
+	if !ok {
+		return
+	}
 	if rapid.IntRange(0, 3).Draw(t, "breaks") == 0 {
 		m.step(transfer.Kept{Server: o.Server, Num: o.Num, Err: errScripted})
 		return
@@ -202,9 +212,9 @@ func (m *uploadModel) keep(t *rapid.T) {
 
 // linkDown loses all that is unanswered at a server.
 func (m *uploadModel) linkDown(t *rapid.T) {
-	id := draw(t, m.spec.Order, "server")
-	if m.down[id] {
-		t.Skip("down")
+	id, ok := draw(t, m.spec.Order, "server")
+	if !ok || m.down[id] {
+		return
 	}
 	m.down[id] = true
 	if slices.Contains(m.asks, id) {
@@ -222,9 +232,9 @@ func (m *uploadModel) linkDown(t *rapid.T) {
 }
 
 func (m *uploadModel) linkUp(t *rapid.T) {
-	id := draw(t, m.spec.Order, "server")
-	if !m.down[id] {
-		t.Skip("up")
+	id, ok := draw(t, m.spec.Order, "server")
+	if !ok || !m.down[id] {
+		return
 	}
 	delete(m.down, id)
 	m.step(transfer.LinkUp{Server: id})
@@ -244,9 +254,10 @@ func (m *uploadModel) pass(t *rapid.T) {
 
 // noise is what nobody asked for.
 func (m *uploadModel) noise(t *rapid.T) {
-	o := transfer.Offer{Server: draw(t, m.spec.Order, "server"), Num: grid.ShareNum(rapid.IntRange(0, 8).Draw(t, "share"))}
-	if m.offered[o] && !m.withdrawn[o] {
-		t.Skip("not noise")
+	id, ok := draw(t, m.spec.Order, "server")
+	o := transfer.Offer{Server: id, Num: grid.ShareNum(rapid.IntRange(0, 8).Draw(t, "share"))}
+	if !ok || m.offered[o] && !m.withdrawn[o] {
+		return
 	}
 	m.step(rapid.SampledFrom([]transfer.UploadEvent{
 		transfer.Kept{Server: o.Server, Num: o.Num, UEBHash: ours}, transfer.Taken{Server: o.Server, Num: o.Num},
