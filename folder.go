@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,6 +24,7 @@ import (
 //	lock                       held while a process works here
 //	storage/                   lease table and shares (lease/store)
 //	tmp/                       files on their way in, encrypted; wiped at start
+//	private/announcement.sequence  where the next process counts on
 //	private/reference.keys     what seals the references that this server hands out
 //	private/references/        references that servers handed to this client
 //	private/authorities/       what client add-authority was given
@@ -133,6 +135,32 @@ func (f nodeFolder) newReferenceKeys(random func([]byte)) (lease.ReferenceKeys, 
 	}
 	return lease.ReferenceKeys{decodeReferenceKey(b)}, nil
 }
+
+// sequence returns a number from which a process may count announcements,
+// higher than all of earlier processes even if the clock was set back since.
+func (f nodeFolder) sequence(now uint64) (uint64, error) {
+	path := f.private("announcement.sequence")
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, fmt.Errorf("read the announcements' sequence number: %w", err)
+	}
+	next := now
+	if len(text) > 0 {
+		before, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 63)
+		if err != nil {
+			return 0, fmt.Errorf("%s is damaged (delete it unless the clock was set back): %w", path, err)
+		}
+		next = max(now, before)
+	}
+	if err := writeFile(path, strconv.AppendUint(nil, next+announcementsPerProcess, 10)); err != nil {
+		return 0, fmt.Errorf("write the announcements' sequence number: %w", err)
+	}
+	return next, nil
+}
+
+// announcementsPerProcess is how many numbers one process takes: it announces
+// when its addresses change and when its storage branch restarts.
+const announcementsPerProcess = 1000
 
 // references implements client.ReferenceCache with a file for each server and
 // key.

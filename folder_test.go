@@ -65,6 +65,27 @@ func TestReferenceKeysLast(t *testing.T) {
 	}
 }
 
+func TestSequenceNeverFalls(t *testing.T) {
+	f := nodeFolder{t.TempDir()}
+	if err := f.prepare(); err != nil {
+		t.Fatal(err)
+	}
+	last := uint64(0)
+	for _, now := range []uint64{5_000_000, 5_000_000, 4_000_000, 9_000_000, 1} {
+		next, err := f.sequence(now)
+		if err != nil || next < now || next < last {
+			t.Fatalf("at %d: %d after %d, %v", now, next, last, err)
+		}
+		last = next + announcementsPerProcess
+	}
+	if err := os.WriteFile(f.private("announcement.sequence"), []byte("-3"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.sequence(1); err == nil || !strings.Contains(err.Error(), "delete it") {
+		t.Errorf("damaged: %v", err)
+	}
+}
+
 func TestFolderHasOneUser(t *testing.T) {
 	f := nodeFolder{t.TempDir()}
 	l, err := f.lock()

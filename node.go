@@ -143,10 +143,14 @@ func (n *Node) storageParts(dialer transport.Dialer) (*server.Config, error) {
 	if n.store, err = store.Open(n.folder.path("storage"), store.Options{}); err != nil {
 		return nil, fmt.Errorf("open the storage: %w", err)
 	}
+	sequence, err := n.folder.sequence(uint64(n.started.UnixMilli()))
+	if err != nil {
+		return nil, err
+	}
 	s := n.config.Storage
 	c := &server.Config{
 		Key: s.Key, Nickname: n.config.Nickname, Listen: listen(s.Key, s.Listen), Announce: s.Announce,
-		Dialer: dialer, Store: serverStore{n.store}, References: keys,
+		Sequence: sequence, Dialer: dialer, Store: serverStore{n.store}, References: keys,
 		Policy:           lease.LedgerPolicy{Duration: leaseDuration, ReservedSpace: s.ReservedSpace},
 		ReadsNeedAccount: s.ReadsNeedAccount, Fatal: n.end,
 	}

@@ -40,6 +40,9 @@ type Config struct {
 	Listen inbound.Listen
 	// Announce replaces the listener's own addresses in announcements.
 	Announce []grid.Hint
+	// Sequence is higher than that of any announcement that an earlier process
+	// made, whatever the clock says.
+	Sequence uint64
 	// Introducers are told where the server is, each through Dialer.
 	Introducers []transport.Target
 	Dialer      transport.Dialer

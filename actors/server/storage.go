@@ -210,10 +210,9 @@ func (s *Storage) status(ctx actor.Context, sessions int) {
 }
 
 // announce signs a new announcement and gives it to every introducer. The
-// sequence number is the clock's second, and grows in any case while the
-// server runs.
+// sequence number is the clock's millisecond, but never lower than any before.
 func (s *Storage) announce(ctx actor.Context, hints []grid.Hint) {
-	s.sequence = max(s.sequence+1, uint64(s.env.Clock.Now().Unix()))
+	s.sequence = max(s.sequence+1, s.config.Sequence, uint64(s.env.Clock.Now().UnixMilli()))
 	a := s.config.announcement(s.sequence, hints)
 	s.hints = a.Hints
 	signed, err := wire.SignAnnouncement(s.config.Key, a)
