@@ -50,7 +50,8 @@ type Target struct {
 // listens on nothing, and tells the other side nothing but that key.
 type Dialer interface {
 	// Dial calls done once, with a session or an error. cancel gives up; done
-	// is then called with an error unless it was called already.
+	// is then called with an error unless it was called already. Without that,
+	// too, a dial ends by itself in a time that the dialer sets.
 	Dial(t Target, ev SessionEvents, done func(Session, error)) (cancel func())
 }
 

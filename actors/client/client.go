@@ -85,6 +85,7 @@ type JournalEntry struct {
 type Client struct {
 	env     *env.Env
 	config  Config
+	dialer  transport.Dialer // for servers
 	vault   *actor.PID
 	broker  *actor.PID
 	intros  []*actor.PID
@@ -95,7 +96,7 @@ type Client struct {
 // New makes a Client.
 func New(e *env.Env, c Config) env.Producer {
 	return func() actor.Actor {
-		return &Client{env: e, config: c, servers: map[grid.ServerID]*actor.PID{}}
+		return &Client{env: e, config: c, dialer: transport.AtMost(c.Dialer, maxDials), servers: map[grid.ServerID]*actor.PID{}}
 	}
 }
 
@@ -178,7 +179,7 @@ func (c *Client) known(ctx actor.Context, a grid.Announcement) {
 		ctx.Send(pid, announced{a})
 		return
 	}
-	parts := serverParts{dialer: c.config.Dialer, references: c.config.References, vault: c.vault, broker: c.broker}
+	parts := serverParts{dialer: c.dialer, references: c.config.References, vault: c.vault, broker: c.broker}
 	c.servers[a.Server] = c.env.Spawn.Child(ctx, "server/"+a.Server.String(), newServer(c.env, parts, a))
 }
 

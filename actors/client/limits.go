@@ -6,6 +6,9 @@ import "time"
 const (
 	// settleTime is how long a request waits for connections to be decided.
 	settleTime = 5 * time.Second
+	// freshTime is how long enough servers are not enough while others were
+	// heard of only now.
+	freshTime = 2 * time.Second
 	// nudgeInterval is the least time between two rounds of trying servers
 	// that are down before their backoff is over.
 	nudgeInterval = 3 * time.Second
@@ -48,6 +51,11 @@ const (
 const (
 	// maxServers is how many servers one introducer can make us know.
 	maxServers = 10000
+	// maxDials is how many servers are dialled at a time, maxDialHints how many
+	// addresses of one in one go: anybody may announce servers, at anybody's
+	// addresses.
+	maxDials     = 32
+	maxDialHints = 4
 	// maxCalls is how many unanswered requests a server is sent at a time,
 	// unless it says less.
 	maxCalls = 64

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -28,6 +29,7 @@ type server struct {
 	link       *link
 	generation uint64    // of the link; answers for another one are stale
 	heard      time.Time // when it last said something
+	unreached  int       // dials that found nobody
 	renewing   bool
 	backoff    backoff
 	stopTimer  func()
@@ -128,8 +130,17 @@ func (s *server) dial(ctx actor.Context) {
 	s.generation++
 	s.stopTimers()
 	s.say(ctx, Dialing, s.report.err)
-	s.link = dial(s.env, ctx.Self(), s.dialer, transport.Target{Server: s.announcement.Server, Hints: s.announcement.Hints}, true)
-	s.stopTimer = s.env.Clock.After(helloTime, ctx.Self(), helloLate{s.generation})
+	s.link = dial(s.env, ctx.Self(), s.dialer, transport.Target{Server: s.announcement.Server, Hints: s.hints()}, true)
+}
+
+// hints are the addresses to dial: a few, after a failure the next ones.
+func (s *server) hints() []grid.Hint {
+	all := s.announcement.Hints
+	if len(all) <= maxDialHints {
+		return all
+	}
+	from := s.unreached * maxDialHints % len(all)
+	return slices.Concat(all[from:], all[:from])[:maxDialHints]
 }
 
 func (s *server) stopTimers() {
@@ -172,10 +183,14 @@ func (s *server) linkEvent(ctx actor.Context, m linkEvent) {
 	switch e := m.event.(type) {
 	case linkOpen:
 		s.link.open(e.session, transport.Storage)
+		s.stopTimer = s.env.Clock.After(helloTime, ctx.Self(), helloLate{s.generation})
 		s.request(&wire.Hello{Version: wire.Version, MaxBody: wire.MaxRead, MaxRequests: maxCalls}, s.hello)
 	case linkFrame:
 		s.frame(ctx, e.frame)
 	case linkClosed:
+		if s.link.session == nil {
+			s.unreached++
+		}
 		s.lost(ctx, e.err)
 	case pullFrame:
 		s.pullFrame(ctx, e)
