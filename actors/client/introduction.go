@@ -154,7 +154,7 @@ func (n *introduction) done(ctx actor.Context, request uint64) {
 func (n *introduction) take(ctx actor.Context, signed []byte) bool {
 	a, err := wire.OpenAnnouncement(signed)
 	if err != nil {
-		n.env.Log.Warn("announcement ignored", "introducer", n.in.Target.Server.Short(), "error", err)
+		n.env.Log.Debug("announcement ignored", "introducer", n.in.Target.Server.Short(), "error", err)
 		return false
 	}
 	if old, ok := n.heard[a.Server]; ok && old.parsed.Sequence >= a.Sequence || !ok && len(n.heard) >= maxServers {

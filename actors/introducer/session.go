@@ -165,7 +165,7 @@ func (s *session) publish(ctx actor.Context, request uint64, signed []byte) {
 
 func (s *session) verified(ctx actor.Context, m opened) {
 	if m.err != nil {
-		s.log.Info("announcement refused", "error", m.err, "address", s.conn.Address())
+		s.log.Debug("announcement refused", "error", m.err, "address", s.conn.Address())
 		s.answer(ctx, m.request, &wire.Error{Code: wire.BadRequest, Text: fmt.Sprintf("the announcement is refused: %v", m.err)})
 		return
 	}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"log/slog"
 	"strings"
 	"syscall"
 
@@ -80,6 +81,15 @@ func wireError(err error, mayReadUsage bool) *wire.Error {
 		return e
 	}
 	return &wire.Error{Code: wire.Internal, Text: "the server could not carry this out"}
+}
+
+// severity is how loud the log tells of a refusal: clients can cause as many
+// as they like, except for those that are the server's own fault.
+func severity(err error) slog.Level {
+	if wireError(err, false).Code == wire.Internal && !errors.Is(err, errInterrupted) {
+		return slog.LevelError
+	}
+	return slog.LevelDebug
 }
 
 func addDetails(e *wire.Error, err error, mayReadUsage bool) {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -233,7 +234,7 @@ func (p *pull) end(ctx actor.Context) {
 }
 
 func (p *pull) tellFailure(ctx actor.Context) {
-	p.log.Info("upload ended without a share", "error", p.failure, "have", p.have, "size", p.size)
+	p.log.Log(context.Background(), severity(p.failure), "upload ended without a share", "error", p.failure, "have", p.have, "size", p.size)
 	e := wireError(p.failure, mayReadUsage(p.grant))
 	switch {
 	case p.owed != nil:

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"io"
 	"time"
@@ -163,9 +164,7 @@ func (s *session) readDone(ctx actor.Context, m readDone) {
 	s.held[m.of] -= m.room
 	m.of.give(m.room - len(m.body))
 	if m.err != nil {
-		if !errors.Is(m.err, lease.ErrNoShare) {
-			s.log.Error("a share could not be read", "request", m.request, "error", m.err)
-		}
+		s.log.Log(context.Background(), severity(m.err), "a share could not be read", "request", m.request, "error", m.err)
 		s.refuse(ctx, m.request, m.err)
 		return
 	}

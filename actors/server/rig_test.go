@@ -165,7 +165,11 @@ func serverID() grid.ServerID { return grid.ServerID(grid.PublicKeyOf(serverKey)
 
 func newRig(t *testing.T, seed uint64, change ...func(*server.Config)) *rig {
 	t.Helper()
-	w := sim.New(seed, nil)
+	return newRigIn(t, sim.New(seed, nil), change...)
+}
+
+func newRigIn(t *testing.T, w *sim.World, change ...func(*server.Config)) *rig {
+	t.Helper()
 	r := &rig{T: t, world: w, free: 1 << 40}
 	r.net = fake.New(func(d time.Duration, fn func()) { w.After(d, fn) }, w.Rand())
 	r.table = table{store.NewMemory(), func() int64 { return r.free }, new(int)}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 
@@ -229,12 +230,12 @@ func (s *session) loginDone(ctx actor.Context, m loginDone) {
 	}
 	s.loggingIn = 0
 	if m.err != nil {
-		s.log.Info("login refused", "error", m.err, "address", s.conn.Address())
+		s.log.Debug("login refused", "error", m.err, "address", s.conn.Address())
 		s.refuse(ctx, m.request, m.err)
 		return
 	}
 	ref := m.reference
-	s.log.Info("logged in", "account", ref.Grant.Label.Short(), "address", s.conn.Address())
+	s.log.Log(context.Background(), onceInfo(s.facets), "logged in", "account", ref.Grant.Label.Short(), "address", s.conn.Address())
 	if s.facet != nil {
 		ctx.Poison(s.facet) // it answers what it was given
 	}
@@ -251,6 +252,14 @@ func (s *session) loginDone(ctx actor.Context, m loginDone) {
 		Reference: ref.Secret, Expires: ref.Expires, Label: ref.Grant.Label,
 		Operations: uint(ref.Grant.Effective.Operations()),
 	})
+}
+
+// onceInfo is for lines that the other side decides how often there are.
+func onceInfo(before int) slog.Level {
+	if before > 0 {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
 }
 
 func (s *session) refuse(ctx actor.Context, request uint64, err error) {

@@ -1,12 +1,15 @@
 package server_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/tarn-grid/tarn/actors/server"
+	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/integration/sim"
 	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/lease/store"
@@ -165,4 +168,30 @@ func TestReadsAreBounded(t *testing.T) {
 	}
 	reader.conv.Grant(reads)
 	r.until("all answers", func() bool { return len(reader.answers) == reads+2 })
+}
+
+// TestNobodyFillsTheLog has a client cause refusals of each kind: the log
+// tells of them only where it is asked to tell everything.
+func TestNobodyFillsTheLog(t *testing.T) {
+	var lines bytes.Buffer
+	r := newRigIn(t, sim.New(55, slog.New(slog.NewTextHandler(&lines, nil))))
+	r.addAccount(1, nil)
+	c := r.dial("client")
+	c.logIn(1)
+	share := shareOf("good", 400_000)
+	c.offer(allocate(1, 0, share), share)
+	r.until("Stored", func() bool { return len(c.stored) == 1 })
+	lines.Reset()
+	for n := range byte(5) {
+		c.logIn(1)
+		wantCode(t, c.do(&wire.Login{Chain: []byte("no chain"), Request: []byte("no request")}), wire.BadRequest)
+		wantCode(t, c.do(&wire.Read{StorageIndex: grid.StorageIndex{99}, Ranges: []wire.Range{{Length: 1}}}), wire.NoSuchShare)
+		bad := bytes.Clone(share)
+		bad[len(bad)/2] ^= 1
+		c.offer(allocate(10+n, 0, bad), bad)
+		r.until("Stored", func() bool { return len(c.stored) == 2+int(n) })
+	}
+	if lines.Len() > 0 {
+		t.Errorf("the log says\n%s", lines.String())
+	}
 }
