@@ -28,6 +28,8 @@ type broker struct {
 type entry struct {
 	announcement grid.Announcement
 	known        time.Time
+	first        time.Time // when any announcement of it was first heard
+	decided      bool      // it was connected, or not, at least once
 	report       serverReport
 }
 
@@ -62,6 +64,8 @@ type (
 		want    int
 		storing bool // only those that are logged in
 	}
+	// notFresh ends the wait for a server that was new.
+	notFresh struct{}
 	// late ends a wait.
 	late struct{ w *waiter }
 )
@@ -96,7 +100,7 @@ func (b *broker) Receive(ctx actor.Context) {
 		b.heard(ctx, m)
 	case serverReport:
 		if e := b.servers[m.server]; e != nil {
-			e.report = m
+			e.report, e.decided = m, e.decided || m.settled
 			b.release(ctx)
 		}
 	case introducerReport:
@@ -111,6 +115,8 @@ func (b *broker) Receive(ctx actor.Context) {
 		b.status(ctx, m)
 	case tryAgain:
 		b.tryAll(ctx, loggedIn)
+	case notFresh:
+		b.release(ctx)
 	case late:
 		b.answer(ctx, m.w)
 	}
@@ -123,8 +129,9 @@ func (b *broker) heard(ctx actor.Context, m heard) {
 		return
 	}
 	if e == nil {
-		e = &entry{report: serverReport{server: m.announcement.Server, state: Idle}}
+		e = &entry{first: b.env.Clock.Now(), report: serverReport{server: m.announcement.Server, state: Idle}}
 		b.servers[m.announcement.Server] = e
+		b.env.Clock.After(freshTime, ctx.Self(), notFresh{})
 	}
 	e.announcement, e.known = m.announcement, m.at
 	ctx.Send(ctx.Parent(), serverKnown{m.announcement})
@@ -159,21 +166,39 @@ func (b *broker) permuted(si grid.StorageIndex, ready func(*entry) bool) []candi
 	return out
 }
 
-// wait answers at once when enough servers are ready. Otherwise those that
-// are down are asked to try again, and the answer waits until all of them are
-// decided, for a while.
+// wait answers at once when enough servers are ready and none has just been
+// heard of. Otherwise those that are down are asked to try again, and the
+// answer waits until all of them are decided, for a while.
 func (b *broker) wait(ctx actor.Context, w *waiter) {
-	if b.count(w.ready) >= w.want {
+	if b.enough(w) {
 		w.answer(ctx)
 		return
 	}
-	b.nudge(ctx, w.ready)
+	if b.count(w.ready) < w.want {
+		b.nudge(ctx, w.ready)
+	}
 	if !b.unsettled() {
 		w.answer(ctx)
 		return
 	}
 	w.cancel = b.env.Clock.After(settleTime, ctx.Self(), late{w})
 	b.waiting = append(b.waiting, w)
+}
+
+// enough reports whether as many servers are ready as are wanted, and no new
+// one may be in a moment: a node that has just started would else put all
+// shares on the first servers that it reaches, or look for them only there.
+func (b *broker) enough(w *waiter) bool {
+	if b.count(w.ready) < w.want {
+		return false
+	}
+	now := b.env.Clock.Now()
+	for _, e := range b.servers {
+		if !e.decided && now.Sub(e.first) < freshTime {
+			return false
+		}
+	}
+	return true
 }
 
 func (b *broker) count(ready func(*entry) bool) int {
@@ -231,7 +256,7 @@ func (b *broker) unsettled() bool {
 func (b *broker) release(ctx actor.Context) {
 	unsettled := b.unsettled()
 	for _, w := range append([]*waiter(nil), b.waiting...) {
-		if !unsettled || b.count(w.ready) >= w.want {
+		if !unsettled || b.enough(w) {
 			b.answer(ctx, w)
 		}
 	}
