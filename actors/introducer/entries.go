@@ -48,7 +48,7 @@ func (i *Introducer) place(source string) (at int, ok bool) {
 	case source != "" && from >= maxFromSource:
 		return i.evict(func(e entry) bool { return e.source == source })
 	case len(i.list) >= maxServers:
-		return i.evict(func(e entry) bool { return true })
+		return i.evict(func(entry) bool { return true })
 	}
 	i.list = append(i.list, entry{})
 	return len(i.list) - 1, true
