@@ -6,12 +6,14 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/libp2p/go-libp2p/core/sec"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/tarn-grid/tarn/grid"
@@ -115,7 +117,21 @@ func dialError(err error) error {
 	if errors.As(err, &mismatch) {
 		return transport.ErrWrongServer
 	}
-	return fmt.Errorf("%w: %v", transport.ErrUnreachable, err)
+	return fmt.Errorf("%w (%s)", transport.ErrUnreachable, dialCauses(err))
+}
+
+// dialCauses is one line: each address that was tried and what came of it.
+func dialCauses(err error) string {
+	var all *swarm.DialError
+	if !errors.As(err, &all) || len(all.DialErrors) == 0 {
+		return strings.Join(strings.Fields(err.Error()), " ")
+	}
+	var causes []string
+	for _, e := range all.DialErrors {
+		address, _ := ma.SplitFunc(e.Address, func(c ma.Component) bool { return c.Protocol().Code == ma.P_P2P })
+		causes = append(causes, fmt.Sprintf("%s: %v", address, strings.Join(strings.Fields(e.Cause.Error()), " ")))
+	}
+	return strings.Join(causes, "; ")
 }
 
 // connected makes the session of the first connection; when two addresses

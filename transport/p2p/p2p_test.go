@@ -204,3 +204,16 @@ func TestDialTimesOut(t *testing.T) {
 		t.Errorf("dial in a microsecond: %v", err)
 	}
 }
+
+// Why a server was not reached is one line that a person can read.
+func TestDialErrorsAreOneLine(t *testing.T) {
+	target := transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key(99))), Hints: []grid.Hint{"/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/2"}}
+	failed := make(chan error, 1)
+	p2p.NewDialer(p2p.Options{}).Dial(target, transport.SessionEvents{}, func(_ transport.Session, err error) { failed <- err })
+	err := <-failed
+	text := err.Error()
+	if !errors.Is(err, transport.ErrUnreachable) || strings.ContainsAny(text, "\n*") || strings.Contains(text, "12D3") ||
+		!strings.Contains(text, "/ip4/127.0.0.1/tcp/1: ") || !strings.Contains(text, "connection refused") {
+		t.Errorf("%q", text)
+	}
+}
