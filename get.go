@@ -102,16 +102,18 @@ func (f *remoteFile) WriteRange(w io.Writer, offset, length int64) error {
 	if err := checkRange(f, offset, length); err != nil {
 		return err
 	}
+	var stop client.StopReading
 	call := f.node.system.Open(f.ctx, f.actor,
 		func(replyTo *env.PID) any {
+			stop.ReplyTo = replyTo
 			return client.ReadRange{ReplyTo: replyTo, Offset: offset, Length: length, Credit: piecesAhead}
 		},
-		func(*env.PID) any { return client.StopReading{} })
+		func(replyTo *env.PID) any { return client.StopReading{ReplyTo: replyTo} })
 	defer call.Close()
 	err := copyPieces(countingWriter{w, f.node.counters.getBytes}, call)
 	if err != nil {
 		f.node.counters.getErrors.Inc()
-		call.Send(client.StopReading{})
+		call.Send(stop)
 	}
 	return f.node.cause(public(err))
 }

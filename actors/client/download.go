@@ -38,8 +38,9 @@ type (
 	}
 	// MorePieces lets that many more come.
 	MorePieces struct{ Count int }
-	// StopReading ends the range that is being read.
-	StopReading struct{}
+	// StopReading ends the range that was asked for with this address for
+	// replies. One that comes late ends no later range.
+	StopReading struct{ ReplyTo *actor.PID }
 	// CloseFile ends the reading of a file.
 	CloseFile struct{}
 )
@@ -149,8 +150,10 @@ func (d *download) Receive(ctx actor.Context) {
 	case tick:
 		d.tick(ctx)
 	case StopReading:
-		d.rng = nil
-		d.wantNothing(ctx)
+		if d.rng != nil && d.rng.replyTo.Equal(m.ReplyTo) {
+			d.rng = nil
+			d.wantNothing(ctx)
+		}
 	case CloseFile, Cancel:
 		d.rng = nil
 		ctx.Stop(ctx.Self())

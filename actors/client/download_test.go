@@ -256,3 +256,19 @@ func TestDownloadActorThatFails(t *testing.T) {
 	}
 	r.readAll(f, data, 0, int64(len(data)))
 }
+
+// A range that was given up says so once more when a next one has begun; that
+// ends only itself.
+func TestLateStopEndsNoLaterRange(t *testing.T) {
+	r := ready(t, 3)
+	data := content(400_000)
+	f := r.open(r.storedAt(data, params(2, 3, 128<<10)))
+	given := r.inbox(func(any) {})
+	r.world.Sys.Send(f.pid, client.ReadRange{ReplyTo: given, Length: 10, Credit: 1})
+	r.read(f, 0, int64(len(data)), 2)
+	r.world.Sys.Send(f.pid, client.StopReading{ReplyTo: given})
+	r.until("the end of the later range", time.Minute, func() bool { return f.ended || f.err != nil })
+	if f.err != nil || !bytes.Equal(f.data, data) {
+		t.Errorf("%d bytes, %v", len(f.data), f.err)
+	}
+}
