@@ -14,7 +14,7 @@ func (l *Ledger) AddLease(now time.Time, g Grant, id ShareID) (Change, Committed
 		return Change{}, Committed{}, err
 	}
 	if _, ok := t.leases.get(LeaseID{g.Column(), id}); ok {
-		return l.renew(now, g, id)
+		return l.close(t, l.renew(t, now, g, id, share), nil)
 	}
 	if err := l.fits(t, g, share.Size+LeaseOverhead+l.chainCostNow(t, g.chain())); err != nil {
 		return Change{}, Committed{}, err
@@ -24,22 +24,45 @@ func (l *Ledger) AddLease(now time.Time, g Grant, id ShareID) (Change, Committed
 	return l.close(t, done, nil)
 }
 
-// RenewLease makes the label's lease again, within quota or over it: expires
+// LeaseResult is what became of one lease of many. Err is nil, ErrNoShare,
+// ErrNoLease or a NotPermittedError, and then nothing came of it.
+type LeaseResult struct {
+	Committed
+	Err error
+}
+
+// RenewLeases makes the label's leases again, within quota or over it: expires
 // moves, only later. A request signed by the label's own key also takes over
-// chain, size and budget, where that budget has room. Errors: those of a grant
-// that does not permit it, ErrNoShare, ErrNoLease.
-func (l *Ledger) RenewLease(now time.Time, g Grant, id ShareID) (Change, Committed, error) {
+// chain, size and budget, where that budget has room. There is a result for
+// each id, in order; the error is that of a grant which permits none of it.
+func (l *Ledger) RenewLeases(now time.Time, g Grant, ids []ShareID) (Change, []LeaseResult, error) {
 	t := newTx(l.view)
-	if err := l.permit(t, now, g, OpRenewLease, id); err != nil {
-		return Change{}, Committed{}, err
+	if err := l.permitSome(t, now, g, OpRenewLease); err != nil {
+		return Change{}, nil, err
 	}
-	if _, err := l.leasable(t, g, OpRenewLease, id); err != nil {
-		return Change{}, Committed{}, err
+	results := make([]LeaseResult, len(ids))
+	for i, id := range ids {
+		results[i].Committed, results[i].Err = l.renewOne(t, now, g, id)
+	}
+	change, _, err := l.close(t, Committed{}, nil)
+	return change, results, err
+}
+
+func (l *Ledger) renewOne(t *tx, now time.Time, g Grant, id ShareID) (Committed, error) {
+	share, err := l.leasable(t, g, OpRenewLease, id)
+	if err != nil {
+		return Committed{}, err
 	}
 	if _, ok := t.leases.get(LeaseID{g.Column(), id}); !ok {
-		return Change{}, Committed{}, ErrNoLease
+		return Committed{}, ErrNoLease
 	}
-	return l.renew(now, g, id)
+	return l.renew(t, now, g, id, share), nil
+}
+
+// permitSome checks what a grant may do to some share or other: which ones, it
+// is asked for each.
+func (l *Ledger) permitSome(t *tx, now time.Time, g Grant, op Operation) error {
+	return l.allow(t, now, g, Ask{Operation: op, StorageIndex: g.Effective.StorageIndex, UEBHash: g.Effective.UEBHash})
 }
 
 // leasable finds a share that the grant may hold a lease on.
@@ -80,17 +103,11 @@ func (l *Ledger) prolong(now time.Time, lease *Lease) {
 
 // renew makes an existing lease again, with a takeover if that is due and
 // fits.
-func (l *Ledger) renew(now time.Time, g Grant, id ShareID) (Change, Committed, error) {
-	t := newTx(l.view)
-	share, _ := t.shares.get(id)
+func (l *Ledger) renew(t *tx, now time.Time, g Grant, id ShareID, s Share) Committed {
 	done := Committed{Renewed: true}
-	if signedByLabel(g) && l.takeOver(t, g, id, share) {
-		done.TookOver = true
-	} else {
-		t = newTx(l.view)
-	}
-	l.makeLease(t, now, g, id, share, &done)
-	return l.close(t, done, nil)
+	done.TookOver = signedByLabel(g) && t.try(func() bool { return l.takeOver(t, g, id, s) })
+	l.makeLease(t, now, g, id, s, &done)
+	return done
 }
 
 // signedByLabel: the key at the chain's end, which signed the request, is the
@@ -100,7 +117,7 @@ func signedByLabel(g Grant) bool {
 }
 
 // takeOver moves a lease to the grant's chain and the share's size. It is
-// false, and t is spoilt, if nothing would change or a budget has no room for
+// false, to be undone, if nothing would change or a budget has no room for
 // what it would gain.
 func (l *Ledger) takeOver(t *tx, g Grant, id ShareID, s Share) bool {
 	key := LeaseID{g.Column(), id}
@@ -109,26 +126,29 @@ func (l *Ledger) takeOver(t *tx, g Grant, id ShareID, s Share) bool {
 	if sameID, ok := t.chainIDs.get(chain.Key()); ok && sameID == lease.Chain && lease.Size == s.Size {
 		return false
 	}
+	budgets := l.budgets(t, g)
+	before := t.stored(budgets)
 	old := lease
 	lease.Chain, lease.Size = t.charge(chain, s.Size), s.Size
 	t.discharge(key.Column, old)
 	t.leases.put(key, lease)
-	return l.stillFits(t, g)
-}
-
-// stillFits checks the budgets that a step has raised.
-func (l *Ledger) stillFits(t *tx, g Grant) bool {
-	for _, b := range l.budgets(t, g) {
-		after, _ := t.counters.get(b.key)
-		before, _, err := l.view.Counter(b.key)
-		if err != nil {
-			t.fail(err)
-		}
-		if after.Bytes > before.Bytes && after.Bytes > b.limit-l.reserved[b.key].Bytes {
+	for i, after := range t.stored(budgets) {
+		b := budgets[i]
+		if after > before[i] && after > b.limit-l.reserved[b.key].Bytes {
 			return false
 		}
 	}
 	return t.err == nil
+}
+
+// stored is how many bytes count against each budget, without reservations.
+func (t *tx) stored(budgets []budget) []int64 {
+	sums := make([]int64, len(budgets))
+	for i, b := range budgets {
+		c, _ := t.counters.get(b.key)
+		sums[i] = c.Bytes
+	}
+	return sums
 }
 
 // GoingShare is a share whose bytes are to be deleted once the Change that
@@ -138,24 +158,39 @@ type GoingShare struct {
 	File uint64
 }
 
-// Cancel ends the label's own lease. The share goes with its last lease.
-// Errors: those of a grant that does not permit it, ErrNoLease.
-func (l *Ledger) Cancel(now time.Time, g Grant, id ShareID) (Change, []GoingShare, error) {
+// CancelLeases ends leases of the label's own. A share goes with its last
+// lease. There is a result for each id, in order; the error is that of a grant
+// which permits none of it.
+func (l *Ledger) CancelLeases(now time.Time, g Grant, ids []ShareID) (Change, []LeaseResult, []GoingShare, error) {
 	if g.Label.IsZero() {
-		return Change{}, nil, notPermitted(LimitOperation, "a client without a key owns no lease")
+		return Change{}, nil, nil, notPermitted(LimitOperation, "a client without a key owns no lease")
 	}
 	t := newTx(l.view)
-	if err := l.permit(t, now, g, OpCancelLease, id); err != nil {
-		return Change{}, nil, err
+	if err := l.permitSome(t, now, g, OpCancelLease); err != nil {
+		return Change{}, nil, nil, err
 	}
-	key := LeaseID{g.Column(), id}
-	if _, ok := t.leases.get(key); !ok {
-		if t.err != nil {
-			return Change{}, nil, t.err
+	var going []GoingShare
+	results := make([]LeaseResult, len(ids))
+	for i, id := range ids {
+		lease, err := cancellable(t, g, id)
+		if results[i].Err = err; err == nil {
+			going = t.dropLease(LeaseID{g.Column(), id}, lease, going)
 		}
-		return Change{}, nil, ErrNoLease
 	}
-	return l.drop([]LeaseID{key}, func(Lease) bool { return true })
+	change, _, err := l.close(t, Committed{}, nil)
+	if err != nil {
+		return Change{}, nil, nil, err
+	}
+	return change, results, going, nil
+}
+
+func cancellable(t *tx, g Grant, id ShareID) (Lease, error) {
+	lease, ok := t.leases.get(LeaseID{g.Column(), id})
+	if !ok {
+		return lease, ErrNoLease
+	}
+	share, _ := t.shares.get(id)
+	return lease, permitContent(g, OpCancelLease, id, 0, share.UEBHash)
 }
 
 // Expire ends those of the leases that have expired by now; the others, made

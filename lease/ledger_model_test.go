@@ -185,15 +185,48 @@ func (m *model) AddLease(t *rapid.T) {
 	}
 }
 
+// Renew renews some leases in one step: each as if it were alone, one after the
+// other.
 func (m *model) Renew(t *rapid.T) {
-	g, id := m.grant(t), m.share(t)
-	key := lease.LeaseID{Column: g.Column(), Share: id}
-	change, done, err := m.bank.RenewLease(m.now, g, id)
-	if m.step(t, change, err, lease.ErrNoShare, lease.ErrNoLease) {
-		if _, had := m.leases[key]; !had || done.Expires < m.leases[key].expires {
-			t.Fatalf("renewed to %d", done.Expires)
+	g := m.grant(t)
+	var ids []lease.ShareID
+	for range rapid.IntRange(1, 4).Draw(t, "how many") {
+		ids = append(ids, m.share(t))
+	}
+	change, results, err := m.bank.RenewLeases(m.now, g, ids)
+	m.step(t, change, err)
+	for i, r := range results {
+		key := lease.LeaseID{Column: g.Column(), Share: ids[i]}
+		old, had := m.leases[key]
+		if had != (r.Err == nil) || had && r.Expires < old.expires {
+			t.Fatalf("renewed to %d: %v; there was a lease: %v", r.Expires, r.Err, had)
 		}
-		m.made(key, g, done)
+		if had {
+			m.made(key, g, r.Committed)
+		}
+	}
+}
+
+// Cancel ends some leases in one step.
+func (m *model) Cancel(t *rapid.T) {
+	g, ids := m.grant(t), []lease.ShareID{m.share(t), m.share(t)}
+	change, results, going, err := m.bank.CancelLeases(m.now, g, ids)
+	m.step(t, change, err)
+	m.going = append(m.going, going...)
+	for i, id := range ids {
+		key := lease.LeaseID{Column: g.Column(), Share: id}
+		if _, had := m.leases[key]; had != (results[i].Err == nil) {
+			t.Fatalf("cancelled %v: %v; there was a lease: %v", id, results[i].Err, had)
+		}
+		delete(m.leases, key)
+	}
+	for _, g := range going {
+		for key := range m.leases {
+			if key.Share == g.ID {
+				t.Fatalf("%v goes though %v has a lease on it", g.ID, key.Column)
+			}
+		}
+		delete(m.sizes, g.ID)
 	}
 }
 
@@ -336,7 +369,7 @@ func TestLedgerAgainstModel(t *testing.T) {
 		m := newModel(t)
 		t.Repeat(map[string]func(*rapid.T){
 			"reserve": m.Reserve, "reserve more": m.Reserve, "commit": m.Commit, "commit more": m.Commit,
-			"release": m.Release, "add": m.AddLease, "renew": m.Renew, "expire": m.Expire, "gone": m.Gone,
+			"release": m.Release, "add": m.AddLease, "renew": m.Renew, "cancel": m.Cancel, "expire": m.Expire, "gone": m.Gone,
 			"": m.check,
 		})
 	})

@@ -164,7 +164,7 @@ type Body struct {
 	File    uint64
 }
 
-// Committed is the answer to Commit and AddLease and RenewLease.
+// Committed is the answer to Commit, AddLease and, for each lease, RenewLeases.
 type Committed struct {
 	Expires int64 // of the lease, Unix seconds
 	// UEBHash of the share that the lease is on: not the uploaded one's if

@@ -18,6 +18,7 @@ import (
 //	root NAME [quota=N] [until=DAY] [op=a,b] [disabled]
 //	remove NAME | revoke NAME | unrevoke NAME | anonymous-quota N
 //	reserve|add|renew|cancel PATH SHARE [size=N] [free=N] [space=NAME:N] [op=a,b] [max-size=N]
+//	renew|cancel PATH SHARE,SHARE,... [the same]
 //	commit|release PATH SHARE [size=N] [ueb=N]
 //	expire | gone | usage column|root|below NAME | day N
 //
@@ -163,13 +164,39 @@ func (s *ledgerScript) release(w []string) (string, error) {
 }
 
 func (s *ledgerScript) lease(w []string) (string, error) {
-	o := options(w[3:])
-	lend := s.AddLease
-	if w[0] == "renew" {
-		lend = s.RenewLease
+	g := s.grant(w[1], options(w[3:]))
+	if w[0] == "add" {
+		change, done, err := s.AddLease(s.now, g, shareNamed(w[2]))
+		return s.committed(done), s.done(change, err)
 	}
-	change, done, err := lend(s.now, s.grant(w[1], o), shareNamed(w[2]))
-	return s.committed(done), s.done(change, err)
+	shares := sharesNamed(w[2])
+	change, results, err := s.RenewLeases(s.now, g, shares)
+	return s.results(shares, results, s.committed), s.done(change, err)
+}
+
+// sharesNamed reads names with commas.
+func sharesNamed(names string) []lease.ShareID {
+	var ids []lease.ShareID
+	for name := range strings.SplitSeq(names, ",") {
+		ids = append(ids, shareNamed(name))
+	}
+	return ids
+}
+
+// results says what became of each lease.
+func (s *ledgerScript) results(ids []lease.ShareID, results []lease.LeaseResult, say func(lease.Committed) string) string {
+	var out []string
+	for i, r := range results {
+		text := say(r.Committed)
+		if r.Err != nil {
+			text = "error: " + r.Err.Error()
+		}
+		if len(ids) > 1 {
+			text = strings.TrimRight(string(ids[i].StorageIndex[:]), "\x00") + ": " + text
+		}
+		out = append(out, text)
+	}
+	return strings.Join(out, "\n")
 }
 
 func (s *ledgerScript) committed(c lease.Committed) string {
@@ -186,9 +213,11 @@ func (s *ledgerScript) committed(c lease.Committed) string {
 }
 
 func (s *ledgerScript) cancel(w []string) (string, error) {
-	change, going, err := s.Cancel(s.now, s.grant(w[1], options(w[3:])), shareNamed(w[2]))
+	shares := sharesNamed(w[2])
+	change, results, going, err := s.CancelLeases(s.now, s.grant(w[1], options(w[3:])), shares)
 	s.going = append(s.going, going...)
-	return fmt.Sprintf("%d shares go", len(going)), s.done(change, err)
+	out := s.results(shares, results, func(lease.Committed) string { return fmt.Sprintf("%d shares go", len(going)) })
+	return out, s.done(change, err)
 }
 
 func (s *ledgerScript) expire([]string) (string, error) {

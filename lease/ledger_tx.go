@@ -47,13 +47,18 @@ func (o *overlay[K, V]) get(k K) (V, bool) {
 }
 
 func (o *overlay[K, V]) put(k K, v V) {
-	s := o.slot(k)
-	o.m[k] = slot[V]{value: v, present: true, dirty: true, before: s.before}
+	o.set(k, slot[V]{value: v, present: true, dirty: true, before: o.slot(k).before})
 }
 
 func (o *overlay[K, V]) delete(k K) {
-	s := o.slot(k)
-	o.m[k] = slot[V]{dirty: true, before: s.before}
+	o.set(k, slot[V]{dirty: true, before: o.slot(k).before})
+}
+
+func (o *overlay[K, V]) set(k K, s slot[V]) {
+	if old := o.m[k]; o.t.trying {
+		o.t.undo = append(o.t.undo, func() { o.m[k] = old })
+	}
+	o.m[k] = s
 }
 
 // edits lists what differs from the view; made and deleted in one step is
@@ -77,6 +82,8 @@ var errCorrupt = errors.New("lease table contradicts itself")
 type tx struct {
 	view      View
 	err       error
+	trying    bool     // what is written now may have to be undone
+	undo      []func() // the newest last
 	keyRefs   map[Column]int
 	shares    overlay[ShareID, Share]
 	inline    overlay[ShareID, []byte]
@@ -114,6 +121,19 @@ func newTx(v View) *tx {
 		return id, id != 0, err
 	})
 	return t
+}
+
+// try does something that may turn out not to be allowed, and then undoes it.
+func (t *tx) try(do func() bool) bool {
+	t.trying = true
+	ok := do()
+	for !ok && len(t.undo) > 0 {
+		last := len(t.undo) - 1
+		t.undo[last]()
+		t.undo = t.undo[:last]
+	}
+	t.trying, t.undo = false, nil
+	return ok
 }
 
 func (t *tx) fail(err error) {
@@ -154,10 +174,13 @@ func (t *tx) refKey(c Column, begins bool) {
 	if c.Kind != KeyedColumn {
 		return
 	}
-	if begins {
-		t.keyRefs[c]++
-	} else {
-		t.keyRefs[c]--
+	n := 1
+	if !begins {
+		n = -1
+	}
+	t.keyRefs[c] += n
+	if t.trying {
+		t.undo = append(t.undo, func() { t.keyRefs[c] -= n })
 	}
 }
 
