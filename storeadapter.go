@@ -57,3 +57,13 @@ func (s serverStore) Incoming() (server.Incoming, error) { return s.Store.Incomi
 func (s serverStore) ScanExpired(now time.Time, from []byte, limit int) ([]lease.LeaseID, []byte, error) {
 	return s.Store.ScanExpired(now, from, limit)
 }
+
+// LeasesAfter implements server.Store.
+func (s serverStore) LeasesAfter(c lease.Column, share *lease.ShareID, limit int) ([]server.StoredLease, bool, error) {
+	entries, more, err := s.Store.LeasesAfter(c, share, limit)
+	leases := make([]server.StoredLease, len(entries))
+	for i, e := range entries {
+		leases[i] = server.StoredLease(e)
+	}
+	return leases, more, err
+}

@@ -23,6 +23,7 @@ var (
 	errLoginRequired = errors.New("this server lets only accounts do that: log in first")
 	errInterrupted   = errors.New("the server broke off the upload")
 	errOutOfOrder    = errors.New("out of order")
+	errOthersUsage   = errors.New("usage below a key is told to that key, and to whom its account let read usage")
 	errTooMuch       = errors.New("more than the client's hello says that it takes")
 )
 
@@ -47,6 +48,7 @@ var codes = []struct {
 	{err: errInterrupted, code: wire.Internal},
 	{err: errOutOfOrder, code: wire.BadRequest},
 	{err: errTooMuch, code: wire.BadRequest},
+	{err: errOthersUsage, code: wire.NotPermitted, limit: "operation"},
 	{err: lease.ErrOverQuota, code: wire.OverQuota},
 	{err: lease.ErrServerFull, code: wire.ServerFull, sentence: "the server's disk is full"},
 	{err: syscall.ENOSPC, code: wire.ServerFull, sentence: "the server's disk is full"},

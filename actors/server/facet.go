@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -31,8 +32,8 @@ type facet struct {
 
 // peers are the parts of the server that a session may talk to.
 type peers struct {
-	storage, ledger, login *actor.PID
-	answers, early         *memory // of sessions with a login, and of those without
+	storage, ledger, login, collector *actor.PID
+	answers, early                    *memory // of sessions with a login, and of those without
 }
 
 func newFacet(e *env.Env, c *Config, p peers, session *actor.PID, conn transport.Session, ref lease.Reference) env.Producer {
@@ -43,7 +44,7 @@ func newFacet(e *env.Env, c *Config, p peers, session *actor.PID, conn transport
 
 // found is the list of a file's shares, for leases on all of them.
 type found struct {
-	ask addLeases
+	ask workOnLeases
 	err error
 }
 
@@ -59,7 +60,13 @@ func (f *facet) Receive(ctx actor.Context) {
 			f.refuse(ctx, m.tag, m.err)
 			return
 		}
-		f.answer(ctx, m.tag, &wire.Leased{Count: m.count, Expires: m.expires})
+		f.leased(ctx, m)
+	case below:
+		if m.err != nil {
+			f.refuse(ctx, m.tag, m.err)
+			return
+		}
+		f.answer(ctx, m.tag, m.report)
 	case usage:
 		if m.err != nil {
 			f.refuse(ctx, m.tag, m.err)
@@ -70,7 +77,17 @@ func (f *facet) Receive(ctx actor.Context) {
 }
 
 func (f *facet) answer(ctx actor.Context, request uint64, m wire.Message) {
-	ctx.Send(f.session, answer{request, m})
+	ctx.Send(f.session, answer{request: request, message: m})
+}
+
+// leased answers for each share, or with their number, as was asked.
+func (f *facet) leased(ctx actor.Context, m leased) {
+	if m.outcomes == nil {
+		f.answer(ctx, m.tag, &wire.Leased{Count: m.count, Expires: m.expires})
+		return
+	}
+	done := &wire.SharesDone{Count: uint(len(m.outcomes)), Expires: m.expires}
+	ctx.Send(f.session, answer{m.tag, done, m.outcomes})
 }
 
 func (f *facet) refuse(ctx actor.Context, request uint64, err error) {
@@ -93,7 +110,13 @@ func (f *facet) serve(ctx actor.Context, m request) {
 	case *wire.AddLease:
 		f.addLease(ctx, m.frame.ID, msg)
 	case *wire.RenewLease:
-		f.list(ctx, addLeases{replyTo: ctx.Self(), tag: m.frame.ID, grant: f.grant, renew: true}, distinct(msg.StorageIndexes))
+		f.list(ctx, workOnLeases{replyTo: ctx.Self(), tag: m.frame.ID, grant: f.grant, work: renewLeases}, distinct(msg.StorageIndexes))
+	case *wire.RenewShares:
+		f.shares(ctx, m.frame, renewLeases)
+	case *wire.CancelShares:
+		f.shares(ctx, m.frame, cancelLeases)
+	case *wire.UsageBelow:
+		ctx.Send(f.peers.ledger, askBelow{ctx.Self(), m.frame.ID, f.grant, *msg})
 	case *wire.Usage:
 		ctx.Send(f.peers.ledger, askUsage{ctx.Self(), m.frame.ID, f.grant})
 	}
@@ -101,7 +124,7 @@ func (f *facet) serve(ctx actor.Context, m request) {
 }
 
 func (f *facet) addLease(ctx actor.Context, tag uint64, m *wire.AddLease) {
-	ask := addLeases{replyTo: ctx.Self(), tag: tag, grant: f.grant}
+	ask := workOnLeases{replyTo: ctx.Self(), tag: tag, grant: f.grant, work: addLeases}
 	if len(m.Nums) == 0 {
 		f.list(ctx, ask, []grid.StorageIndex{m.StorageIndex})
 		return
@@ -112,6 +135,18 @@ func (f *facet) addLease(ctx actor.Context, tag uint64, m *wire.AddLease) {
 	ctx.Send(f.peers.ledger, ask)
 }
 
+// shares does the same to the leases on all shares that a frame's body names.
+func (f *facet) shares(ctx actor.Context, frame wire.Frame, work leaseWork) {
+	ids, err := wire.Shares(frame.Bytes())
+	if err != nil {
+		f.refuse(ctx, frame.ID, fmt.Errorf("%w: %w", lease.ErrMalformed, err))
+		return
+	}
+	ask := workOnLeases{replyTo: ctx.Self(), tag: frame.ID, grant: f.grant, ids: ids, work: work, collector: f.peers.collector}
+	ask.done.outcomes = make([]byte, 0, len(ids))
+	ctx.Send(f.peers.ledger, ask)
+}
+
 // distinct names each file once: what is asked for again would cost again.
 func distinct(files []grid.StorageIndex) []grid.StorageIndex {
 	sorted := slices.SortedFunc(slices.Values(files), func(a, b grid.StorageIndex) int { return bytes.Compare(a[:], b[:]) })
@@ -119,7 +154,7 @@ func distinct(files []grid.StorageIndex) []grid.StorageIndex {
 }
 
 // list names all shares of the files in ask.
-func (f *facet) list(ctx actor.Context, ask addLeases, files []grid.StorageIndex) {
+func (f *facet) list(ctx actor.Context, ask workOnLeases, files []grid.StorageIndex) {
 	store := f.config.Store
 	f.env.Exec.Do(env.Disk, ctx.Self(), func() any {
 		var errs []error

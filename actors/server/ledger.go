@@ -91,10 +91,12 @@ func (l *ledger) serve(ctx actor.Context) {
 		l.commit(ctx, now, m)
 	case release:
 		l.rules.Release(m.column, m.id)
-	case addLeases:
-		l.addLeases(ctx, now, m)
+	case workOnLeases:
+		l.workOnLeases(ctx, now, m)
 	case askUsage:
 		l.usage(ctx, now, m)
+	case askBelow:
+		l.below(ctx, now, m)
 	case askRoom:
 		ctx.Send(m.replyTo, room{m.tag, l.room(now, m.grant, m.of)})
 	case traffic:
@@ -289,46 +291,4 @@ func (l *ledger) commit(ctx actor.Context, now time.Time, m commit) {
 		l.free -= m.body.Size
 	}
 	l.settle(ctx, change, err, m.replyTo, committed{done, err})
-}
-
-// addLeases makes or renews leases one by one, and after some of them lets
-// others have a turn. A file of which only some shares could be leased is
-// answered with their number.
-func (l *ledger) addLeases(ctx actor.Context, now time.Time, m addLeases) {
-	step := l.rules.AddLease
-	if m.renew {
-		step = l.rules.RenewLease
-	}
-	n := min(len(m.ids), leaseStep)
-	for _, id := range m.ids[:n] {
-		change, done, err := step(now, m.grant, id)
-		if err != nil {
-			m.done.err = firstOf(m.done.err, err)
-			continue
-		}
-		if !l.apply(ctx, change) {
-			return
-		}
-		m.done.add(done.Expires)
-	}
-	if m.ids = m.ids[n:]; len(m.ids) > 0 {
-		ctx.Send(ctx.Self(), m)
-		return
-	}
-	l.answerLeases(ctx, m)
-}
-
-func (l *ledger) answerLeases(ctx actor.Context, m addLeases) {
-	answer := leased{tag: m.tag, count: m.done.count, expires: m.done.expires}
-	if answer.count == 0 {
-		answer.err = firstOf(m.done.err, lease.ErrNoShare)
-	}
-	l.settle(ctx, lease.Change{}, answer.err, m.replyTo, answer)
-}
-
-func firstOf(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
 }

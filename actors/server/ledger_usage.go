@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -152,6 +153,37 @@ func (l *ledger) report(now time.Time, g lease.Grant) (*wire.UsageReport, error)
 		Reserved: uint64(own.Own.Reserved.Bytes), BytesIn: uint64(own.Today.In), BytesOut: uint64(own.Today.Out),
 	}
 	return r, l.reportBudget(r, g)
+}
+
+// below answers with what is held below a key.
+func (l *ledger) below(ctx actor.Context, now time.Time, m askBelow) {
+	report, err := l.belowReport(now, m.grant, m.of)
+	l.settle(ctx, lease.Change{}, err, m.replyTo, below{m.tag, report, err})
+}
+
+func (l *ledger) belowReport(now time.Time, g lease.Grant, of wire.UsageBelow) (*wire.UsageBelowReport, error) {
+	if err := l.rules.MayReadUsage(now, g); err != nil {
+		return nil, err
+	}
+	if of.Signer.IsZero() {
+		of.Signer = g.Label
+	}
+	if of.Signer != g.Label && of.Signer != uploader(g) {
+		return nil, errOthersUsage
+	}
+	all, err := l.rules.Below(of.Signer)
+	if err != nil {
+		return nil, err
+	}
+	all = slices.DeleteFunc(all, func(d lease.Delegated) bool { return slices.Compare(d.Delegate[:], of.After[:]) <= 0 })
+	slices.SortFunc(all, func(a, b lease.Delegated) int { return slices.Compare(a.Delegate[:], b.Delegate[:]) })
+	r := &wire.UsageBelowReport{Signer: of.Signer, More: len(all) > wire.MaxBelow}
+	for _, d := range all[:min(len(all), wire.MaxBelow)] {
+		r.Delegates = append(r.Delegates, wire.DelegatedUsage{
+			Delegate: d.Delegate, Bytes: uint64(d.Usage.Stored.Bytes), Shares: uint64(d.Usage.Stored.Leases), Reserved: uint64(d.Usage.Reserved.Bytes),
+		})
+	}
+	return r, nil
 }
 
 // reportBudget tells of the budget that is the asker's own: the root's quota

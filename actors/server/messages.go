@@ -33,20 +33,27 @@ type (
 		column lease.Column
 		id     lease.ShareID
 	}
-	// addLeases makes or renews leases; answered by leased.
-	addLeases struct {
-		replyTo *actor.PID
-		tag     uint64
-		grant   lease.Grant
-		ids     []lease.ShareID
-		renew   bool
-		done    leased // of the ids before these
+	// workOnLeases does the same to many leases; answered by leased.
+	workOnLeases struct {
+		replyTo   *actor.PID
+		tag       uint64
+		grant     lease.Grant
+		ids       []lease.ShareID
+		work      leaseWork
+		collector *actor.PID // deletes what no lease keeps any more
+		done      leased     // of the ids before these
 	}
-	// askUsage is answered by usage, askRoom by room.
+	// askUsage is answered by usage, askBelow by below, askRoom by room.
 	askUsage struct {
 		replyTo *actor.PID
 		tag     uint64
 		grant   lease.Grant
+	}
+	askBelow struct {
+		replyTo *actor.PID
+		tag     uint64
+		grant   lease.Grant
+		of      wire.UsageBelow
 	}
 	askRoom struct {
 		replyTo *actor.PID
@@ -86,11 +93,18 @@ type (
 		tag     uint64
 		count   uint
 		expires int64 // the earliest
-		err     error
+		// outcomes has a byte for each lease, where that was asked for.
+		outcomes []byte
+		err      error
 	}
 	usage struct {
 		tag    uint64
 		report *wire.UsageReport
+		err    error
+	}
+	below struct {
+		tag    uint64
+		report *wire.UsageBelowReport
 		err    error
 	}
 	room struct {
@@ -103,12 +117,14 @@ type (
 	}
 )
 
-func (l *leased) add(expires int64) {
-	if l.count == 0 || expires < l.expires {
-		l.expires = expires
-	}
-	l.count++
-}
+// leaseWork is what is done to leases.
+type leaseWork uint8
+
+const (
+	addLeases leaseWork = iota
+	renewLeases
+	cancelLeases
+)
 
 // To a session, from its facet or a pull.
 type (
@@ -116,6 +132,7 @@ type (
 	answer struct {
 		request uint64
 		message wire.Message
+		body    []byte
 	}
 	// notice tells the client something that it did not ask for just now.
 	notice struct{ message wire.Message }
@@ -170,5 +187,5 @@ func (o *offer) refuse(ctx actor.Context, err error) {
 }
 
 func (o *offer) answer(ctx actor.Context, m wire.Message) {
-	ctx.Send(o.session, answer{o.frame.ID, m})
+	ctx.Send(o.session, answer{request: o.frame.ID, message: m})
 }

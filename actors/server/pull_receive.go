@@ -223,7 +223,7 @@ func (p *pull) end(ctx actor.Context) {
 		p.tellFailure(ctx)
 	}
 	for _, a := range p.abandons {
-		ctx.Send(a.session, answer{a.request, &wire.Done{}})
+		ctx.Send(a.session, answer{request: a.request, message: &wire.Done{}})
 	}
 	p.stage, p.abandons = ended, nil
 	ctx.Send(ctx.Parent(), pullEnded{p.id})
@@ -251,10 +251,10 @@ func (p *pull) tellFailure(ctx actor.Context) {
 func (p *pull) abandoned(ctx actor.Context, m abandon) {
 	switch {
 	case p.stage == idle, p.stage == ended, uploader(m.grant) != uploader(p.grant):
-		ctx.Send(m.session, answer{m.request, &wire.Done{}})
+		ctx.Send(m.session, answer{request: m.request, message: &wire.Done{}})
 	case p.stage == committing:
 		err := fmt.Errorf("%w: the share is just being made durable", errBusy)
-		ctx.Send(m.session, answer{m.request, wireError(err, false)})
+		ctx.Send(m.session, answer{request: m.request, message: wireError(err, false)})
 	default:
 		p.abandons = append(p.abandons, m)
 		p.fail(ctx, errAbandoned)

@@ -13,14 +13,15 @@ import (
 	"github.com/tarn-grid/tarn/transport/wire"
 )
 
-// readJob is a Find or a Read on its way to the disk.
+// readJob is a Find, a Read or an Enumerate on its way to the disk.
 type readJob struct {
 	store   Store
 	message wire.Message
 	room    int64
-	most    int     // bytes of the answer's body, for which there is room
-	of      *memory // that has it
-	// permit is asked first, where reading needs an account.
+	column  lease.Column // of the login
+	most    int          // bytes of the answer's body, for which there is room
+	of      *memory      // that has it
+	// permit is asked first, where it is not for anyone.
 	permit func() error
 }
 
@@ -46,6 +47,17 @@ func (d readDone) Discard() {
 // read serves a Find or a Read, unless too much is on its way to the client.
 func (s *session) read(ctx actor.Context, f wire.Frame) {
 	if s.config.ReadsNeedAccount && s.login == nil {
+		s.refuse(ctx, f.ID, errLoginRequired)
+		return
+	}
+	s.waiting = append(s.waiting, f)
+	s.readWaiting(ctx)
+}
+
+// enumerate lists leases as shares are read: when there is room for the
+// answer.
+func (s *session) enumerate(ctx actor.Context, f wire.Frame) {
+	if s.login == nil {
 		s.refuse(ctx, f.ID, errLoginRequired)
 		return
 	}
@@ -113,7 +125,10 @@ func (s *session) find(ctx actor.Context, m room) {
 
 func (s *session) start(ctx actor.Context, request uint64, j readJob) {
 	j.store, j.most = s.config.Store, s.bound(j.message)
-	j.permit = s.readPermit()
+	j.permit = s.permit(j.message)
+	if s.login != nil {
+		j.column = s.login.Grant.Column()
+	}
 	s.env.Exec.Do(env.Disk, ctx.Self(), func() any {
 		d := j.run()
 		d.request, d.room, d.of = request, j.most, j.of
@@ -129,6 +144,8 @@ func (s *session) bound(m wire.Message) int {
 		return int(min(most, asked(m.Ranges)))
 	case *wire.Find:
 		return int(min(most, asked(m.Ranges)*wire.MaxFoundShares))
+	case *wire.Enumerate:
+		return int(min(most, uint64(m.Most)*wire.LeaseSize))
 	default:
 		return 0
 	}
@@ -142,19 +159,24 @@ func asked(ranges []wire.Range) (total uint64) {
 	return total
 }
 
-// readPermit is nil where anyone may read. An account in good standing may,
-// whatever its chain is limited to.
-func (s *session) readPermit() func() error {
-	if !s.config.ReadsNeedAccount {
+// permit is nil where anyone may. An account in good standing may read,
+// whatever its chain is limited to, but not enumerate.
+func (s *session) permit(m wire.Message) func() error {
+	_, list := m.(*wire.Enumerate)
+	if !list && !s.config.ReadsNeedAccount {
 		return nil
 	}
 	grant, standing, now := s.login.Grant, s.config.standing(), s.env.Clock.Now()
 	expires := time.Unix(s.login.Expires, 0)
+	ask := lease.Ask{StorageIndex: grant.Effective.StorageIndex, UEBHash: grant.Effective.UEBHash}
+	if list {
+		ask = lease.Ask{Operation: lease.OpEnumerate}
+	}
 	return func() error {
 		if now.After(expires) {
 			return lease.ErrAuthorityExpired
 		}
-		_, err := grant.Permit(lease.Ask{StorageIndex: grant.Effective.StorageIndex, UEBHash: grant.Effective.UEBHash}, standing, now)
+		_, err := grant.Permit(ask, standing, now)
 		return err
 	}
 }
@@ -169,7 +191,7 @@ func (s *session) readDone(ctx actor.Context, m readDone) {
 		return
 	}
 	s.sent += len(m.body)
-	if len(m.body) > 0 {
+	if _, list := m.message.(*wire.Enumerated); !list && len(m.body) > 0 {
 		s.countOut(ctx, int64(len(m.body)))
 	}
 	s.send(ctx, wire.Frame{ID: m.request, Answer: true, Message: m.message}, func() {
@@ -200,6 +222,8 @@ func (j readJob) run() readDone {
 		return j.find(m)
 	case *wire.Read:
 		return j.read(m)
+	case *wire.Enumerate:
+		return j.enumerate(m)
 	default:
 		return readDone{err: errOutOfOrder}
 	}
@@ -221,6 +245,30 @@ func (j readJob) read(m *wire.Read) readDone {
 		return readDone{err: err}
 	}
 	return readDone{message: &wire.Data{Lengths: lengths}, body: buf, release: release}
+}
+
+// enumerate lists as many leases as were asked for and fit into one answer.
+func (j readJob) enumerate(m *wire.Enumerate) readDone {
+	var after *lease.ShareID
+	if id, ok := m.Behind(); ok {
+		after = &id
+	}
+	most := j.most / wire.LeaseSize
+	if most == 0 {
+		return readDone{err: errTooMuch}
+	}
+	leases, more, err := j.store.LeasesAfter(j.column, after, most)
+	if err != nil {
+		return readDone{err: err}
+	}
+	buf, release := wire.Buffer(len(leases) * wire.LeaseSize)
+	body := buf[:0]
+	for _, l := range leases {
+		body = wire.AppendLease(body, wire.EnumeratedLease{
+			Share: l.ID.Share, Size: l.Lease.Size, Renewed: l.Lease.Renewed, Expires: l.Lease.Expires,
+		})
+	}
+	return readDone{message: &wire.Enumerated{Count: uint(len(leases)), More: more}, body: body, release: release}
 }
 
 // find lists the shares of a file, with the bytes asked for as far as they fit

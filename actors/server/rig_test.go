@@ -87,6 +87,15 @@ func (t table) ScanExpired(now time.Time, from []byte, limit int) ([]lease.Lease
 	return t.Store.ScanExpired(now, from, limit)
 }
 
+func (t table) LeasesAfter(c lease.Column, share *lease.ShareID, limit int) ([]server.StoredLease, bool, error) {
+	list, more, err := t.Store.LeasesAfter(c, share, limit)
+	var all []server.StoredLease
+	for _, l := range list {
+		all = append(all, server.StoredLease(l))
+	}
+	return all, more, err
+}
+
 // params give four shares, each with all of the file.
 var params = file.Params{Needed: 1, Happy: 1, Total: 4, SegmentSize: 128 << 10}
 

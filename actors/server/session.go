@@ -82,7 +82,7 @@ func (s *session) Receive(ctx actor.Context) {
 		s.trying = false
 		s.readWaiting(ctx)
 	case answer:
-		s.answer(ctx, m.request, m.message)
+		s.answer(ctx, m.request, m.message, m.body)
 	case notice:
 		s.conv.Conversation.Send(wire.Frame{Message: m.message})
 	case loginDone:
@@ -185,7 +185,10 @@ func (s *session) serve(ctx actor.Context, f wire.Frame) {
 		s.logIn(ctx, verifyLogin{request: f.ID, reference: m.Reference})
 	case *wire.Find, *wire.Read:
 		s.read(ctx, f)
-	case *wire.Allocate, *wire.Abandon, *wire.AddLease, *wire.RenewLease, *wire.Usage:
+	case *wire.Enumerate:
+		s.enumerate(ctx, f)
+	case *wire.Allocate, *wire.Abandon, *wire.AddLease, *wire.RenewLease, *wire.RenewShares, *wire.CancelShares,
+		*wire.Usage, *wire.UsageBelow:
 		s.delegate(ctx, f)
 		return // the body is the facet's now
 	default:
@@ -266,11 +269,11 @@ func (s *session) refuse(ctx actor.Context, request uint64, err error) {
 	s.answer(ctx, request, wireError(err, s.login != nil && mayReadUsage(s.login.Grant)))
 }
 
-func (s *session) answer(ctx actor.Context, request uint64, m wire.Message) {
+func (s *session) answer(ctx actor.Context, request uint64, m wire.Message, body ...[]byte) {
 	if e, ok := m.(*wire.Error); ok {
 		s.log.Debug("request refused", "request", request, "error", e)
 	}
-	s.send(ctx, wire.Frame{ID: request, Answer: true, Message: m}, nil, nil)
+	s.send(ctx, wire.Frame{ID: request, Answer: true, Message: m}, nil, body)
 }
 
 // send answers. The client may ask once more when the answer is written, so

@@ -90,7 +90,7 @@ func (s *Storage) ledgerUp(ctx actor.Context) {
 	s.login = s.env.Spawn.Child(ctx, "login", newLogin(s.env, s.config))
 	s.collector = s.env.Spawn.Child(ctx, "collector", newCollector(s.env, s.config, s.ledger))
 	peers := peers{
-		storage: ctx.Self(), ledger: s.ledger, login: s.login,
+		storage: ctx.Self(), ledger: s.ledger, login: s.login, collector: s.collector,
 		answers: &memory{most: allAnswering}, early: &memory{most: allEarlyAnswering},
 	}
 	s.listener = s.env.Spawn.Child(ctx, "listener", inbound.New(s.env, inbound.Config{
@@ -185,7 +185,7 @@ func (s *Storage) abandon(ctx actor.Context, m abandon) {
 		ctx.Send(pid, m)
 		return
 	}
-	ctx.Send(m.session, answer{m.request, &wire.Done{}})
+	ctx.Send(m.session, answer{request: m.request, message: &wire.Done{}})
 }
 
 func (s *Storage) terminated(ctx actor.Context, who *actor.PID) {

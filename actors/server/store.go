@@ -32,6 +32,10 @@ type Store interface {
 	// beginning, for those that have expired. The cursor returned is nil at the
 	// end.
 	ScanExpired(now time.Time, from []byte, limit int) (expired []lease.LeaseID, next []byte, err error)
+	// LeasesAfter lists up to limit leases of a column, in the order of their
+	// shares, behind a share, nil being the beginning; and whether there are
+	// more.
+	LeasesAfter(c lease.Column, share *lease.ShareID, limit int) (leases []StoredLease, more bool, err error)
 	// Going lists the shares whose bytes are still to be deleted.
 	Going() ([]lease.GoingShare, error)
 	// Delete deletes the bytes of such a share. It can be repeated.
@@ -42,6 +46,12 @@ type Store interface {
 type StoredShare struct {
 	ID    lease.ShareID
 	Share lease.Share
+}
+
+// StoredLease is a lease that is there.
+type StoredLease struct {
+	ID    lease.LeaseID
+	Lease lease.Lease
 }
 
 // Body is the bytes of a share. Reading goes on undisturbed if the share goes.

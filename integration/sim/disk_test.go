@@ -168,3 +168,15 @@ func (d *disk) ScanExpired(now time.Time, from []byte, limit int) ([]lease.Lease
 	}
 	return d.Store.ScanExpired(now, from, limit)
 }
+
+func (d *disk) LeasesAfter(c lease.Column, share *lease.ShareID, limit int) ([]server.StoredLease, bool, error) {
+	if err := d.fails("list"); err != nil {
+		return nil, false, err
+	}
+	list, more, err := d.Store.LeasesAfter(c, share, limit)
+	all := make([]server.StoredLease, len(list))
+	for i, l := range list {
+		all[i] = server.StoredLease(l)
+	}
+	return all, more, err
+}

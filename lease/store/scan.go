@@ -47,6 +47,22 @@ func (s *Store) LeasesOf(c lease.Column, from Cursor, limit int) ([]LeaseEntry, 
 	return all, next, err
 }
 
+// LeasesAfter lists up to limit leases of a column, in the order of their
+// shares, behind a share; from the first on where that is nil. It says whether
+// there are more.
+func (s *Store) LeasesAfter(c lease.Column, share *lease.ShareID, limit int) ([]LeaseEntry, bool, error) {
+	var from Cursor
+	if share != nil {
+		column, ok, err := s.columnID(c)
+		if err != nil || !ok {
+			return nil, false, err
+		}
+		from = append(leaseKey(column, *share), 0)
+	}
+	all, next, err := s.LeasesOf(c, from, limit)
+	return all, next != nil, err
+}
+
 func (s *Store) scanLeases(prefix []byte, from Cursor, limit int, yield func(lease.LeaseID, lease.Lease)) (Cursor, error) {
 	lower := prefix
 	if from != nil {

@@ -35,6 +35,14 @@ const (
 	KindPublish     Kind = 22
 	KindSubscribe   Kind = 23
 	KindAnnounce    Kind = 24
+
+	KindRenewShares      Kind = 30
+	KindCancelShares     Kind = 31
+	KindSharesDone       Kind = 32
+	KindEnumerate        Kind = 33
+	KindEnumerated       Kind = 34
+	KindUsageBelow       Kind = 35
+	KindUsageBelowReport Kind = 36
 )
 
 // Code is an error that somebody acts on, as a number on the wire. Codes are

@@ -44,6 +44,14 @@ var makers = [...]func() Message{
 	KindPublish:     func() Message { return new(Publish) },
 	KindSubscribe:   func() Message { return new(Subscribe) },
 	KindAnnounce:    func() Message { return new(Announce) },
+
+	KindRenewShares:      func() Message { return new(RenewShares) },
+	KindCancelShares:     func() Message { return new(CancelShares) },
+	KindSharesDone:       func() Message { return new(SharesDone) },
+	KindEnumerate:        func() Message { return new(Enumerate) },
+	KindEnumerated:       func() Message { return new(Enumerated) },
+	KindUsageBelow:       func() Message { return new(UsageBelow) },
+	KindUsageBelowReport: func() Message { return new(UsageBelowReport) },
 }
 
 // Kind of an Error.
@@ -117,3 +125,24 @@ func (m *Subscribe) Kind() Kind { return KindSubscribe }
 
 // Kind of an Announce.
 func (m *Announce) Kind() Kind { return KindAnnounce }
+
+// Kind of a RenewShares.
+func (m *RenewShares) Kind() Kind { return KindRenewShares }
+
+// Kind of a CancelShares.
+func (m *CancelShares) Kind() Kind { return KindCancelShares }
+
+// Kind of a SharesDone.
+func (m *SharesDone) Kind() Kind { return KindSharesDone }
+
+// Kind of an Enumerate.
+func (m *Enumerate) Kind() Kind { return KindEnumerate }
+
+// Kind of an Enumerated.
+func (m *Enumerated) Kind() Kind { return KindEnumerated }
+
+// Kind of an UsageBelow.
+func (m *UsageBelow) Kind() Kind { return KindUsageBelow }
+
+// Kind of an UsageBelowReport.
+func (m *UsageBelowReport) Kind() Kind { return KindUsageBelowReport }

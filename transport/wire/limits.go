@@ -40,6 +40,12 @@ const (
 	MaxFoundLengths = 2048
 	// MaxStorageIndexes is how many files one RenewLease names.
 	MaxStorageIndexes = 1000
+	// MaxShares is how many shares one RenewShares or CancelShares names in its
+	// body, MaxEnumerated how many leases one Enumerated tells of in its own.
+	MaxShares     = 8192
+	MaxEnumerated = 4096
+	// MaxBelow is how many keys one UsageBelowReport tells of.
+	MaxBelow = 512
 	// MaxText bounds a sentence for people, MaxLimitName the name of a
 	// restriction.
 	MaxText      = 1 << 10

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
 
@@ -80,7 +81,29 @@ func samples(tb testing.TB) []sample {
 		{"publish", ask(1, &wire.Publish{Announcement: signed(tb)})},
 		{"subscribe", ask(2, &wire.Subscribe{})},
 		{"announce", ask(0, &wire.Announce{Announcement: signed(tb)})},
+		{"renew-shares", ask(9, &wire.RenewShares{Count: 2}).WithBody(nil, sharesBody(si, 3, 255))},
+		{"cancel-shares", ask(10, &wire.CancelShares{Count: 1}).WithBody(nil, sharesBody(si, 3))},
+		{"shares-done", answer(9, &wire.SharesDone{Count: 2, Expires: 1795000000}).WithBody(nil, []byte{byte(wire.ShareDone), byte(wire.ShareNoLease)})},
+		{"enumerate", ask(11, &wire.Enumerate{Most: 1000})},
+		{"enumerate-on", ask(11, &wire.Enumerate{After: sharesBody(si, 3), Most: 1000})},
+		{"enumerated", answer(11, &wire.Enumerated{Count: 1, More: true}).WithBody(nil, leaseBody(si))},
+		{"usage-below", ask(12, &wire.UsageBelow{Signer: fill32(0xac), After: fill32(0xad)})},
+		{"usage-below-report", answer(12, &wire.UsageBelowReport{Signer: fill32(0xac), More: true, Delegates: []wire.DelegatedUsage{
+			{Delegate: fill32(0xae), Bytes: 1 << 40, Shares: 2, Reserved: 3},
+		}})},
 	}
+}
+
+func sharesBody(si grid.StorageIndex, nums ...grid.ShareNum) (b []byte) {
+	for _, n := range nums {
+		b = wire.AppendShare(b, lease.ShareID{StorageIndex: si, Num: n})
+	}
+	return b
+}
+
+func leaseBody(si grid.StorageIndex) []byte {
+	id := lease.ShareID{StorageIndex: si, Num: 3}
+	return wire.AppendLease(nil, wire.EnumeratedLease{Share: id, Size: 1000, Renewed: 1792321600, Expires: 1795000000})
 }
 
 func write(tb testing.TB, f wire.Frame) []byte {

@@ -72,6 +72,8 @@ func TestBadFramesAreRefused(t *testing.T) {
 		"short in a row":       {frame(rawHead(t, wire.KindFound, 3, map[int]any{1: []any{[]any{1, 1, make([]byte, 31), []int{}}}})), wire.ErrMalformed},
 		"body without need":    {frame(rawHead(t, wire.KindReadOffer, 2, offer), 1), wire.ErrMalformed},
 		"body too short":       {frame(rawHead(t, wire.KindData, 3, map[int]any{1: []int{2}}), 1), wire.ErrMalformed},
+		"shares too short":     {frame(rawHead(t, wire.KindRenewShares, 2, map[int]any{1: 1}), make([]byte, 16)...), wire.ErrMalformed},
+		"leases too long":      {frame(rawHead(t, wire.KindEnumerated, 3, map[int]any{1: 1}), make([]byte, wire.LeaseSize+1)...), wire.ErrMalformed},
 		"more than the share":  {frame(rawHead(t, wire.KindAllocate, 2, map[int]any{1: make([]byte, 16), 2: 0, 3: 1, 4: make([]byte, 16)}), 1, 2), wire.ErrMalformed},
 		"long head":            {[]byte{0, 1, 0, 1, 0, 0, 0, 0}, wire.ErrTooLarge},
 		"long body":            {[]byte{0, 0, 0, 9, 0, 64, 0, 1}, wire.ErrTooLarge},
@@ -118,6 +120,18 @@ func TestSenderRefusesWhatReceiverWould(t *testing.T) {
 		"share numbers":     &wire.AddLease{Nums: []grid.ShareNum{3, 3}},
 		"renew nothing":     &wire.RenewLease{},
 		"renew too much":    &wire.RenewLease{StorageIndexes: make([]grid.StorageIndex, wire.MaxStorageIndexes+1)},
+		"renew no share":    &wire.RenewShares{},
+		"renew many shares": &wire.RenewShares{Count: wire.MaxShares + 1},
+		"cancel no share":   &wire.CancelShares{},
+		"outcomes":          &wire.SharesDone{Count: wire.MaxShares + 1},
+		"enumerate nothing": &wire.Enumerate{},
+		"enumerate a lot":   &wire.Enumerate{Most: wire.MaxEnumerated + 1},
+		"enumerate behind":  &wire.Enumerate{Most: 1, After: make([]byte, wire.ShareSize+1)},
+		"more of nothing":   &wire.Enumerated{More: true},
+		"many leases":       &wire.Enumerated{Count: wire.MaxEnumerated + 1},
+		"below":             &wire.UsageBelowReport{Delegates: make([]wire.DelegatedUsage, wire.MaxBelow+1)},
+		"below twice":       &wire.UsageBelowReport{Delegates: make([]wire.DelegatedUsage, 2)},
+		"more below none":   &wire.UsageBelowReport{More: true},
 		"quota":             &wire.UsageReport{Quota: 1},
 		"read offer":        &wire.ReadOffer{},
 		"held too much":     &wire.ReadOffer{Length: 1, Have: wire.MaxShareSize + 1},
@@ -164,9 +178,16 @@ func TestLargestMessagesFit(t *testing.T) {
 		found.Shares[i] = wire.FoundShare{Num: 255, Size: wire.MaxShareSize, Lengths: []uint64{1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024}}
 	}
 	body := make([]byte, wire.MaxFoundLengths*1024)
+	below := &wire.UsageBelowReport{Delegates: make([]wire.DelegatedUsage, wire.MaxBelow)}
+	for i := range below.Delegates {
+		below.Delegates[i] = wire.DelegatedUsage{Delegate: [32]byte{byte(i >> 8), byte(i)}, Bytes: 1 << 62, Shares: 1 << 62, Reserved: 1 << 62}
+	}
 	for _, f := range []wire.Frame{
 		wire.Frame{ID: wire.MaxID, Answer: true, Message: found}.WithBody(nil, body),
 		{ID: wire.MaxID, Message: &wire.RenewLease{StorageIndexes: make([]grid.StorageIndex, wire.MaxStorageIndexes)}},
+		{ID: wire.MaxID, Message: below},
+		wire.Frame{ID: wire.MaxID, Message: &wire.RenewShares{Count: wire.MaxShares}}.WithBody(nil, make([]byte, wire.MaxShares*wire.ShareSize)),
+		wire.Frame{ID: wire.MaxID, Message: &wire.Enumerated{Count: wire.MaxEnumerated}}.WithBody(nil, make([]byte, wire.MaxEnumerated*wire.LeaseSize)),
 		{ID: wire.MaxID, Message: &wire.Login{Chain: make([]byte, wire.MaxChain), Request: make([]byte, wire.MaxLoginRequest)}},
 		{ID: wire.MaxID, Message: &wire.Publish{Announcement: make([]byte, wire.MaxAnnouncement)}},
 	} {

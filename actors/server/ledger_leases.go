@@ -1,0 +1,109 @@
+package server
+
+import (
+	"errors"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/transport/wire"
+)
+
+// workOnLeases takes some of the leases in one step, and then lets others have
+// a turn. What is refused in the middle of it leaves what was done before.
+func (l *ledger) workOnLeases(ctx actor.Context, now time.Time, m workOnLeases) {
+	n := min(len(m.ids), leaseStep)
+	ids := m.ids[:n]
+	m.ids = m.ids[n:]
+	err := l.leaseStep(ctx, now, &m, ids)
+	switch {
+	case l.failed:
+	case err != nil:
+		ctx.Send(m.replyTo, leased{tag: m.tag, err: err})
+	case len(m.ids) > 0:
+		ctx.Send(ctx.Self(), m)
+	default:
+		l.answerLeases(ctx, m)
+	}
+}
+
+func (l *ledger) leaseStep(ctx actor.Context, now time.Time, m *workOnLeases, ids []lease.ShareID) error {
+	switch m.work {
+	case renewLeases:
+		change, results, err := l.rules.RenewLeases(now, m.grant, ids)
+		if err == nil && l.apply(ctx, change) {
+			m.done.add(results)
+		}
+		return err
+	case cancelLeases:
+		change, results, going, err := l.rules.CancelLeases(now, m.grant, ids)
+		if err == nil {
+			m.done.add(results)
+			l.settle(ctx, change, nil, m.collector, expired{going, nil})
+		}
+		return err
+	default:
+		l.addLeases(ctx, now, m, ids)
+		return nil
+	}
+}
+
+// addLeases makes leases one by one: each may be refused for its size. A file
+// of which only some shares could be leased is answered with their number.
+func (l *ledger) addLeases(ctx actor.Context, now time.Time, m *workOnLeases, ids []lease.ShareID) {
+	for _, id := range ids {
+		change, done, err := l.rules.AddLease(now, m.grant, id)
+		if err == nil && !l.apply(ctx, change) {
+			return
+		}
+		m.done.add([]lease.LeaseResult{{Committed: done, Err: err}})
+	}
+}
+
+func (l *leased) add(results []lease.LeaseResult) {
+	for _, r := range results {
+		if l.outcomes != nil {
+			l.outcomes = append(l.outcomes, byte(outcome(r.Err)))
+		}
+		if r.Err != nil {
+			l.err = firstOf(l.err, r.Err)
+			continue
+		}
+		if l.count == 0 || r.Expires < l.expires {
+			l.expires = r.Expires
+		}
+		l.count++
+	}
+}
+
+func outcome(err error) wire.ShareOutcome {
+	switch {
+	case err == nil:
+		return wire.ShareDone
+	case errors.Is(err, lease.ErrNoLease), errors.Is(err, lease.ErrNoShare):
+		return wire.ShareNoLease
+	default:
+		return wire.ShareRefused
+	}
+}
+
+// answerLeases tells what became of each lease, or how many there are; then
+// none at all is an error.
+func (l *ledger) answerLeases(ctx actor.Context, m workOnLeases) {
+	answer := m.done
+	answer.tag = m.tag
+	if answer.outcomes != nil || answer.count > 0 {
+		answer.err = nil
+	} else {
+		answer.err = firstOf(answer.err, lease.ErrNoShare)
+	}
+	l.settle(ctx, lease.Change{}, answer.err, m.replyTo, answer)
+}
+
+func firstOf(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
