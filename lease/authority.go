@@ -1,29 +1,18 @@
 package lease
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"crypto/sha256"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/tarn-grid/tarn/grid"
 )
 
 // ErrAuthority is a text that is no authority, or one that was damaged.
 var ErrAuthority = errors.New("not an authority")
-
-const (
-	authorityBlock    = "TARN AUTHORITY"
-	authorityVersion  = 1
-	authorityChecksum = "tarn authority text v1"
-	// authorityHeader is version (1 byte) and checksum (8).
-	authorityHeader = 1 + 8
-)
-
-var authorityMode = must(decOptions(MaxHoldings).DecMode())
 
 // Holding is a chain and the secret of the key that it ends at. With the empty
 // chain the account's own key is a root; and an account with one key, made for
@@ -44,6 +33,29 @@ type Authority struct {
 type Credential struct {
 	Chain Chain
 	Key   ed25519.PrivateKey
+}
+
+// CredentialID tells credentials of one server apart, for caches: it gives
+// nothing away that could be used.
+type CredentialID [sha256.Size]byte
+
+// String is the 52-character base32 form.
+func (id CredentialID) String() string { return grid.EncodeBase32(id[:]) }
+
+// ID is the SHA-256 of a tag, the public key and the chain's digest.
+func (c Credential) ID() CredentialID {
+	key, digest := grid.PublicKeyOf(c.Key), c.Chain.Digest()
+	return sha256.Sum256(slices.Concat([]byte(credentialTag), key[:], digest[:]))
+}
+
+const credentialTag = "tarn credential v1:"
+
+// Label is the account of the leases made under the credential.
+func (c Credential) Label() grid.PublicKey {
+	if label, ok := c.Chain.Label(); ok {
+		return label
+	}
+	return grid.PublicKeyOf(c.Key)
 }
 
 // String hides the key.
@@ -79,14 +91,31 @@ func (a Authority) Join(b Authority) Authority {
 	var both Authority
 	seen := map[string]bool{}
 	for _, h := range append(a.Holdings[:len(a.Holdings):len(a.Holdings)], b.Holdings...) {
-		id := string(append(h.Account.payload(), h.Chain.Encode()...))
-		if !seen[id] {
+		if id := h.id(); !seen[id] {
 			seen[id] = true
 			both.Holdings = append(both.Holdings, h)
 		}
 	}
 	return both
 }
+
+// Without is the holdings of a that b does not have.
+func (a Authority) Without(b Authority) Authority {
+	has := map[string]bool{}
+	for _, h := range b.Holdings {
+		has[h.id()] = true
+	}
+	var left Authority
+	for _, h := range a.Holdings {
+		if !has[h.id()] {
+			left.Holdings = append(left.Holdings, h)
+		}
+	}
+	return left
+}
+
+// id is the same for holdings that are the same.
+func (h Holding) id() string { return string(append(h.Account.payload(), h.Chain.Encode()...)) }
 
 // servesAt reports whether no certificate is limited to another server.
 func (c Chain) servesAt(server grid.ServerID) bool {
@@ -106,9 +135,8 @@ type holdingRecord struct {
 }
 
 // Text is the authority in a form to paste or keep in a file: a PEM block
-// TARN AUTHORITY of version (1 byte), the first 8 bytes of a SHA-256 over a tag
-// and the rest, and a CBOR array of [kind and seed, chain]. Whoever has it has
-// the authority.
+// TARN AUTHORITY whose body is a CBOR array of [kind and seed, chain]. Whoever
+// has it has the authority.
 func (a Authority) Text() ([]byte, error) {
 	records := make([]holdingRecord, len(a.Holdings))
 	for i, h := range a.Holdings {
@@ -117,49 +145,24 @@ func (a Authority) Text() ([]byte, error) {
 		}
 		records[i] = holdingRecord{Account: h.Account.payload(), Chain: h.Chain.Encode()}
 	}
-	body := encode(records)
-	payload := append([]byte{authorityVersion}, authoritySum(body)...)
-	text := pem.EncodeToMemory(&pem.Block{Type: authorityBlock, Bytes: append(payload, body...)})
-	if len(text) > MaxAuthoritySize || len(records) > MaxHoldings {
-		return nil, fmt.Errorf("%w: %d holdings of %d bytes are too much for one file", ErrAuthority, len(records), len(text))
-	}
-	return text, nil
+	return authorityKind.write(encode(records), len(records))
 }
 
 // ReadAuthority reads what Text wrote. Text around the blocks is passed over,
 // and several blocks are one authority, so files can simply be joined. The
 // error is ErrAuthority and shows nothing of the content.
 func ReadAuthority(r io.Reader) (Authority, error) {
-	text, err := io.ReadAll(io.LimitReader(r, MaxAuthoritySize+1))
+	blocks, err := readBlocks(r, authorityKind)
 	if err != nil {
-		return Authority{}, fmt.Errorf("read an authority: %w", err)
+		return Authority{}, err
 	}
-	if len(text) > MaxAuthoritySize {
-		return Authority{}, fmt.Errorf("%w: larger than %d bytes", ErrAuthority, MaxAuthoritySize)
-	}
-	begins := bytes.Count(text, []byte("-----BEGIN "+authorityBlock))
-	if begins == 0 {
-		return Authority{}, fmt.Errorf("%w: no line -----BEGIN %s-----", ErrAuthority, authorityBlock)
-	}
-	return joinBlocks(text, begins)
-}
-
-// joinBlocks reads the blocks, of which there should be as many as begin.
-func joinBlocks(text []byte, begins int) (Authority, error) {
 	var all Authority
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type != authorityBlock {
-			continue
-		}
-		holdings, err := decodeHoldings(block.Bytes)
+	for _, b := range blocks {
+		holdings, err := decodeHoldings(b.body)
 		if err != nil {
 			return Authority{}, err
 		}
 		all.Holdings = append(all.Holdings, holdings...)
-		begins--
-	}
-	if begins != 0 {
-		return Authority{}, fmt.Errorf("%w: a block is damaged or its end is missing; copy it whole, from -----BEGIN to END-----", ErrAuthority)
 	}
 	if len(all.Holdings) > MaxHoldings {
 		return Authority{}, fmt.Errorf("%w: %d holdings, at most %d", ErrAuthority, len(all.Holdings), MaxHoldings)
@@ -167,20 +170,10 @@ func joinBlocks(text []byte, begins int) (Authority, error) {
 	return Authority{}.Join(all), nil
 }
 
-func decodeHoldings(payload []byte) ([]Holding, error) {
-	if len(payload) <= authorityHeader {
-		return nil, fmt.Errorf("%w: too short", ErrAuthority)
-	}
-	if payload[0] != authorityVersion {
-		return nil, fmt.Errorf("%w that this program knows: version %d, and it knows version %d", ErrAuthority, payload[0], authorityVersion)
-	}
-	body := payload[authorityHeader:]
-	if !bytes.Equal(payload[1:authorityHeader], authoritySum(body)) {
-		return nil, fmt.Errorf("%w: checksum does not match, so it was damaged on its way", ErrAuthority)
-	}
+func decodeHoldings(body []byte) ([]Holding, error) {
 	var records []holdingRecord
-	if err := decodeCanonical(authorityMode, body, &records); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrAuthority, err)
+	if err := authorityKind.decode(manyMode, body, &records); err != nil {
+		return nil, err
 	}
 	holdings := make([]Holding, len(records))
 	for i, r := range records {
@@ -230,9 +223,4 @@ func (c Chain) server() (grid.ServerID, bool) {
 		}
 	}
 	return grid.ServerID{}, false
-}
-
-func authoritySum(body []byte) []byte {
-	sum := sha256.Sum256(append([]byte(authorityChecksum), body...))
-	return sum[:authorityHeader-1]
 }

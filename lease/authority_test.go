@@ -157,7 +157,7 @@ func TestAuthorityDamaged(t *testing.T) {
 	for i := range block.Bytes {
 		mutant := bytes.Clone(block.Bytes)
 		mutant[i] ^= 4
-		damaged := pem.EncodeToMemory(&pem.Block{Type: authorityBlock, Bytes: mutant})
+		damaged := pem.EncodeToMemory(&pem.Block{Type: authorityKind.block, Bytes: mutant})
 		if _, err := ReadAuthority(bytes.NewReader(damaged)); !errors.Is(err, ErrAuthority) {
 			t.Fatalf("byte %d changed: %v", i, err)
 		}
@@ -167,8 +167,8 @@ func TestAuthorityDamaged(t *testing.T) {
 func TestAuthorityRefused(t *testing.T) {
 	good := string(mustText(t, sampleAuthority(t)))
 	armour := func(version byte, body []byte) string {
-		payload := append(append([]byte{version}, authoritySum(body)...), body...)
-		return string(pem.EncodeToMemory(&pem.Block{Type: authorityBlock, Bytes: payload}))
+		payload := append(append([]byte{version}, authorityKind.sum(body)...), body...)
+		return string(pem.EncodeToMemory(&pem.Block{Type: authorityKind.block, Bytes: payload}))
 	}
 	record := func(account, chain []byte) []byte { return encode([]holdingRecord{{Account: account, Chain: chain}}) }
 	seed := AccountOf(seedOf("bob")).payload()

@@ -28,8 +28,8 @@ func TestFuzzTargetsHaveCorpora(t *testing.T) {
 			t.Errorf("%s has no corpus: %v", f.Name.Name, err)
 		}
 	}
-	if targets != 7 {
-		t.Errorf("%d fuzz targets, expected 7", targets)
+	if targets != 8 {
+		t.Errorf("%d fuzz targets, expected 8", targets)
 	}
 }
 
@@ -116,6 +116,20 @@ func FuzzReadAuthority(f *testing.F) {
 		}
 		again, err := ReadAuthority(bytes.NewReader(mustText(t, a)))
 		if err != nil || !sameAuthority(a, again) {
+			t.Errorf("written again it reads otherwise: %v", err)
+		}
+	})
+}
+
+func FuzzReadPasted(f *testing.F) {
+	f.Add(samplePasted(f))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		p, err := ReadPasted(bytes.NewReader(text))
+		if err != nil {
+			return
+		}
+		again, err := ReadPasted(bytes.NewReader(pastedText(t, p)))
+		if err != nil || !samePasted(p, again) {
 			t.Errorf("written again it reads otherwise: %v", err)
 		}
 	})

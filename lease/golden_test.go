@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/datadriven"
+
+	"github.com/tarn-grid/tarn/grid"
 )
 
 // TestGolden pins the bytes of everything that is signed, sealed or stored.
@@ -29,6 +31,10 @@ func TestGolden(t *testing.T) {
 				return goldenReference(t, d.Input)
 			case "authority":
 				return goldenAuthority(t, d.Input)
+			case "chains":
+				return goldenChains(t, d.Input)
+			case "keys":
+				return goldenAccountKeys(t, d.Input)
 			case "account":
 				return goldenAccount(d.Input)
 			default:
@@ -85,8 +91,39 @@ func goldenAuthority(t *testing.T, input string) string {
 		t.Fatal(err)
 	}
 	block, _ := pem.Decode(text)
-	return fmt.Sprintf("%x # version\n%x # checksum\n", block.Bytes[:1], block.Bytes[1:authorityHeader]) +
-		annotate(t, block.Bytes[authorityHeader:])
+	return annotateText(t, block)
+}
+
+// annotateText opens a PEM block of this package.
+func annotateText(t *testing.T, block *pem.Block) string {
+	return fmt.Sprintf("%x # version\n%x # checksum\n", block.Bytes[:1], block.Bytes[1:textHeader]) +
+		annotate(t, block.Bytes[textHeader:])
+}
+
+// goldenChains is a chain without the key that it ends at.
+func goldenChains(t *testing.T, input string) string {
+	t.Helper()
+	text, err := ChainsText([]Chain{goldenChain(t, input)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(text)
+	return annotateText(t, block)
+}
+
+// goldenAccountKeys is bob's keys at these servers.
+func goldenAccountKeys(t *testing.T, input string) string {
+	t.Helper()
+	var servers []grid.ServerID
+	for name := range strings.FieldsSeq(input) {
+		servers = append(servers, serverNamed(name))
+	}
+	text, err := AccountOf(seedOf("bob")).KeysAt(servers).Text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(text)
+	return annotateText(t, block)
 }
 
 func goldenAccount(input string) string {
@@ -129,7 +166,11 @@ func TestGoldenIsAccepted(t *testing.T) {
 	if castNames(showGrant(r.Grant)) != castNames(showGrant(grant)) || r.Grant.Chain != grant.Chain {
 		t.Errorf("reference %s, grant %s", castNames(showGrant(r.Grant)), castNames(showGrant(grant)))
 	}
-	holdings, err := decodeHoldings(goldenBytes(t, "authority.txt", 0))
+	body, err := authorityKind.open(goldenBytes(t, "authority.txt", 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	holdings, err := decodeHoldings(body)
 	if err != nil || len(holdings) != 2 || holdings[0].Chain.Len() != 1 || holdings[1].Account != AccountOf(seedOf("bob")) {
 		t.Errorf("holdings %d, %v", len(holdings), err)
 	}

@@ -88,6 +88,29 @@ func (ks ReferenceKeys) Check(secret []byte, standing Standing, now time.Time) (
 	if err != nil {
 		return Reference{}, err
 	}
+	r, err := decodeReference(secret, body)
+	if err != nil {
+		return Reference{}, err
+	}
+	if r.Expires < now.Unix() { // never later than until and ClockSkew
+		return Reference{}, fmt.Errorf("%w: reference has ended", ErrAuthorityExpired)
+	}
+	if _, err := standing.check(r.Grant.Keys, now); err != nil {
+		return Reference{}, err
+	}
+	return r, nil
+}
+
+// PeekReference reads what a secret says, for people. Only the server that
+// sealed it can tell whether it is true.
+func PeekReference(secret []byte) (Reference, error) {
+	if err := checkReferenceHeader(secret); err != nil {
+		return Reference{}, err
+	}
+	return decodeReference(secret, secret[referenceHeader:])
+}
+
+func decodeReference(secret, body []byte) (Reference, error) {
 	var l limits
 	if err := decodeCanonical(decMode, body, &l); err != nil {
 		return Reference{}, fmt.Errorf("read a reference: %w", err)
@@ -95,23 +118,24 @@ func (ks ReferenceKeys) Check(secret []byte, standing Standing, now time.Time) (
 	if err := l.validate(); err != nil {
 		return Reference{}, fmt.Errorf("read a reference: %w", err)
 	}
-	if l.Expires < now.Unix() { // never later than until and ClockSkew
-		return Reference{}, fmt.Errorf("%w: reference has ended", ErrAuthorityExpired)
-	}
-	if _, err := standing.check(l.Keys, now); err != nil {
-		return Reference{}, err
-	}
 	grant := newGrant(l.Keys, l.Spaces, int(l.Label), l.Effective, l.Chain)
 	return Reference{Grant: grant, Expires: l.Expires, Secret: secret}, nil
 }
 
-// open is the limits of a secret that one of the keys sealed.
-func (ks ReferenceKeys) open(secret []byte) ([]byte, error) {
+func checkReferenceHeader(secret []byte) error {
 	if len(secret) > MaxReferenceSize || len(secret) <= referenceHeader {
-		return nil, malformed("reference of %d bytes", len(secret))
+		return malformed("reference of %d bytes", len(secret))
 	}
 	if secret[0] != referenceVersion {
-		return nil, malformed("reference of version %d", secret[0])
+		return malformed("reference of version %d", secret[0])
+	}
+	return nil
+}
+
+// open is the limits of a secret that one of the keys sealed.
+func (ks ReferenceKeys) open(secret []byte) ([]byte, error) {
+	if err := checkReferenceHeader(secret); err != nil {
+		return nil, err
 	}
 	id := binary.BigEndian.Uint32(secret[1:])
 	for _, k := range ks {

@@ -52,6 +52,14 @@ func (r Request) validate() error {
 	return r.Restrictions.validate()
 }
 
+// ReadRequest reads what Sign made, for people: it verifies nothing. The signer
+// is nil where a chain comes before it, at whose end he stands.
+func ReadRequest(b []byte) (r Request, signer *grid.PublicKey, err error) {
+	alone := len(b) > 0 && b[0] == namedHeader
+	s, err := decodeRequest(b, alone)
+	return s.request, s.signer, err
+}
+
 type signedRequest struct {
 	envelope
 	request Request

@@ -152,10 +152,8 @@ func narrowNow(all, r Restrictions, now time.Time) (Restrictions, error) {
 
 // checkSignatures is what costs: one verification for each element.
 func (l login) checkSignatures() error {
-	for i, c := range l.chain.links {
-		if !c.holds(l.keys[i], certificateTag) {
-			return fmt.Errorf("certificate %d: %w", i+1, ErrForged)
-		}
+	if err := l.chain.Check(); err != nil {
+		return err
 	}
 	if !l.request.holds(l.keys[l.chain.Len()], requestTag) {
 		return fmt.Errorf("request: %w", ErrForged)
