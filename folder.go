@@ -163,16 +163,16 @@ func (f nodeFolder) sequence(now uint64) (uint64, error) {
 const announcementsPerProcess = 1000
 
 // references implements client.ReferenceCache with a file for each server and
-// key.
+// credential.
 type references struct{ dir string }
 
-func (r references) path(server grid.ServerID, key grid.PublicKey) string {
-	return filepath.Join(r.dir, grid.EncodeBase32(server[:])+"-"+grid.EncodeBase32(key[:]))
+func (r references) path(server grid.ServerID, credential lease.CredentialID) string {
+	return filepath.Join(r.dir, grid.EncodeBase32(server[:])+"-"+credential.String())
 }
 
 // Load implements client.ReferenceCache.
-func (r references) Load(server grid.ServerID, key grid.PublicKey) ([]byte, error) {
-	b, err := os.ReadFile(r.path(server, key))
+func (r references) Load(server grid.ServerID, credential lease.CredentialID) ([]byte, error) {
+	b, err := os.ReadFile(r.path(server, credential))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -180,11 +180,11 @@ func (r references) Load(server grid.ServerID, key grid.PublicKey) ([]byte, erro
 }
 
 // Save implements client.ReferenceCache.
-func (r references) Save(server grid.ServerID, key grid.PublicKey, reference []byte) error {
-	if old, err := os.ReadFile(r.path(server, key)); err == nil && bytes.Equal(old, reference) {
+func (r references) Save(server grid.ServerID, credential lease.CredentialID, reference []byte) error {
+	if old, err := os.ReadFile(r.path(server, credential)); err == nil && bytes.Equal(old, reference) {
 		return nil
 	}
-	return writeFile(r.path(server, key), reference)
+	return writeFile(r.path(server, credential), reference)
 }
 
 // journal implements client.Journal with a file of one JSON object a line.

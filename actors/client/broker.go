@@ -81,9 +81,9 @@ type candidateList struct{ servers []candidate }
 
 // candidate is a connected server.
 type candidate struct {
-	id  grid.ServerID
-	pid *actor.PID
-	key grid.PublicKey // our account there, zero when not logged in
+	id    grid.ServerID
+	pid   *actor.PID
+	label grid.PublicKey // whose leases we make there, zero when not logged in
 	// generation of the connection, to see that it is another one.
 	generation uint64
 }
@@ -161,7 +161,7 @@ func (b *broker) permuted(si grid.StorageIndex, ready func(*entry) bool) []candi
 	var out []candidate
 	for _, c := range placement.Permute(si, list) {
 		r := b.servers[c.ID].report
-		out = append(out, candidate{c.ID, r.pid, r.account, r.generation})
+		out = append(out, candidate{c.ID, r.pid, r.label, r.generation})
 	}
 	return out
 }

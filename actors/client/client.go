@@ -57,11 +57,11 @@ type AnnouncementCache interface {
 	Save(announcements [][]byte) error
 }
 
-// ReferenceCache keeps a reference for each account at each server. Its
+// ReferenceCache keeps a reference for each credential at each server. Its
 // methods may block; any goroutine may call them.
 type ReferenceCache interface {
-	Load(server grid.ServerID, key grid.PublicKey) ([]byte, error) // nil when there is none
-	Save(server grid.ServerID, key grid.PublicKey, reference []byte) error
+	Load(server grid.ServerID, credential lease.CredentialID) ([]byte, error) // nil when there is none
+	Save(server grid.ServerID, credential lease.CredentialID, reference []byte) error
 }
 
 // Journal is the list of what this client has stored: what has to be renewed.
@@ -120,6 +120,12 @@ type (
 		ReplyTo   *actor.PID
 		Authority lease.Authority
 	}
+	// RemoveAuthority lets the node use less; answered by Done. Connections that
+	// are logged in are made anew.
+	RemoveAuthority struct {
+		ReplyTo   *actor.PID
+		Authority lease.Authority
+	}
 )
 
 // Done answers what has no other answer.
@@ -145,6 +151,9 @@ func (c *Client) Receive(ctx actor.Context) {
 	case AddAuthority:
 		ctx.Send(c.vault, m)
 		ctx.Send(c.broker, tryAgain{})
+	case RemoveAuthority:
+		ctx.Send(c.vault, m)
+		c.each(func(pid *actor.PID) { ctx.Send(pid, loginAnew{}) })
 	case *actor.Terminated:
 		c.terminated(ctx, m.Who)
 	}
@@ -243,6 +252,8 @@ type signedLogin struct {
 	generation uint64
 	ok         bool
 	key        grid.PublicKey // that signed
+	label      grid.PublicKey // whose the leases are
+	id         lease.CredentialID
 	chain      []byte
 	request    []byte
 	err        error
@@ -256,6 +267,9 @@ func (v *vault) Receive(ctx actor.Context) {
 	case AddAuthority:
 		v.authority = v.authority.Join(m.Authority)
 		ctx.Send(m.ReplyTo, Done{})
+	case RemoveAuthority:
+		v.authority = v.authority.Without(m.Authority)
+		ctx.Send(m.ReplyTo, Done{})
 	}
 }
 
@@ -265,22 +279,12 @@ func (v *vault) sign(m signLogin) signedLogin {
 		return signedLogin{generation: m.generation}
 	}
 	c := credentials[m.credential]
-	request := lease.Request{Beneficiary: m.beneficiary, Nonce: m.nonce, SignerGetsLease: !labelled(c.Chain)}
+	_, labelled := c.Chain.Label()
+	request := lease.Request{Beneficiary: m.beneficiary, Nonce: m.nonce, SignerGetsLease: !labelled}
 	request.Server = &m.server
 	signed, err := request.Sign(c.Chain, c.Key)
 	return signedLogin{
 		generation: m.generation, ok: true, err: err,
-		key: grid.PublicKeyOf(c.Key), chain: c.Chain.Encode(), request: signed,
+		key: grid.PublicKeyOf(c.Key), label: c.Label(), id: c.ID(), chain: c.Chain.Encode(), request: signed,
 	}
-}
-
-// labelled reports whether a certificate of the chain says whose the leases
-// are already.
-func labelled(c lease.Chain) bool {
-	for _, cert := range c.Certificates() {
-		if cert.SignerGetsLease {
-			return true
-		}
-	}
-	return false
 }

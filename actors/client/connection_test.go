@@ -61,7 +61,7 @@ func TestResumesWithTheReference(t *testing.T) {
 func TestReferenceThatIsRefusedCostsOneLogin(t *testing.T) {
 	r := newRig(t, 1)
 	p := r.peers[0]
-	_ = r.refs.Save(p.id(), account(1).PublicKey(p.id()), []byte("old"))
+	_ = r.refs.Save(p.id(), lease.Credential{Key: account(1).Key(p.id())}.ID(), []byte("old"))
 	p.instead = func(s *peerSession, f wire.Frame) bool {
 		_, resume := f.Message.(*wire.Resume)
 		if resume {
@@ -114,6 +114,33 @@ func TestReadsOnlyUntilThereIsMoreAuthority(t *testing.T) {
 	// The old key is refused again, then the new one is shown.
 	r.send(client.AddAuthority{ReplyTo: r.inbox(func(any) {}), Authority: lease.Authority{Holdings: []lease.Holding{{Account: account(2)}}}})
 	r.untilState(client.LoggedIn, 10*time.Second)
+	r.wantIdentities()
+}
+
+// A key that is shown under two chains has a reference for each: one taken back
+// is not used through the cache.
+func TestRemovedAuthorityIsUsedNoMore(t *testing.T) {
+	r := newRig(t, 1)
+	p := r.peers[0]
+	id := p.id()
+	card, err := lease.Chain{}.Sign(account(9).Key(id), lease.Certificate{Delegate: account(1).PublicKey(id)})
+	r.must(err)
+	given := lease.Authority{Holdings: []lease.Holding{{Chain: card, Account: account(1)}}}
+	r.config.Authority = given.Join(r.config.Authority)
+	r.start()
+	r.untilState(client.LoggedIn, 10*time.Second)
+	p.instead = func(s *peerSession, f wire.Frame) bool {
+		if m, ok := f.Message.(*wire.Login); ok && len(m.Chain) != 1 {
+			t.Error("the chain was shown again")
+		}
+		return false
+	}
+	r.send(client.RemoveAuthority{ReplyTo: r.inbox(func(any) {}), Authority: given})
+	r.until("another login", time.Minute, func() bool { return p.asked[wire.KindLogin] == 2 })
+	r.untilState(client.LoggedIn, 10*time.Second)
+	if p.asked[wire.KindResume] != 0 || len(p.sessions) != 2 || !p.sessions[0].over {
+		t.Errorf("%d sessions saw %v", len(p.sessions), p.asked)
+	}
 	r.wantIdentities()
 }
 

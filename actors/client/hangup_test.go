@@ -23,8 +23,8 @@ func (cached) Save([][]byte) error       { return nil }
 // noReferences is a ReferenceCache that keeps nothing.
 type noReferences struct{}
 
-func (noReferences) Load(grid.ServerID, grid.PublicKey) ([]byte, error) { return nil, nil }
-func (noReferences) Save(grid.ServerID, grid.PublicKey, []byte) error   { return nil }
+func (noReferences) Load(grid.ServerID, lease.CredentialID) ([]byte, error) { return nil, nil }
+func (noReferences) Save(grid.ServerID, lease.CredentialID, []byte) error   { return nil }
 
 // hangsUp answers hello on a conversation and closes it at once.
 func hangsUp(c transport.Conversation, hellos *int) transport.Handler {

@@ -77,11 +77,11 @@ func (c *cache) Save(list [][]byte) error {
 // references is a client.ReferenceCache.
 type references map[string][]byte
 
-func (r references) Load(id grid.ServerID, k grid.PublicKey) ([]byte, error) {
+func (r references) Load(id grid.ServerID, k lease.CredentialID) ([]byte, error) {
 	return r[string(id[:])+string(k[:])], nil
 }
 
-func (r references) Save(id grid.ServerID, k grid.PublicKey, reference []byte) error {
+func (r references) Save(id grid.ServerID, k lease.CredentialID, reference []byte) error {
 	r[string(id[:])+string(k[:])] = reference
 	return nil
 }

@@ -34,10 +34,10 @@ type server struct {
 	backoff    backoff
 	stopTimer  func()
 
-	credential int            // which one is tried; past the last one, we only read
-	key        grid.PublicKey // of that one
-	refusal    error          // why the last one was refused
-	refusals   int            // how many times in a row all of them were
+	credential int         // which one is tried; past the last one, we only read
+	signedAs   signedLogin // of that one
+	refusal    error       // why the last one was refused
+	refusals   int         // how many times in a row all of them were
 
 	report serverReport
 	calls  calls
@@ -67,6 +67,9 @@ type (
 	announced struct{ announcement grid.Announcement }
 	// tryAgain makes a server that is down, or that refused us, be tried now.
 	tryAgain struct{}
+	// loginAnew makes a server that is logged in go through our keys again: one
+	// of them is ours no longer.
+	loginAnew struct{}
 	// helloLate ends the wait for hello and login.
 	helloLate struct{ generation uint64 }
 	// loginAgain renews the reference, or tries our keys again.
@@ -93,6 +96,10 @@ func (s *server) Receive(ctx actor.Context) {
 		s.dial(ctx)
 	case tryAgain:
 		s.tryAgain(ctx)
+	case loginAnew:
+		if s.report.state == LoggedIn {
+			s.again(ctx)
+		}
 	case linkEvent:
 		s.linkEvent(ctx, m)
 	case signedLogin:
@@ -267,10 +274,10 @@ func (s *server) signed(ctx actor.Context, m signedLogin) {
 		s.askVault(ctx)
 		return
 	}
-	s.key = m.key
+	s.signedAs = m
 	id, references := s.announcement.Server, s.references
 	s.env.Exec.Do(env.Disk, ctx.Self(), func() any {
-		reference, err := references.Load(id, m.key)
+		reference, err := references.Load(id, m.id)
 		if err != nil {
 			reference = nil // it is only a cache: log in
 		}
@@ -349,9 +356,9 @@ func (s *server) loginRefused(ctx actor.Context, m *wire.Error) {
 }
 
 func (s *server) keep(reference []byte) {
-	id, key, references, log := s.announcement.Server, s.key, s.references, s.env.Log
+	id, credential, references, log := s.announcement.Server, s.signedAs.id, s.references, s.env.Log
 	s.env.Exec.Do(env.Disk, nil, func() any {
-		if err := references.Save(id, key, reference); err != nil {
+		if err := references.Save(id, credential, reference); err != nil {
 			log.Warn("reference could not be cached; the next connection logs in again", "server", id.Short(), "error", err)
 		}
 		return nil
@@ -427,7 +434,7 @@ func (s *server) say(ctx actor.Context, state State, err error) {
 		generation: s.generation, roundTrip: r.roundTrip, room: r.room, err: err, settled: state != Dialing,
 	}
 	if state == LoggedIn {
-		r.account = s.key
+		r.account, r.label = s.signedAs.key, s.signedAs.label
 	}
 	if s.link != nil && s.link.session != nil {
 		r.address = s.link.session.Address()

@@ -61,7 +61,8 @@ type serverReport struct {
 	generation uint64 // of the connection
 	since      time.Time
 	address    string
-	account    grid.PublicKey
+	account    grid.PublicKey // that acts
+	label      grid.PublicKey // whose the leases are
 	roundTrip  time.Duration
 	room       uint64
 	err        error

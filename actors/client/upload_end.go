@@ -76,7 +76,7 @@ func (u *upload) labels(e transfer.Finished) map[grid.ServerID]grid.PublicKey {
 	out := map[grid.ServerID]grid.PublicKey{}
 	for _, servers := range e.Placement {
 		for _, id := range servers {
-			out[id] = u.servers[id].key
+			out[id] = u.servers[id].label
 		}
 	}
 	return out

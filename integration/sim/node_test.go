@@ -114,12 +114,12 @@ func (m *memory) Save(list [][]byte) error {
 // references is a client.ReferenceCache.
 type references map[string][]byte
 
-func (r references) Load(id grid.ServerID, key grid.PublicKey) ([]byte, error) {
-	return r[string(id[:])+string(key[:])], nil
+func (r references) Load(id grid.ServerID, credential lease.CredentialID) ([]byte, error) {
+	return r[string(id[:])+string(credential[:])], nil
 }
 
-func (r references) Save(id grid.ServerID, key grid.PublicKey, reference []byte) error {
-	r[string(id[:])+string(key[:])] = reference
+func (r references) Save(id grid.ServerID, credential lease.CredentialID, reference []byte) error {
+	r[string(id[:])+string(credential[:])] = reference
 	return nil
 }
 
