@@ -6,10 +6,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -119,7 +117,11 @@ func (n *Node) parts() (actors.Config, error) {
 }
 
 func (n *Node) clientParts(dialer transport.Dialer) (*client.Config, error) {
-	authority, err := n.folder.authority(n.config.Client.Account)
+	w, err := OpenWallet(n.config)
+	if err != nil {
+		return nil, err
+	}
+	authority, err := w.Authority()
 	if err != nil {
 		return nil, err
 	}
@@ -129,8 +131,7 @@ func (n *Node) clientParts(dialer transport.Dialer) (*client.Config, error) {
 	}
 	c := &client.Config{Dialer: dialer, Authority: authority, References: references{n.folder.private("references")}, Journal: j}
 	for i, ref := range n.config.Introducers {
-		cache := announcementCache{n.folder.private(fmt.Sprintf("introducer-%d.yaml", i+1))}
-		c.Introducers = append(c.Introducers, client.Introducer{Target: transport.Target(ref), Cache: cache})
+		c.Introducers = append(c.Introducers, client.Introducer{Target: transport.Target(ref), Cache: n.folder.announcements(i)})
 	}
 	return c, nil
 }
@@ -275,33 +276,6 @@ func listen(key ed25519.PrivateKey, addresses []string) inbound.Listen {
 		}
 		return l, err
 	}
-}
-
-// authority joins what was added to the account's own keys; what was added
-// comes first, because it names its server.
-func (f nodeFolder) authority(own lease.Account) (lease.Authority, error) {
-	var all lease.Authority
-	files, err := filepath.Glob(f.private("authorities", "*.authority"))
-	if err != nil {
-		return all, err
-	}
-	for _, path := range files {
-		a, err := readAuthority(path)
-		if err != nil {
-			return all, fmt.Errorf("%s: %w", path, err)
-		}
-		all = all.Join(a)
-	}
-	return all.Join(lease.Authority{Holdings: []lease.Holding{{Account: own}}}), nil
-}
-
-func readAuthority(path string) (lease.Authority, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return lease.Authority{}, err
-	}
-	defer f.Close() //nolint:errcheck // it was only read
-	return lease.ReadAuthority(io.LimitReader(f, lease.MaxAuthoritySize+1))
 }
 
 // version is the module's, as the build knows it.

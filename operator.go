@@ -3,10 +3,8 @@ package tarn
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
@@ -78,7 +76,7 @@ func newAccount(id grid.ServerID, petname string, key *grid.PublicKey, quota *in
 	fresh := lease.OneKeyAccount(seed)
 	private := fresh.Key(id)
 	public := grid.PublicKeyOf(private)
-	certificate := lease.Certificate{Delegate: public, SignerGetsLease: true}
+	certificate := lease.Certificate{Delegate: public}
 	certificate.Server, certificate.Root = &id, &public
 	chain, err := lease.Chain{}.Sign(private, certificate)
 	if err != nil {
@@ -238,68 +236,4 @@ func (n *Node) usageAt(ctx context.Context, s client.ServerStatus) (AccountUsage
 		u.Quota = &quota
 	}
 	return u, nil
-}
-
-// AuthoritySummary says what an authority that was added allows.
-type AuthoritySummary struct {
-	// Keys are the accounts in it, Servers those that it names; none means
-	// that it does not say.
-	Keys    []grid.PublicKey
-	Servers []grid.ServerID
-}
-
-// AddAuthority reads an authority, keeps it in the node's folder, and tries it
-// at the servers that did not accept the node before.
-func (n *Node) AddAuthority(ctx context.Context, r io.Reader) (AuthoritySummary, error) {
-	if n.config.Client == nil {
-		return AuthoritySummary{}, ErrNoClient
-	}
-	a, err := lease.ReadAuthority(r)
-	if err != nil {
-		return AuthoritySummary{}, err
-	}
-	if err := n.folder.saveAuthority(a); err != nil {
-		return AuthoritySummary{}, err
-	}
-	ctx, cancel := n.until(ctx)
-	defer cancel()
-	_, err = env.Ask[client.Done](ctx, n.system, n.root, func(replyTo *env.PID) any {
-		return actors.ToClient{Message: client.AddAuthority{ReplyTo: replyTo, Authority: a}}
-	}, nil)
-	return summary(a), n.cause(err)
-}
-
-func summary(a lease.Authority) AuthoritySummary {
-	var s AuthoritySummary
-	for _, h := range a.Holdings {
-		if end, ok := h.Chain.End(); ok {
-			s.Keys = append(s.Keys, end)
-		}
-		for _, c := range h.Chain.Certificates() {
-			if c.Server != nil {
-				s.Servers = append(s.Servers, *c.Server)
-			}
-		}
-	}
-	return s
-}
-
-func (f nodeFolder) saveAuthority(a lease.Authority) error {
-	text, err := a.Text()
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(f.private("authorities"), 0o700); err != nil {
-		return fmt.Errorf("keep the authority: %w", err)
-	}
-	if err := writeFile(f.private("authorities", authorityName(text)), text); err != nil {
-		return fmt.Errorf("keep the authority: %w", err)
-	}
-	return nil
-}
-
-// authorityName is a file name for an authority: equal ones share it.
-func authorityName(text []byte) string {
-	sum := sha256.Sum256(text)
-	return grid.EncodeBase32(sum[:10]) + ".authority"
 }

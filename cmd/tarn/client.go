@@ -2,74 +2,36 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"errors"
 
 	"github.com/spf13/cobra"
 
 	"github.com/tarn-grid/tarn"
 	"github.com/tarn-grid/tarn/grid"
-	"github.com/tarn-grid/tarn/lease"
 )
 
 func newClient(e *env) *cobra.Command {
-	return group("client", "What a client's owner does", newAddAuthority(e), newAccountKey(e))
+	return group("client", "What a client's owner does", newAddAuthority(e), newListAuthorities(e), newRemoveAuthority(e), newAccountKey(e))
 }
 
-type addAuthorityOptions struct{ file string }
-
-func newAddAuthority(e *env) *cobra.Command {
-	var o addAuthorityOptions
-	return &cobra.Command{
-		Use:   "add-authority [FILE|-]",
-		Short: "Use an account that someone gave you",
-		Long: `Reads an authority, a text that begins with -----BEGIN TARN AUTHORITY-----, from
-FILE or standard input, and has the running node use it from now on. The text is
-a secret, so it can't be given on the command line.`,
-		Example: "  tarn client add-authority bob.authority\n  tarn client add-authority < bob.authority",
-		Args:    between(0, 1),
-		RunE: action(func(ctx context.Context, args []string) error {
-			o.file = argument(args, 0)
-			return runAddAuthority(ctx, e, o)
-		}),
-	}
+type accountKeyOptions struct {
+	server string
+	list   bool
 }
-
-func runAddAuthority(ctx context.Context, e *env, o addAuthorityOptions) error {
-	n, f, err := e.node()
-	if err != nil {
-		return err
-	}
-	defer n.Close()
-	input, _, err := e.open(o.file)
-	if err != nil {
-		return err
-	}
-	defer input.Close()
-	summary, err := n.AddAuthority(ctx, input)
-	if err != nil {
-		return fmt.Errorf("add the authority: %w", f.explain(err))
-	}
-	t := newTable(e.stdout)
-	for _, key := range summary.Keys {
-		t.row("account", key)
-	}
-	for _, server := range summary.Servers {
-		t.row("server", server)
-	}
-	return t.end()
-}
-
-type accountKeyOptions struct{ server string }
 
 func newAccountKey(e *env) *cobra.Command {
 	var o accountKeyOptions
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:   "account-key [SERVER]",
 		Short: "Print the key that this client has at a server",
 		Long: `Prints this client's public key for SERVER, v0-...: give it to the server's
 operator, who adds an account for it. A client has a different key at every
-server. Without SERVER the running node lists those that it knows.`,
-		Example: "  tarn client account-key\n  tarn client account-key v0-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+server. Without SERVER the running node lists those that it knows.
+
+With --list it is a list of the keys at all servers that the node knows, or at
+SERVER, signed by the account, for someone who is to sign them (tarn sign). Who
+has the list knows that the keys are one person's, so give it to nobody else.`,
+		Example: "  tarn client account-key\n  tarn client account-key --list > my.keys\n  tarn client account-key v0-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
 		Args:    between(0, 1),
 		RunE: action(func(ctx context.Context, args []string) error {
 			if len(args) > 0 {
@@ -78,33 +40,49 @@ server. Without SERVER the running node lists those that it knows.`,
 			return runAccountKey(ctx, e, o)
 		}),
 	}
+	c.Flags().BoolVar(&o.list, "list", false, "a signed list of the keys, for someone who is to sign them")
+	return c
 }
 
 func runAccountKey(ctx context.Context, e *env, o accountKeyOptions) error {
-	if o.server == "" {
+	if o.server == "" && !o.list {
 		return listAccountKeys(ctx, e)
-	}
-	server, err := grid.ParseServerID(o.server)
-	if err != nil {
-		return err
 	}
 	f, err := e.folder()
 	if err != nil {
 		return err
 	}
-	s, _, err := f.readSettings()
-	if err != nil {
+	var server grid.ServerID
+	if o.server != "" {
+		if server, err = grid.ParseServerID(o.server); err != nil {
+			return err
+		}
+	}
+	w, err := f.wallet()
+	switch {
+	case err != nil:
 		return err
+	case !o.list:
+		return e.print("%s\n", w.Account().PublicKey(server))
+	case o.server != "":
+		return signKeys(e, w, []grid.ServerID{server})
 	}
-	if s.Client == nil {
-		return fmt.Errorf("%s: %w", f.dir, tarn.ErrNoClient)
-	}
-	account, err := readSecret(f, accountFile, lease.ParseAccount)
-	if err != nil {
-		return err
-	}
-	return e.print("%s\n", account.PublicKey(server))
+	return signKeys(e, w, w.ServerIDs())
 }
+
+func signKeys(e *env, w *tarn.Wallet, servers []grid.ServerID) error {
+	if len(servers) == 0 {
+		return errNoServers
+	}
+	text, err := w.Account().KeysAt(servers).Text()
+	if err != nil {
+		return err
+	}
+	return e.print("%s", text)
+}
+
+// errNoServers is a node that was never told of a server.
+var errNoServers = errors.New("this node knows no server yet; run it, so that its introducer can tell it of some")
 
 func listAccountKeys(ctx context.Context, e *env) error {
 	n, f, err := e.node()

@@ -33,6 +33,7 @@ func TestGrid(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": codeCommand, "mode": modeCommand,
 			"start": startCommand, "end": endCommand, "crash": crashCommand,
+			"keyof": keyofCommand, "nameof": nameofCommand,
 			"logins": loginsCommand, "join": joinCommand, "account": accountCommand,
 		},
 	})

@@ -85,7 +85,7 @@ Try it with nothing but this machine: tarn demo
 	root.AddCommand(
 		newCreateIntroducer(e), newCreateNode(e), newCreateClient(e), newRun(e),
 		newStatus(e), newPut(e), newGet(e), newCap(e), newUsage(e),
-		newServer(e), newClient(e), newDemo(e), newVersion(e),
+		newServer(e), newClient(e), newAuthority(e), newSign(e), newDemo(e), newVersion(e),
 	)
 	return root
 }

@@ -18,7 +18,9 @@ func TestScripts(t *testing.T) {
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
 		Setup:               homeInWork,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"code": codeCommand, "mode": modeCommand, "longdir": longdirCommand},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"code": codeCommand, "mode": modeCommand, "longdir": longdirCommand, "keyof": keyofCommand, "nameof": nameofCommand,
+		},
 	})
 }
 

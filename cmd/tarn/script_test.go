@@ -94,3 +94,25 @@ func longdirCommand(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.MkdirAll(dir, 0o700))
 	ts.Setenv(args[0], dir)
 }
+
+// keyofCommand is "keyof VAR FILE": the public key above an authority.
+func keyofCommand(ts *testscript.TestScript, _ bool, args []string) {
+	key, _, _ := strings.Cut(ts.ReadFile(args[1]), "\n")
+	ts.Setenv(args[0], key)
+}
+
+// nameofCommand is "nameof VAR DIR TEXT": the name of the authority whose line
+// in the list has TEXT in it.
+func nameofCommand(ts *testscript.TestScript, _ bool, args []string) {
+	code, stdout, stderr := runProgram(ts, []string{"tarn", "-d", args[1], "client", "list-authorities"})
+	if code != exitOK {
+		ts.Fatalf("list the authorities: %s", stderr)
+	}
+	for line := range strings.Lines(stdout) {
+		if strings.Contains(line, args[2]) {
+			ts.Setenv(args[0], strings.Fields(line)[0])
+			return
+		}
+	}
+	ts.Fatalf("no line with %s: %s", args[2], stdout)
+}

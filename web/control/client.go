@@ -76,6 +76,16 @@ func (c *Client) AddAuthority(ctx context.Context, r io.Reader) (AuthoritySummar
 	return s, c.call(ctx, http.MethodPost, pathAddAuthority, r, &s)
 }
 
+// RemoveAuthority makes the node's client forget what has this name.
+func (c *Client) RemoveAuthority(ctx context.Context, name string) (AuthoritySummary, error) {
+	body, err := json.Marshal(removeAuthority{name})
+	if err != nil {
+		return AuthoritySummary{}, fmt.Errorf("encode the name: %w", err)
+	}
+	var s AuthoritySummary
+	return s, c.call(ctx, http.MethodPost, pathRemoveAuthority, bytes.NewReader(body), &s)
+}
+
 // Metrics writes the node's metrics in Prometheus' text form.
 func (c *Client) Metrics(ctx context.Context, w io.Writer) error {
 	response, err := c.do(ctx, http.MethodGet, pathMetrics, nil, nil)

@@ -29,6 +29,7 @@ type Node interface {
 	Status(ctx context.Context) (tarn.Status, error)
 	OwnUsage(ctx context.Context) ([]tarn.AccountUsage, []tarn.ServerError, error)
 	AddAuthority(ctx context.Context, r io.Reader) (tarn.AuthoritySummary, error)
+	RemoveAuthority(ctx context.Context, name string) (tarn.AuthoritySummary, error)
 	Operator() (tarn.Operator, error)
 	Metrics() prometheus.Gatherer
 }
@@ -36,15 +37,16 @@ type Node interface {
 // Paths of the API, version 1. A client of another version gets 404 and says
 // that node and command are of different versions.
 const (
-	pathPut          = "/v1/put"
-	pathGet          = "/v1/get"
-	pathStatus       = "/v1/status"
-	pathUsage        = "/v1/usage"
-	pathAccounts     = "/v1/operator/accounts"
-	pathOperator     = "/v1/operator/usage"
-	pathAddAuthority = "/v1/authority"
-	pathMetrics      = "/metrics"
-	pathProfiles     = "/debug/pprof/"
+	pathPut             = "/v1/put"
+	pathGet             = "/v1/get"
+	pathStatus          = "/v1/status"
+	pathUsage           = "/v1/usage"
+	pathAccounts        = "/v1/operator/accounts"
+	pathOperator        = "/v1/operator/usage"
+	pathAddAuthority    = "/v1/authority"
+	pathRemoveAuthority = "/v1/authority/remove"
+	pathMetrics         = "/metrics"
+	pathProfiles        = "/debug/pprof/"
 )
 
 // Header names. The trailers of a get say how it ended; headerSize is the

@@ -25,6 +25,7 @@ func Handler(node Node) http.Handler {
 	mux.HandleFunc("POST "+pathAccounts, s.addAccount)
 	mux.HandleFunc("GET "+pathOperator, s.operatorUsage)
 	mux.HandleFunc("POST "+pathAddAuthority, s.addAuthority)
+	mux.HandleFunc("POST "+pathRemoveAuthority, s.removeAuthority)
 	mux.Handle("GET "+pathMetrics, promhttp.HandlerFor(node.Metrics(), promhttp.HandlerOpts{}))
 	// Profiles, for whoever may read the socket: go tool pprof wants a file,
 	// which curl --unix-socket gives.
@@ -95,7 +96,17 @@ func optionalKey(text string) (*grid.PublicKey, error) {
 
 func (s *server) addAuthority(w http.ResponseWriter, r *http.Request) {
 	summary, err := s.node.AddAuthority(r.Context(), http.MaxBytesReader(w, r.Body, lease.MaxAuthoritySize+1))
-	reply(w, authoritySummaryOf(summary), err)
+	reply(w, AuthoritySummaryOf(summary), err)
+}
+
+func (s *server) removeAuthority(w http.ResponseWriter, r *http.Request) {
+	var ask removeAuthority
+	if err := readObject(r.Body, &ask); err != nil {
+		reply(w, nil, err)
+		return
+	}
+	summary, err := s.node.RemoveAuthority(r.Context(), ask.Name)
+	reply(w, AuthoritySummaryOf(summary), err)
 }
 
 // readObject reads one JSON object without unknown fields and nothing more.

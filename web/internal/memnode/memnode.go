@@ -141,6 +141,11 @@ func (n *Node) OwnUsage(context.Context) ([]tarn.AccountUsage, []tarn.ServerErro
 	return n.Own, n.Failed, nil
 }
 
+// RemoveAuthority has nothing to remove.
+func (n *Node) RemoveAuthority(_ context.Context, name string) (tarn.AuthoritySummary, error) {
+	return tarn.AuthoritySummary{}, fmt.Errorf("%w: %s", tarn.ErrNoAuthority, name)
+}
+
 // AddAuthority reads a real authority and forgets it.
 func (n *Node) AddAuthority(_ context.Context, r io.Reader) (tarn.AuthoritySummary, error) {
 	_, err := lease.ReadAuthority(r)
