@@ -22,6 +22,9 @@ type Root struct {
 	Until *int64
 	// Disabled refuses everything, without forgetting the rest.
 	Disabled bool
+	// Manager says that the key signs for others: the server announces to all
+	// that its certificates are good here. Keys of friends are never announced.
+	Manager bool
 }
 
 // Standing is how a server knows keys: looked up at each use, so that a change

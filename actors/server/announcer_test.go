@@ -8,6 +8,7 @@ import (
 	"github.com/tarn-grid/tarn/actors/introducer"
 	"github.com/tarn-grid/tarn/actors/server"
 	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/transport"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
@@ -49,7 +50,6 @@ func (r *rig) startIntroducer(m *memo) {
 func TestAnnounces(t *testing.T) {
 	r := newRig(t, 40, func(c *server.Config) {
 		c.Introducers = []transport.Target{{Server: grid.ServerID(grid.PublicKeyOf(key(9))), Hints: []grid.Hint{"/dns/introducer/tcp/1"}}}
-		c.Accepts = []grid.PublicKey{grid.PublicKeyOf(key(5))}
 		c.ReadsNeedAccount = true
 	})
 	if err := r.world.For(10 * time.Minute); err != nil { // nobody there yet
@@ -62,7 +62,7 @@ func TestAnnounces(t *testing.T) {
 	}
 	a := m.announcement(t)
 	if a.Server != serverID() || a.Nickname != "rig" || len(a.Hints) != 1 || a.Hints[0] != "/dns/server/tcp/1" ||
-		a.NodeID != serverID().DefaultNodeID() || len(a.Accepts) != 1 || !a.ReadsNeedAccount {
+		a.NodeID != serverID().DefaultNodeID() || len(a.Accepts) != 0 || !a.ReadsNeedAccount {
 		t.Errorf("announced %+v", a)
 	}
 
@@ -76,6 +76,51 @@ func TestAnnounces(t *testing.T) {
 	if again := lost.announcement(t); again.Sequence != a.Sequence {
 		t.Errorf("published again with number %d, was %d", again.Sequence, a.Sequence)
 	}
+}
+
+// TestAnnouncesManagers: their keys, as long as the operator accepts them, and
+// never those of friends.
+func TestAnnouncesManagers(t *testing.T) {
+	r := newRig(t, 42, func(c *server.Config) {
+		c.Introducers = []transport.Target{{Server: grid.ServerID(grid.PublicKeyOf(key(9))), Hints: []grid.Hint{"/dns/introducer/tcp/1"}}}
+	})
+	m := &memo{}
+	r.startIntroducer(m)
+	manager := lease.Root{Key: grid.PublicKeyOf(key(5)), Petname: "manager", Manager: true}
+	announced := func(want ...grid.PublicKey) {
+		t.Helper()
+		if err := r.world.For(time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		if got := m.announcement(t).Accepts; !slices.Equal(got, want) {
+			t.Errorf("announced %v, want %v", got, want)
+		}
+	}
+	put := func(root lease.Root) {
+		t.Helper()
+		if err, refused := r.ask(server.PutRoot{Root: root}).(error); refused {
+			t.Fatal(err)
+		}
+	}
+	r.addAccount(1, nil)
+	announced()
+	put(manager)
+	announced(manager.Key)
+	before := m.announcement(t).Sequence
+	r.addAccount(2, nil)
+	announced(manager.Key)
+	if m.announcement(t).Sequence != before {
+		t.Error("announced anew where nothing had changed")
+	}
+	manager.Disabled = true
+	put(manager)
+	announced()
+	manager.Disabled = false
+	put(manager)
+	r.net.Crash("server")
+	r.world.Crash("storage")
+	r.pid, _ = r.world.Sys.Root("storage", server.New(r.world.Env(), r.config))
+	announced(manager.Key)
 }
 
 // TestRestartAnnouncesAnew: a server that comes back replaces what it said

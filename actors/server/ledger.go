@@ -8,6 +8,7 @@ import (
 
 	"github.com/tarn-grid/tarn/actors/env"
 	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/transport/wire"
 )
 
 // ledger is the only writer of the lease table. It applies each step when it
@@ -140,6 +141,9 @@ func (l *ledger) apply(ctx actor.Context, change lease.Change) bool {
 		return false
 	}
 	l.waits = append(l.waits, wait)
+	if len(change.Roots) > 0 {
+		l.replies = append(l.replies, reply{ctx.Parent(), l.managers()})
+	}
 	// The answer to this very step must not miss the sync that covers it.
 	ctx.Send(ctx.Self(), syncSoon{})
 	return true
@@ -197,6 +201,26 @@ func (l *ledger) fail(err error) {
 	l.config.Fatal(err)
 }
 
+// managers is what the server may announce. A table that can't be read has
+// none: that is found out elsewhere.
+func (l *ledger) managers() managers {
+	roots, err := l.config.Store.Roots()
+	if err != nil {
+		l.env.Log.Error("the accounts can't be listed, so no manager is announced", "error", err)
+	}
+	var list managers
+	for _, r := range roots {
+		if r.Manager && !r.Disabled {
+			list = append(list, r.Key)
+		}
+	}
+	if len(list) > wire.MaxAccepts {
+		l.env.Log.Warn("more account managers than can be announced", "announced", wire.MaxAccepts, "of", len(list))
+		list = list[:wire.MaxAccepts]
+	}
+	return list
+}
+
 // askDisk asks how much is free. An idle server asks nothing.
 func (l *ledger) askDisk(ctx actor.Context) {
 	if l.asking {
@@ -218,7 +242,7 @@ func (l *ledger) heardOfDisk(ctx actor.Context, m freeSpace) {
 		m.bytes = 0
 	}
 	if l.heard.IsZero() {
-		ctx.Send(ctx.Parent(), ledgerUp{})
+		ctx.Send(ctx.Parent(), ledgerUp{l.managers()})
 	}
 	now := l.env.Clock.Now()
 	l.free, l.heard, l.asking = m.bytes, now, false

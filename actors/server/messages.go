@@ -79,7 +79,10 @@ type (
 // From the ledger.
 type (
 	// ledgerUp tells its parent that it has begun, with nothing reserved.
-	ledgerUp struct{}
+	ledgerUp struct{ managers managers }
+	// managers tells its parent the keys whose certificates are good here, by
+	// key, whenever a root has changed.
+	managers []grid.PublicKey
 	reserved struct {
 		alreadyHere bool // and leased: done says how
 		done        lease.Committed

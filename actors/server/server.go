@@ -34,8 +34,6 @@ type Config struct {
 	NodeID grid.NodeID
 	// PermutationSeed is announced; the server's key where it is empty.
 	PermutationSeed []byte
-	// Accepts lists the account managers to announce.
-	Accepts []grid.PublicKey
 	// Listen accepts connections under Key.
 	Listen inbound.Listen
 	// Announce replaces the listener's own addresses in announcements.
@@ -78,10 +76,10 @@ func (c *Config) standing() lease.Standing {
 }
 
 // announcement is what the server says of itself, reachable at hints.
-func (c *Config) announcement(sequence uint64, hints []grid.Hint) grid.Announcement {
+func (c *Config) announcement(sequence uint64, hints []grid.Hint, accepts []grid.PublicKey) grid.Announcement {
 	a := grid.Announcement{
 		Server: c.server(), Sequence: sequence, Nickname: c.Nickname, Hints: hints,
-		NodeID: c.NodeID, PermutationSeed: c.PermutationSeed, Accepts: c.Accepts,
+		NodeID: c.NodeID, PermutationSeed: c.PermutationSeed, Accepts: accepts,
 		CertificateVersions: []uint{lease.CertificateVersion}, ReadsNeedAccount: c.ReadsNeedAccount,
 	}
 	if len(c.Announce) > 0 {

@@ -31,7 +31,9 @@ type Storage struct {
 	lastPull uint64
 
 	announcers []*actor.PID
+	listening  []grid.Hint // none before the listener listens
 	hints      []grid.Hint
+	managers   managers
 	sequence   uint64
 
 	asking []*actor.PID // who waits for a status
@@ -54,9 +56,13 @@ func (s *Storage) Receive(ctx actor.Context) {
 	case *actor.Started:
 		s.ledger = s.env.Spawn.Child(ctx, "ledger", newLedger(s.env, s.config))
 	case ledgerUp:
+		s.accept(ctx, m.managers)
 		s.ledgerUp(ctx)
+	case managers:
+		s.accept(ctx, m)
 	case inbound.Listening:
-		s.announce(ctx, m.Hints)
+		s.listening = m.Hints
+		s.announce(ctx)
 		s.countSessions(ctx)
 	case inbound.Failed:
 		s.config.Fatal(m.Err)
@@ -209,11 +215,20 @@ func (s *Storage) status(ctx actor.Context, sessions int) {
 	s.asking = nil
 }
 
+// accept announces anew which managers' certificates are good here.
+func (s *Storage) accept(ctx actor.Context, m managers) {
+	changed := !slices.Equal(s.managers, m)
+	s.managers = m
+	if changed && s.sequence != 0 {
+		s.announce(ctx)
+	}
+}
+
 // announce signs a new announcement and gives it to every introducer. The
 // sequence number is the clock's millisecond, but never lower than any before.
-func (s *Storage) announce(ctx actor.Context, hints []grid.Hint) {
+func (s *Storage) announce(ctx actor.Context) {
 	s.sequence = max(s.sequence+1, s.config.Sequence, uint64(s.env.Clock.Now().UnixMilli()))
-	a := s.config.announcement(s.sequence, hints)
+	a := s.config.announcement(s.sequence, s.listening, s.managers)
 	s.hints = a.Hints
 	signed, err := wire.SignAnnouncement(s.config.Key, a)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -129,6 +130,19 @@ func TestUpgradeTakesEachStepOnce(t *testing.T) {
 	must(t, err)
 	if found, _ := s.format(); string(got) != "ab" || found != 3 {
 		t.Errorf("steps %q were taken, format %d", got, found)
+	}
+}
+
+// What the operator decided comes back, each part by itself.
+func TestRootRecord(t *testing.T) {
+	for _, r := range []lease.Root{
+		{}, {Petname: "Zoë"}, {Quota: new(int64(5))}, {Operation: new(lease.OpUpload)}, {Until: new(int64(-1))},
+		{Disabled: true}, {Manager: true},
+		{Petname: "M", Quota: new(int64(0)), Operation: new(lease.AllOperations), Until: new(int64(1)), Disabled: true, Manager: true},
+	} {
+		if got, err := decodeRoot(encodeRoot(r)); err != nil || !reflect.DeepEqual(got, r) {
+			t.Errorf("%+v became %+v, %v", r, got, err)
+		}
 	}
 }
 

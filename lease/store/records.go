@@ -102,6 +102,7 @@ const (
 	rootOperation
 	rootUntil
 	rootDisabled
+	rootManager
 )
 
 func encodeRoot(r lease.Root) []byte {
@@ -122,6 +123,9 @@ func encodeRoot(r lease.Root) []byte {
 	if r.Disabled {
 		set |= rootDisabled
 	}
+	if r.Manager {
+		set |= rootManager
+	}
 	b := append([]byte{recordVersion, set}, tail...)
 	b = appendUints(b, uint64(len(r.Petname)))
 	return append(b, r.Petname...)
@@ -130,7 +134,7 @@ func encodeRoot(r lease.Root) []byte {
 func decodeRoot(b []byte) (lease.Root, error) {
 	f := record(b)
 	set := f.byte()
-	r := lease.Root{Disabled: set&rootDisabled != 0}
+	r := lease.Root{Disabled: set&rootDisabled != 0, Manager: set&rootManager != 0}
 	if set&rootQuota != 0 {
 		r.Quota = new(f.int())
 	}
