@@ -91,7 +91,7 @@ func wantGoldenRoot(t *testing.T, s *Store) {
 func TestNewerFormatIsRefused(t *testing.T) {
 	fs := vfs.NewMem()
 	s := mustOpen(t, fs, "/store")
-	must(t, s.write(batch{{key: formatKey, value: encodeNumber(format + 1)}}))
+	must(t, write(s.eng, batch{{key: formatKey, value: encodeNumber(format + 1)}}))
 	must(t, s.Close())
 	if _, err := Open("/store", Options{FS: fs}); !errors.Is(err, ErrNewer) {
 		t.Errorf("open of a newer format: %v", err)
@@ -101,7 +101,7 @@ func TestNewerFormatIsRefused(t *testing.T) {
 func TestForeignTableIsRefused(t *testing.T) {
 	fs := vfs.NewMem()
 	s := mustOpen(t, fs, "/store")
-	must(t, s.write(batch{{key: formatKey, delete: true}, {key: []byte("other"), value: []byte("thing")}}))
+	must(t, write(s.eng, batch{{key: formatKey, delete: true}, {key: []byte("other"), value: []byte("thing")}}))
 	must(t, s.Close())
 	if _, err := Open("/store", Options{FS: fs}); !errors.Is(err, ErrDamaged) {
 		t.Errorf("open of a table without a format: %v", err)
@@ -128,7 +128,7 @@ func TestUpgradeTakesEachStepOnce(t *testing.T) {
 	}
 	got, _, err := s.eng.get(metaKey("test"))
 	must(t, err)
-	if found, _ := s.format(); string(got) != "ab" || found != 3 {
+	if found, _ := formatOf(s.eng); string(got) != "ab" || found != 3 {
 		t.Errorf("steps %q were taken, format %d", got, found)
 	}
 }

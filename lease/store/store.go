@@ -1,7 +1,7 @@
-// Package store keeps a storage server's lease table and share bytes, and is
-// the only importer of Pebble. It decides nothing: package lease's Ledger does,
-// through the lease.View that a Store is, and the lease.Change that Apply
-// writes.
+// Package store keeps a storage server's lease table and share bytes, and a
+// client's [Journal] of its own leases; it is the only importer of Pebble. It
+// decides nothing: package lease's Ledger does, through the lease.View that a
+// Store is, and the lease.Change that Apply writes.
 //
 // A Store comes from Open (a folder) or NewMemory (the same code without disk
 // and goroutines, for simulations). The folder holds
@@ -76,9 +76,9 @@ var (
 	// ErrNewer is a table, or a record, written by a newer version of Tarn.
 	ErrNewer = errors.New("written by a newer version of tarn")
 	// ErrDamaged is a table that can't be read.
-	ErrDamaged = errors.New("lease table is damaged")
+	ErrDamaged = errors.New("the table is damaged")
 	// ErrFailed is a disk that refused a write: nothing counts any more.
-	ErrFailed = errors.New("lease table can't be written")
+	ErrFailed = errors.New("the table can't be written")
 )
 
 // Options are for tests; the zero value is for a server.

@@ -13,7 +13,7 @@ var steps = []func(*Store) (batch, error){}
 // takes the steps from an older one.
 func (s *Store) upgrade(steps []func(*Store) (batch, error)) error {
 	newest := uint64(len(steps)) + 1
-	found, err := s.format()
+	found, err := formatOf(s.eng)
 	if err != nil {
 		return err
 	}
@@ -21,7 +21,7 @@ func (s *Store) upgrade(steps []func(*Store) (batch, error)) error {
 		return fmt.Errorf("%w: format %d, this one knows %d; use the newer one", ErrNewer, found, newest)
 	}
 	if found == 0 {
-		return s.write(batch{{key: formatKey, value: encodeNumber(newest)}})
+		return write(s.eng, batch{{key: formatKey, value: encodeNumber(newest)}})
 	}
 	for ; found < newest; found++ {
 		b, err := steps[found-1](s)
@@ -29,32 +29,32 @@ func (s *Store) upgrade(steps []func(*Store) (batch, error)) error {
 			return fmt.Errorf("upgrade from format %d: %w", found, err)
 		}
 		b.put(formatKey, encodeNumber(found+1))
-		if err := s.write(b); err != nil {
+		if err := write(s.eng, b); err != nil {
 			return fmt.Errorf("upgrade from format %d: %w", found, err)
 		}
 	}
 	return nil
 }
 
-// format is 0 for a table that is empty.
-func (s *Store) format() (uint64, error) {
-	b, ok, err := s.eng.get(formatKey)
+// formatOf is 0 for a table that is empty.
+func formatOf(eng engine) (uint64, error) {
+	b, ok, err := eng.get(formatKey)
 	if err != nil {
 		return 0, err
 	}
 	if ok {
 		return decodeNumber(b)
 	}
-	err = s.eng.scan(nil, nil, func([]byte, []byte) error { return ErrDamaged })
+	err = eng.scan(nil, nil, func([]byte, []byte) error { return ErrDamaged })
 	if err != nil {
 		return 0, fmt.Errorf("find the format number: %w", err)
 	}
 	return 0, nil
 }
 
-// write applies a batch of the store's own and waits for it.
-func (s *Store) write(b batch) error {
-	wait, err := s.eng.apply(b)
+// write applies a batch of the table's own and waits for it.
+func write(eng engine, b batch) error {
+	wait, err := eng.apply(b)
 	if err != nil {
 		return err
 	}
