@@ -2,7 +2,6 @@ package tarn
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,11 +9,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
-	"time"
 
-	"github.com/tarn-grid/tarn/actors/client"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
 )
@@ -30,7 +26,7 @@ import (
 //	private/authorities/       what client add-authority was given
 //	private/introducer-N.yaml  what the N-th introducer announced
 //	private/announcements      what was published to this introducer
-//	private/journal.jsonl      what this client stored
+//	private/journal/           what this client stored (lease/store)
 type nodeFolder struct{ dir string }
 
 func (f nodeFolder) path(parts ...string) string {
@@ -185,61 +181,4 @@ func (r references) Save(server grid.ServerID, credential lease.CredentialID, re
 		return nil
 	}
 	return writeFile(r.path(server, credential), reference)
-}
-
-// journal implements client.Journal with a file of one JSON object a line.
-type journal struct {
-	path string
-	mu   sync.Mutex
-}
-
-// openJournal cuts off a last line that a crash left unfinished.
-func openJournal(path string) (*journal, error) {
-	text, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("read the journal: %w", err)
-	}
-	if whole := bytes.LastIndexByte(text, '\n') + 1; whole < len(text) {
-		if err := os.Truncate(path, int64(whole)); err != nil {
-			return nil, fmt.Errorf("mend the journal: %w", err)
-		}
-	}
-	return &journal{path: path}, nil
-}
-
-type journalLine struct {
-	Time      string              `json:"time"`
-	VerifyCap string              `json:"verify-cap"`
-	Size      int64               `json:"size"`
-	Shares    map[string][]string `json:"shares"`   // share number -> servers
-	Accounts  map[string]string   `json:"accounts"` // server -> account key there
-}
-
-// Append implements client.Journal.
-func (j *journal) Append(e client.JournalEntry) error {
-	line := journalLine{Time: time.Now().UTC().Format(time.RFC3339), VerifyCap: e.VerifyCap, Size: e.Size, Shares: map[string][]string{}, Accounts: map[string]string{}}
-	for n, servers := range e.Placement {
-		for _, id := range servers {
-			line.Shares[n.String()] = append(line.Shares[n.String()], id.String())
-		}
-	}
-	for id, key := range e.Label {
-		line.Accounts[id.String()] = key.String()
-	}
-	b, err := json.Marshal(line)
-	if err != nil {
-		return err
-	}
-	return j.append(append(b, '\n'))
-}
-
-func (j *journal) append(line []byte) error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	f, err := os.OpenFile(j.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(line)
-	return errors.Join(err, f.Sync(), f.Close())
 }

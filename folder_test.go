@@ -4,44 +4,15 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/tarn-grid/tarn/actors/client"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
-
-func TestJournalKeepsWholeLines(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "journal.jsonl")
-	if err := os.WriteFile(path, []byte("{\"whole\":1}\n{\"cut of"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	j, err := openJournal(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	entry := client.JournalEntry{VerifyCap: "URI:CHK-Verifier:x", Size: 7, Placement: map[grid.ShareNum][]grid.ServerID{3: {{1}}}}
-	if err := j.Append(entry); err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	if len(lines) != 2 {
-		t.Fatalf("%d lines, want 2:\n%s", len(lines), text)
-	}
-	var got journalLine
-	if err := json.Unmarshal([]byte(lines[1]), &got); err != nil || got.VerifyCap != entry.VerifyCap || len(got.Shares["3"]) != 1 {
-		t.Errorf("last line %s: %v", lines[1], err)
-	}
-}
 
 func TestReferenceKeysLast(t *testing.T) {
 	f := nodeFolder{t.TempDir()}

@@ -40,7 +40,8 @@ type Node struct {
 	counters counters
 	metrics  *prometheus.Registry
 	lock     *os.File
-	store    *store.Store // nil without the storage role
+	store    *store.Store   // nil without the storage role
+	journal  *store.Journal // nil without the client role
 
 	done    chan struct{}
 	once    sync.Once // closes done
@@ -125,11 +126,10 @@ func (n *Node) clientParts(dialer transport.Dialer) (*client.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	j, err := openJournal(n.folder.private("journal.jsonl"))
-	if err != nil {
+	if n.journal, err = n.folder.openJournal(); err != nil {
 		return nil, err
 	}
-	c := &client.Config{Dialer: dialer, Authority: authority, References: references{n.folder.private("references")}, Journal: j}
+	c := &client.Config{Dialer: dialer, Authority: authority, References: references{n.folder.private("references")}, Journal: n.journal}
 	for i, ref := range n.config.Introducers {
 		c.Introducers = append(c.Introducers, client.Introducer{Target: transport.Target(ref), Cache: n.folder.announcements(i)})
 	}
@@ -246,6 +246,9 @@ func (n *Node) release() error {
 	var err error
 	if n.store != nil {
 		err = n.store.Close()
+	}
+	if n.journal != nil {
+		err = errors.Join(err, n.journal.Close())
 	}
 	if n.lock != nil {
 		err = errors.Join(err, n.lock.Close())

@@ -22,6 +22,7 @@ type broker struct {
 	intros  map[int]introducerReport
 	waiting []*waiter
 	nudged  time.Time
+	watcher *actor.PID
 }
 
 // entry is what is known of one server.
@@ -64,6 +65,9 @@ type (
 		want    int
 		storing bool // only those that are logged in
 	}
+	// watchServers has every serverReport passed on, beginning with those that
+	// there are.
+	watchServers struct{ watcher *actor.PID }
 	// notFresh ends the wait for a server that was new.
 	notFresh struct{}
 	// late ends a wait.
@@ -99,16 +103,18 @@ func (b *broker) Receive(ctx actor.Context) {
 	case heard:
 		b.heard(ctx, m)
 	case serverReport:
-		if e := b.servers[m.server]; e != nil {
-			e.report, e.decided = m, e.decided || m.settled
-			b.release(ctx)
-		}
+		b.reported(ctx, m)
 	case introducerReport:
 		b.intros[m.number] = m
 		b.release(ctx)
 	case serverGone:
 		delete(b.servers, m.server)
 		b.release(ctx)
+	case watchServers:
+		b.watcher = m.watcher
+		for _, id := range sortedServers(b.servers) {
+			ctx.Send(b.watcher, b.servers[id].report)
+		}
 	case candidates:
 		b.candidates(ctx, m)
 	case AskStatus:
@@ -135,6 +141,18 @@ func (b *broker) heard(ctx actor.Context, m heard) {
 	}
 	e.announcement, e.known = m.announcement, m.at
 	ctx.Send(ctx.Parent(), serverKnown{m.announcement})
+}
+
+func (b *broker) reported(ctx actor.Context, m serverReport) {
+	e := b.servers[m.server]
+	if e == nil {
+		return
+	}
+	e.report, e.decided = m, e.decided || m.settled
+	if b.watcher != nil {
+		ctx.Send(b.watcher, m)
+	}
+	b.release(ctx)
 }
 
 func connected(e *entry) bool { return e.report.state == Connected || e.report.state == LoggedIn }

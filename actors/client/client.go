@@ -4,8 +4,8 @@
 // Client is the top. Below it are vault, which signs and never exports a key;
 // broker, which knows who the servers are and how each is reached; one
 // introduction for each introducer; one server actor for each storage server,
-// with a host and an identity of its own; and one upload or download actor for
-// each file under way.
+// with a host and an identity of its own; renewer, which keeps alive what the
+// journal lists; and one upload or download actor for each file under way.
 //
 // Promises: no two connections share an identity, and none is used again after
 // it was lost; a connection that fails harms no other; an upload is finished
@@ -65,17 +65,16 @@ type ReferenceCache interface {
 }
 
 // Journal is the list of what this client has stored: what has to be renewed.
+// It holds nothing that lets anybody read a file. Its methods may block; any
+// goroutine may call them. Lists go on behind what is given, from the beginning
+// where that is nil, and say whether there is more.
 type Journal interface {
-	// Append is durable when it returns; any goroutine may call it.
-	Append(JournalEntry) error
-}
-
-// JournalEntry is one stored file. It holds nothing that lets anybody read it.
-type JournalEntry struct {
-	VerifyCap string
-	Size      int64 // bytes
-	Placement map[grid.ShareNum][]grid.ServerID
-	Label     map[grid.ServerID]grid.PublicKey // whose lease
+	// Add notes a file, and leases on its shares; durable when it returns.
+	Add(lease.JournalFile, []lease.PlacedLease) error
+	// SetLeases notes what a server said of leases that are there.
+	SetLeases(grid.ServerID, []lease.JournalLease) error
+	// LeasesAfter lists leases at a server, by share.
+	LeasesAfter(server grid.ServerID, share *lease.ShareID, limit int) (leases []lease.JournalLease, more bool, err error)
 }
 
 // Client supervises the client branch.
@@ -88,6 +87,7 @@ type Client struct {
 	dialer  transport.Dialer // for servers
 	vault   *actor.PID
 	broker  *actor.PID
+	renewer *actor.PID
 	intros  []*actor.PID
 	servers map[grid.ServerID]*actor.PID
 	jobs    int // how many files were asked for, which names requests in logs
@@ -148,6 +148,8 @@ func (c *Client) Receive(ctx actor.Context) {
 		c.cancel(ctx, m)
 	case AskStatus:
 		ctx.Send(c.broker, m)
+	case AskRenewals, RenewNow:
+		ctx.Send(c.renewer, m)
 	case AddAuthority:
 		ctx.Send(c.vault, m)
 		ctx.Send(c.broker, tryAgain{})
@@ -162,6 +164,7 @@ func (c *Client) Receive(ctx actor.Context) {
 func (c *Client) start(ctx actor.Context) {
 	c.vault = c.env.Spawn.Child(ctx, "vault", newVault(c.config.Authority))
 	c.broker = c.env.Spawn.Child(ctx, "broker", newBroker(c.env, len(c.config.Introducers)))
+	c.renewer = c.env.Spawn.Child(ctx, "renewer", newRenewer(c.env, c.config.Journal, c.broker))
 	for i, in := range c.config.Introducers {
 		c.intros = append(c.intros, c.env.Spawn.Child(ctx, "introduction/"+itoa(i+1), newIntroduction(c.env, c.config.Dialer, in, i+1, c.broker)))
 	}
@@ -173,6 +176,7 @@ func (c *Client) tellBroker(ctx actor.Context) {
 		ctx.Send(pid, sayAgain{})
 	}
 	c.each(func(pid *actor.PID) { ctx.Send(pid, sayAgain{}) })
+	ctx.Send(c.renewer, sayAgain{})
 }
 
 // each visits the server actors in the order of their ids.
@@ -221,7 +225,7 @@ func (c *Client) terminated(ctx actor.Context, who *actor.PID) {
 			return
 		}
 	}
-	if who.Equal(c.vault) || who.Equal(c.broker) {
+	if who.Equal(c.vault) || who.Equal(c.broker) || who.Equal(c.renewer) {
 		panic("client: " + who.Id + " failed for good")
 	}
 }

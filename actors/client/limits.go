@@ -33,6 +33,13 @@ const (
 	loginInterval  = 10 * time.Minute
 	// referenceMargin before a reference ends, a new login is made.
 	referenceMargin = 10 * time.Minute
+	// firstRound is how long after a server was reached its leases are gone
+	// through, roundInterval how long after that again, roundRetry where it was
+	// broken off. A lease has half of its time left when it is renewed, so many
+	// rounds may fail.
+	firstRound    = 10 * time.Second
+	roundInterval = 6 * time.Hour
+	roundRetry    = 10 * time.Minute
 	// tickInterval lets jobs see that something takes too long.
 	tickInterval = time.Second
 	// hedgeTime is the least wait before a late block is asked for elsewhere.

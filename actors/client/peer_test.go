@@ -9,6 +9,7 @@ import (
 
 	"github.com/tarn-grid/tarn/file/immutable"
 	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/transport"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
@@ -28,6 +29,8 @@ type peer struct {
 	reads    []uint64                      // offsets that were pulled
 	accepts  func(signer int) wire.Message // answers the n-th login of all; nil accepts
 	expires  time.Duration                 // of references
+	leases   map[lease.ShareID]int64       // when each ends, Unix seconds; nil holds all that it is asked about
+	batches  [][]lease.ShareID             // that were to be renewed
 	instead  func(s *peerSession, f wire.Frame) bool
 	patience int // reads outstanding in a pull
 	stop     uint64
@@ -115,6 +118,8 @@ func (s *peerSession) serve(f wire.Frame) {
 		s.read(f, m)
 	case *wire.Allocate:
 		s.allocate(f, m)
+	case *wire.RenewShares:
+		s.renewShares(f)
 	case *wire.AddLease:
 		s.answer(f, &wire.Leased{Count: 1, Expires: 1})
 	default:
@@ -122,8 +127,25 @@ func (s *peerSession) serve(f wire.Frame) {
 	}
 }
 
+// renewShares renews for a month what the peer has leases on.
+func (s *peerSession) renewShares(f wire.Frame) {
+	ids, err := wire.Shares(f.Bytes())
+	s.rig.must(err)
+	s.batches = append(s.batches, ids)
+	end := s.rig.world.Now().Add(lease.LeaseDuration).Unix()
+	outcomes := make([]byte, len(ids))
+	for i, id := range ids {
+		if _, ok := s.leases[id]; !ok && s.leases != nil {
+			outcomes[i] = byte(wire.ShareNoLease)
+		} else if ok {
+			s.leases[id] = end
+		}
+	}
+	s.answer(f, &wire.SharesDone{Count: uint(len(ids)), Expires: end}, outcomes)
+}
+
 func (s *peerSession) loggedIn() wire.Message {
-	return &wire.LoggedIn{Reference: []byte("a reference"), Expires: s.rig.world.Now().Add(s.expires).Unix()}
+	return &wire.LoggedIn{Reference: []byte("a reference"), Label: account(1).PublicKey(s.id()), Expires: s.rig.world.Now().Add(s.expires).Unix()}
 }
 
 func (s *peerSession) answer(f wire.Frame, m wire.Message, body ...[]byte) {

@@ -17,6 +17,7 @@ import (
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/integration/sim"
 	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/lease/store"
 	"github.com/tarn-grid/tarn/transport"
 	"github.com/tarn-grid/tarn/transport/fake"
 )
@@ -40,7 +41,7 @@ type rig struct {
 func newRig(t *testing.T, servers int) *rig {
 	t.Helper()
 	w := sim.New(1, nil)
-	r := &rig{T: t, world: w, cache: &cache{}, refs: references{}, journal: &journal{}}
+	r := &rig{T: t, world: w, cache: &cache{}, refs: references{}, journal: &journal{Journal: store.NewMemoryJournal()}}
 	r.net = fake.New(func(d time.Duration, fn func()) { w.After(d, fn) }, w.Rand())
 	r.config = client.Config{
 		Dialer: r.net.Dialer("client"), References: r.refs, Journal: r.journal,
@@ -86,15 +87,25 @@ func (r references) Save(id grid.ServerID, k lease.CredentialID, reference []byt
 	return nil
 }
 
-// journal is a client.Journal.
+// journal is a client.Journal that may fail.
 type journal struct {
-	entries []client.JournalEntry
-	err     error
+	*store.Journal
+	err error
 }
 
-func (j *journal) Append(e client.JournalEntry) error {
-	j.entries = append(j.entries, e)
-	return j.err
+func (j *journal) Add(f lease.JournalFile, leases []lease.PlacedLease) error {
+	if j.err != nil {
+		return j.err
+	}
+	return j.Journal.Add(f, leases)
+}
+
+// journalled is every lease on a file.
+func (r *rig) journalled(si grid.StorageIndex) []lease.PlacedLease {
+	r.Helper()
+	leases, err := r.journal.Leases(si)
+	r.must(err)
+	return leases
 }
 
 func (r *rig) start() {

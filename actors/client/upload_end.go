@@ -12,6 +12,7 @@ import (
 	"github.com/tarn-grid/tarn/actors/env"
 	"github.com/tarn-grid/tarn/file/transfer"
 	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
 )
 
 // ErrInterrupted ends what was under way when a part of the node failed.
@@ -62,24 +63,25 @@ func isLinkLoss(err error) bool { return errors.Is(err, ErrNotConnected) }
 func (u *upload) finish(ctx actor.Context, e transfer.Finished) {
 	u.ended = true
 	answer := Stored{Cap: u.cap, Placement: e.Placement, Pushed: e.Pushed, Found: e.Found, Happiness: e.Happiness}
-	entry := JournalEntry{
-		VerifyCap: u.cap.Verifier().String(), Size: u.put.File.Size,
-		Placement: maps.Clone(e.Placement), Label: u.labels(e),
-	}
+	file, leases := u.journalEntry(e)
 	u.log.Info("file stored", "storage-index", u.si().String(), "size", u.put.File.Size, "pushed", e.Pushed, "found", e.Found, "happiness", e.Happiness)
 	journal := u.journal
-	u.env.Exec.Do(env.Disk, ctx.Self(), func() any { return journalled{answer, journal.Append(entry)} })
+	u.env.Exec.Do(env.Disk, ctx.Self(), func() any { return journalled{answer, journal.Add(file, leases)} })
 }
 
-// labels is under which account the shares are leased at each server.
-func (u *upload) labels(e transfer.Finished) map[grid.ServerID]grid.PublicKey {
-	out := map[grid.ServerID]grid.PublicKey{}
-	for _, servers := range e.Placement {
-		for _, id := range servers {
-			out[id] = u.servers[id].label
+// journalEntry is the file, and its leases, as they are written down. When the
+// leases end, the renewer hears from the servers.
+func (u *upload) journalEntry(e transfer.Finished) (lease.JournalFile, []lease.PlacedLease) {
+	now := u.env.Clock.Now().Unix()
+	f := lease.JournalFile{StorageIndex: u.si(), VerifyCap: u.cap.Verifier().String(), Size: u.put.File.Size, Stored: now}
+	var leases []lease.PlacedLease
+	for _, num := range slices.Sorted(maps.Keys(e.Placement)) {
+		for _, id := range e.Placement[num] {
+			l := lease.JournalLease{Share: lease.ShareID{StorageIndex: u.si(), Num: num}, Label: u.servers[id].label, Renewed: now}
+			leases = append(leases, lease.PlacedLease{Server: id, JournalLease: l})
 		}
 	}
-	return out
+	return f, leases
 }
 
 func (u *upload) answer(ctx actor.Context, m journalled) {

@@ -46,8 +46,12 @@ func (r *rig) wantStored(j *job, data []byte, p file.Params) {
 			}
 		}
 	}
-	if len(j.stored.Placement) != p.Total || len(r.journal.entries) != 1 {
-		r.Errorf("%d shares placed, %d lines in the journal", len(j.stored.Placement), len(r.journal.entries))
+	file, ok, err := r.journal.File(c.StorageIndex())
+	if leases := r.journalled(c.StorageIndex()); err != nil || !ok || len(j.stored.Placement) != p.Total || len(leases) < p.Total {
+		r.Errorf("%d shares placed, %d leases in the journal (%v, %v)", len(j.stored.Placement), len(leases), ok, err)
+	}
+	if file.VerifyCap != c.Verifier().String() || file.Size != int64(len(data)) || file.Stored == 0 {
+		r.Errorf("the journal says %+v", file)
 	}
 }
 
@@ -72,8 +76,10 @@ func TestSmallFileTakesOneRound(t *testing.T) {
 			t.Errorf("%s saw %v", p.name, p.asked)
 		}
 	}
-	if label := r.journal.entries[0].Label[r.peers[0].id()]; label != account(1).PublicKey(r.peers[0].id()) {
-		t.Errorf("the lease is said to be %v's", label)
+	for _, l := range r.journalled(j.stored.Cap.StorageIndex()) {
+		if l.Label != account(1).PublicKey(l.Server) {
+			t.Errorf("the lease at %s is said to be %v's", l.Server.Short(), l.Label)
+		}
 	}
 }
 

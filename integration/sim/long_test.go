@@ -171,7 +171,8 @@ func TestSmallQuotaSeeds(t *testing.T) { checkSeeds(t, 2, smallQuota) }
 
 const day = 24 * time.Hour
 
-// months: references renew by themselves, leases end, bytes are freed.
+// months: references and leases renew by themselves; once the clients are gone
+// leases end, and bytes are freed.
 func months(w *sim.World) error {
 	g, err := aGrid{servers: 3, clients: 2}.build(w)
 	if err != nil {
@@ -199,16 +200,30 @@ func months(w *sim.World) error {
 	if now, err := g.sessions(); now != sessions || err != nil {
 		return fmt.Errorf("%d connections after a week, %d at first: %w", now, sessions, orNil(err))
 	}
-	// The last day on which all is there, but for a day of grace.
-	if err := g.For(lease.LeaseDuration - 8*day); err != nil {
+	if err := g.For(3 * lease.LeaseDuration); err != nil {
 		return err
+	}
+	if now, err := g.sessions(); now != sessions || err != nil {
+		return fmt.Errorf("%d connections after three months, %d at first: %w", now, sessions, orNil(err))
 	}
 	if err := g.readable(); err != nil {
 		return err
 	}
 	kept := g.files
+	for _, c := range g.clients {
+		c.crash()
+	}
+	if err := g.For(lease.LeaseDuration - day); err != nil {
+		return err
+	}
 	g.files = nil
-	if err := g.For(10 * day); err != nil {
+	if err := g.For(2 * day); err != nil {
+		return err
+	}
+	for _, c := range g.clients {
+		c.start()
+	}
+	if err := g.connected(); err != nil {
 		return err
 	}
 	return g.empty(kept)

@@ -3,7 +3,6 @@ package sim_test
 import (
 	"crypto/ed25519"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/integration/sim"
 	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/lease/store"
 	"github.com/tarn-grid/tarn/transport"
 	"github.com/tarn-grid/tarn/transport/fake"
 )
@@ -123,15 +123,6 @@ func (r references) Save(id grid.ServerID, credential lease.CredentialID, refere
 	return nil
 }
 
-// journal is a client.Journal.
-type journal struct{ entries []client.JournalEntry }
-
-func (j *journal) Append(e client.JournalEntry) error {
-	e.Placement, e.Label = maps.Clone(e.Placement), maps.Clone(e.Label)
-	j.entries = append(j.entries, e)
-	return nil
-}
-
 // introducerNode, storageNode and clientNode are nodes of one role each.
 type introducerNode struct {
 	node
@@ -148,9 +139,10 @@ func (n *introducerNode) target() transport.Target {
 
 type storageNode struct {
 	node
-	key  ed25519.PrivateKey
-	disk *disk
-	lies func(transport.Session, fake.Accept) transport.SessionEvents // nil is honest
+	key    ed25519.PrivateKey
+	disk   *disk
+	policy lease.LedgerPolicy
+	lies   func(transport.Session, fake.Accept) transport.SessionEvents // nil is honest
 }
 
 func (n *storageNode) id() grid.ServerID { return grid.ServerID(grid.PublicKeyOf(n.key)) }
@@ -160,7 +152,7 @@ type clientNode struct {
 	account    lease.Account
 	references references
 	cache      memory
-	journal    journal
+	journal    *store.Journal
 	jobs       []*job // under way
 }
 
@@ -183,7 +175,7 @@ func newIntroducer(w *sim.World, net *fake.Network) *introducerNode {
 }
 
 func newStorage(w *sim.World, net *fake.Network, i int, in *introducerNode, policy lease.LedgerPolicy) *storageNode {
-	n := &storageNode{node: node{world: w, net: net, name: fmt.Sprintf("server%d", i)}, key: newKey(w), disk: newDisk()}
+	n := &storageNode{node: node{world: w, net: net, name: fmt.Sprintf("server%d", i)}, key: newKey(w), disk: newDisk(), policy: policy}
 	n.off = func() {
 		if err := n.disk.crash(); err != nil {
 			panic(err)
@@ -195,7 +187,7 @@ func newStorage(w *sim.World, net *fake.Network, i int, in *introducerNode, poli
 		life := n.life
 		return actors.Config{Storage: &server.Config{
 			Key: n.key, Nickname: n.name, Listen: n.listen(n.key, n.lies), Dialer: net.Dialer(n.name),
-			Introducers: []transport.Target{in.target()}, Store: n.disk, Policy: policy,
+			Introducers: []transport.Target{in.target()}, Store: n.disk, Policy: n.policy,
 			References: lease.ReferenceKeys{{ID: 1, Secret: secret}},
 			Fatal: func(err error) {
 				n.fatal = append(n.fatal, err)
@@ -211,15 +203,22 @@ func newClient(w *sim.World, net *fake.Network, i int, in *introducerNode) *clie
 	_, _ = w.Rand().Read(seed[:]) // never fails
 	n := &clientNode{
 		node:    node{world: w, net: net, name: fmt.Sprintf("client%d", i)},
-		account: lease.AccountOf(seed), references: references{},
+		account: lease.AccountOf(seed), references: references{}, journal: store.NewMemoryJournal(),
 	}
 	n.config = func() actors.Config {
 		return actors.Config{Client: &client.Config{
 			Dialer:      net.Dialer(n.name),
 			Introducers: []client.Introducer{{Target: in.target(), Cache: &n.cache}},
 			Authority:   lease.Authority{Holdings: []lease.Holding{{Account: n.account}}},
-			References:  n.references, Journal: &n.journal,
+			References:  n.references, Journal: n.journal,
 		}}
+	}
+	n.off = func() {
+		after, err := n.journal.AfterCrash()
+		if err != nil {
+			panic(err)
+		}
+		n.journal = after
 	}
 	n.ended = func() {
 		for _, j := range slices.Clone(n.jobs) {

@@ -1,0 +1,319 @@
+package client
+
+import (
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/tarn-grid/tarn/actors/env"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/transport/wire"
+)
+
+// renewer keeps alive the leases that the journal lists. It goes through those
+// at each server now and then, in the order of their shares, and has those made
+// again that are due, thousands at a time. What a server has no more is noted
+// as lapsed, and told.
+//
+// Owns: how far it is at each server, what came of the last time.
+// On failure: begins anew; what was renewed is in the journal.
+type renewer struct {
+	env     *env.Env
+	journal Journal
+	broker  *actor.PID
+	rounds  map[grid.ServerID]*round
+	number  uint64 // of the newest round, so that messages of an older one are known
+}
+
+// round is a walk through the leases at one server, or the wait for the next.
+type round struct {
+	server serverReport
+	number uint64
+	stage  roundStage
+	stop   func()         // the timer, while waiting
+	after  *lease.ShareID // behind which to go on; nil for the beginning
+	more   bool
+	due    []lease.JournalLease // that the server was asked for
+	now    Renewal              // of this round
+	last   Renewal              // of the one before
+}
+
+// roundStage is where a round stands.
+type roundStage uint8
+
+const (
+	unplanned roundStage = iota // until the server is there
+	planned                     // a timer runs
+	walking
+)
+
+// Renewal is what a walk through the leases at one server came to.
+type Renewal struct {
+	Server grid.ServerID
+	// Ended is when; zero for none yet.
+	Ended time.Time
+	// Held leases are there, Renewed ones of them were made again. Lapsed ones
+	// the server has no more, Fresh ones of them since the last time.
+	Held, Renewed, Lapsed, Fresh int
+	// Others are leases of an account that this node is not logged in with,
+	// Refused ones those that its login may not renew. Nobody renews either.
+	Others, Refused int
+	// Err is why it was broken off; nil where it was not.
+	Err error
+}
+
+func newRenewer(e *env.Env, j Journal, broker *actor.PID) env.Producer {
+	return func() actor.Actor {
+		return &renewer{env: e, journal: j, broker: broker, rounds: map[grid.ServerID]*round{}}
+	}
+}
+
+// AskRenewals is answered by Renewals: what was last renewed, by server.
+type AskRenewals struct{ ReplyTo *actor.PID }
+
+// Renewals answers AskRenewals, by server.
+type Renewals []Renewal
+
+// RenewNow has every server gone through at once that there is a connection to.
+type RenewNow struct{}
+
+// The renewer's own messages; number is that of the round.
+type (
+	beginRound struct {
+		server grid.ServerID
+		number uint64
+	}
+	// leasesRead is a part of the journal.
+	leasesRead struct {
+		server grid.ServerID
+		number uint64
+		due    []lease.JournalLease
+		part   Renewal
+		last   *lease.ShareID
+		more   bool
+		err    error
+	}
+	renewTag struct {
+		server grid.ServerID
+		number uint64
+	}
+	leasesNoted struct {
+		server grid.ServerID
+		number uint64
+		err    error
+	}
+)
+
+// Receive implements actor.Actor.
+func (r *renewer) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *actor.Started, sayAgain:
+		ctx.Send(r.broker, watchServers{ctx.Self()})
+	case serverReport:
+		r.heard(ctx, m)
+	case RenewNow:
+		for _, id := range sortedServers(r.rounds) {
+			r.plan(ctx, r.rounds[id], 0)
+		}
+	case beginRound:
+		if o := r.round(m.server, m.number); o != nil {
+			r.begin(ctx, o)
+		}
+	case leasesRead:
+		if o := r.round(m.server, m.number); o != nil {
+			r.read(ctx, o, m)
+		}
+	case Reply:
+		r.reply(ctx, m)
+	case leasesNoted:
+		if o := r.round(m.server, m.number); o != nil {
+			r.goOn(ctx, o, m.err)
+		}
+	case AskRenewals:
+		ctx.Send(m.ReplyTo, r.renewals())
+	}
+}
+
+// round is that of a message, nil if it is over.
+func (r *renewer) round(server grid.ServerID, number uint64) *round {
+	if o := r.rounds[server]; o != nil && o.number == number {
+		return o
+	}
+	return nil
+}
+
+// heard plans a round as soon as a server is there, unless one is planned.
+func (r *renewer) heard(ctx actor.Context, m serverReport) {
+	o := r.rounds[m.server]
+	if o == nil {
+		o = &round{last: Renewal{Server: m.server}}
+		r.rounds[m.server] = o
+	}
+	o.server = m
+	if m.state == LoggedIn && o.stage == unplanned {
+		r.plan(ctx, o, r.env.Jitter(firstRound))
+	}
+}
+
+// plan lets the next round begin later, unless one is under way.
+func (r *renewer) plan(ctx actor.Context, o *round, after time.Duration) {
+	if o.stage == walking {
+		return
+	}
+	if o.stop != nil {
+		o.stop()
+	}
+	r.number++
+	o.number, o.stage = r.number, planned
+	o.stop = r.env.Clock.After(after, ctx.Self(), beginRound{o.server.server, o.number})
+}
+
+// begin starts the walk, unless the server is away: then it is begun when that
+// comes back.
+func (r *renewer) begin(ctx actor.Context, o *round) {
+	o.stop = nil
+	if o.server.state != LoggedIn {
+		o.stage = unplanned
+		return
+	}
+	o.stage, o.after, o.now = walking, nil, Renewal{Server: o.server.server}
+	r.walk(ctx, o)
+}
+
+// walk reads the next part of the journal.
+func (r *renewer) walk(ctx actor.Context, o *round) {
+	journal, id, number, label, after := r.journal, o.server.server, o.number, o.server.label, o.after
+	now := r.env.Clock.Now().Unix()
+	r.env.Exec.Do(env.Disk, ctx.Self(), func() any {
+		leases, more, err := journal.LeasesAfter(id, after, wire.MaxShares)
+		part := leasesRead{server: id, number: number, more: more, err: err}
+		for _, l := range leases {
+			part.add(l, label, now)
+		}
+		if n := len(leases); n > 0 {
+			part.last = &leases[n-1].Share
+		}
+		return part
+	})
+}
+
+// add sorts a lease in.
+func (m *leasesRead) add(l lease.JournalLease, label grid.PublicKey, now int64) {
+	switch {
+	case l.Lapsed != 0:
+		m.part.Lapsed++
+	case !l.Label.IsZero() && l.Label != label:
+		m.part.Others++
+	case l.Due(now):
+		m.due = append(m.due, l)
+	default:
+		m.part.Held++
+	}
+}
+
+func (r *renewer) read(ctx actor.Context, o *round, m leasesRead) {
+	o.now.Held += m.part.Held
+	o.now.Lapsed += m.part.Lapsed
+	o.now.Others += m.part.Others
+	o.after, o.more = m.last, m.more
+	if m.err != nil || len(m.due) == 0 {
+		r.goOn(ctx, o, m.err)
+		return
+	}
+	body := make([]byte, 0, len(m.due)*wire.ShareSize)
+	for _, l := range m.due {
+		body = wire.AppendShare(body, l.Share)
+	}
+	o.due = m.due
+	f := wire.Frame{Message: &wire.RenewShares{Count: uint(len(m.due))}}.WithBody(nil, body)
+	ctx.Send(o.server.pid, Call{ReplyTo: ctx.Self(), Tag: renewTag{o.server.server, o.number}, Frame: f})
+}
+
+// reply notes what became of the leases.
+func (r *renewer) reply(ctx actor.Context, m Reply) {
+	defer m.Frame.Release()
+	tag := m.Tag.(renewTag)
+	o := r.round(tag.server, tag.number)
+	if o == nil {
+		return
+	}
+	done, ok := m.Frame.Message.(*wire.SharesDone)
+	if !ok || int(done.Count) != len(o.due) {
+		r.goOn(ctx, o, unexpected(m))
+		return
+	}
+	noted := o.note(done, m.Frame.Bytes(), r.env.Clock.Now().Unix())
+	journal := r.journal
+	r.env.Exec.Do(env.Disk, ctx.Self(), func() any {
+		return leasesNoted{tag.server, tag.number, journal.SetLeases(tag.server, noted)}
+	})
+}
+
+// note counts the outcomes and returns what is new of the leases.
+func (o *round) note(done *wire.SharesDone, outcomes []byte, now int64) []lease.JournalLease {
+	noted := o.due[:0]
+	for i, l := range o.due {
+		switch wire.ShareOutcome(outcomes[i]) {
+		case wire.ShareDone:
+			o.now.Held++
+			o.now.Renewed++
+			l.Renewed, l.Expires, l.Label = now, done.Expires, o.server.label
+		case wire.ShareNoLease:
+			o.now.Lapsed++
+			o.now.Fresh++
+			l.Lapsed = now
+		default:
+			o.now.Refused++
+			continue
+		}
+		noted = append(noted, l)
+	}
+	o.due = nil
+	return noted
+}
+
+// goOn walks on, or ends the round.
+func (r *renewer) goOn(ctx actor.Context, o *round, err error) {
+	if err == nil && o.more {
+		r.walk(ctx, o)
+		return
+	}
+	o.stage, o.due = unplanned, nil
+	o.now.Ended, o.now.Err = r.env.Clock.Now(), err
+	o.last = o.now
+	r.tell(o)
+	switch {
+	case err == nil:
+		r.plan(ctx, o, r.env.Jitter(roundInterval))
+	case isLinkLoss(err) && o.server.state != LoggedIn: // it is begun when the server is back
+	default:
+		r.plan(ctx, o, r.env.Jitter(roundRetry))
+	}
+}
+
+// tell logs what a person should know.
+func (r *renewer) tell(o *round) {
+	n := o.now
+	log := r.env.Log.With("server", n.Server.Short())
+	switch {
+	case n.Err != nil && !isLinkLoss(n.Err):
+		log.Warn("leases could not be renewed", "error", n.Err)
+	case n.Renewed > 0:
+		log.Info("leases renewed", "leases", n.Renewed, "of", n.Held)
+	}
+	if n.Fresh > 0 {
+		log.Warn("leases have lapsed: the server keeps these shares no more for this account; tarn leases shows which", "leases", n.Fresh, "left", n.Held)
+	}
+	if left := n.Others + n.Refused; left > 0 && n.Err == nil {
+		log.Warn("leases are renewed by nobody: this node's login there may not", "leases", left)
+	}
+}
+
+func (r *renewer) renewals() Renewals {
+	all := make(Renewals, 0, len(r.rounds))
+	for _, id := range sortedServers(r.rounds) {
+		all = append(all, r.rounds[id].last)
+	}
+	return all
+}

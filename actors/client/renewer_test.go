@@ -1,0 +1,287 @@
+package client_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tarn-grid/tarn/actors/client"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/transport/wire"
+)
+
+const day = 24 * time.Hour
+
+// journalled puts n leases into the journal, and gives them to the peer, whose
+// lists then is complete.
+func (p *peer) journal(n int, label grid.PublicKey) []lease.ShareID {
+	r := p.rig
+	if p.leases == nil {
+		p.leases = map[lease.ShareID]int64{}
+	}
+	now := r.world.Now()
+	var ids []lease.ShareID
+	for i := range n {
+		id := lease.ShareID{StorageIndex: grid.StorageIndex{0: byte(i >> 8), 1: byte(i), 15: byte(i)}, Num: 3}
+		p.leases[id] = now.Add(lease.LeaseDuration).Unix()
+		l := lease.JournalLease{Share: id, Label: label, Renewed: now.Unix(), Expires: p.leases[id]}
+		r.must(r.journal.Journal.Add(lease.JournalFile{StorageIndex: id.StorageIndex}, []lease.PlacedLease{{Server: p.id(), JournalLease: l}}))
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// held is the leases that the journal has at a peer.
+func (r *rig) held(p *peer) []lease.JournalLease {
+	r.Helper()
+	leases, _, err := r.journal.LeasesAfter(p.id(), nil, 1<<20)
+	r.must(err)
+	return leases
+}
+
+func (r *rig) renewals() (all client.Renewals) {
+	r.Helper()
+	got := false
+	r.send(client.AskRenewals{ReplyTo: r.inbox(func(m any) { all, got = m.(client.Renewals) })})
+	r.until("renewals", time.Minute, func() bool { return got })
+	return all
+}
+
+// renewalAt is what the last round at a peer came to.
+func (r *rig) renewalAt(p *peer) client.Renewal {
+	r.Helper()
+	for _, n := range r.renewals() {
+		if n.Server == p.id() {
+			return n
+		}
+	}
+	r.Fatalf("nothing is known of renewals at %s", p.name)
+	return client.Renewal{}
+}
+
+// Over half a year no lease ever has less than a third of its time left, and
+// each round asks for what is due and nothing else.
+func TestRenewsLongBefore(t *testing.T) {
+	r := newRig(t, 2)
+	for _, p := range r.peers {
+		p.journal(300, account(1).PublicKey(p.id()))
+	}
+	r.start()
+	for range 6 * 30 {
+		r.pass(day)
+		for _, p := range r.peers {
+			for id, end := range p.leases {
+				if left := time.Unix(end, 0).Sub(r.world.Now()); left < lease.LeaseDuration/3 {
+					t.Fatalf("%s at %s has %v left", id, p.name, left)
+				}
+			}
+		}
+	}
+	for _, p := range r.peers {
+		asked := 0
+		for _, b := range p.batches {
+			asked += len(b)
+		}
+		// Six months are some 11 half months, and up to an eighth more often.
+		if asked < 11*300 || asked > 16*300 || len(p.batches) < 40 {
+			t.Errorf("%s was asked for %d renewals in %d requests", p.name, asked, len(p.batches))
+		}
+	}
+	if n := r.renewalAt(r.peers[0]); n.Held != 300 || n.Lapsed != 0 || n.Err != nil || r.world.Now().Sub(n.Ended) > 12*time.Hour {
+		t.Errorf("the last round: %+v", n)
+	}
+}
+
+// A file that was just stored is renewed soon, which tells when its leases end.
+func TestLearnsWhenLeasesEnd(t *testing.T) {
+	r := ready(t, 2)
+	j := r.put(content(1000), wide(2, 2))
+	r.finish(j, time.Minute)
+	r.pass(8 * time.Hour)
+	for _, p := range r.peers {
+		held := r.held(p)
+		if len(held) != 1 || held[0].Expires == 0 || held[0].Lapsed != 0 || len(p.batches) != 1 {
+			t.Errorf("%s: %+v after %d requests", p.name, held, len(p.batches))
+		}
+	}
+}
+
+// A hundred thousand leases go in a few requests, one after the other.
+func TestRenewsInBatches(t *testing.T) {
+	r := newRig(t, 1)
+	p := r.peers[0]
+	r.start()
+	r.untilState(client.LoggedIn, time.Minute)
+	r.pass(time.Minute)
+	const n = 2*wire.MaxShares + 7
+	p.journal(n, account(1).PublicKey(p.id()))
+	r.pass(20 * day)
+	sizes := 0
+	for _, b := range p.batches {
+		sizes += len(b)
+		if len(b) > wire.MaxShares || !slices.IsSortedFunc(b, lease.ShareID.Compare) {
+			t.Errorf("a request for %d leases", len(b))
+		}
+	}
+	if sizes != n {
+		t.Errorf("%d leases were renewed in %d requests", sizes, len(p.batches))
+	}
+}
+
+// What the server has no more is noted once, and not asked for again.
+func TestLapsedIsNoted(t *testing.T) {
+	r := newRig(t, 2)
+	p := r.peers[0]
+	ids := p.journal(10, account(1).PublicKey(p.id()))
+	for _, id := range ids[:4] {
+		delete(p.leases, id)
+	}
+	r.start()
+	r.pass(20 * day)
+	lapsed := 0
+	for i, l := range r.held(p) {
+		if (l.Lapsed != 0) != (i < 4) {
+			t.Errorf("lease %d: %+v", i, l)
+		}
+		if l.Lapsed != 0 {
+			lapsed++
+		}
+	}
+	if n := r.renewalAt(p); n.Lapsed != 4 || n.Held != 6 || lapsed != 4 {
+		t.Errorf("%d have lapsed; the last round: %+v", lapsed, n)
+	}
+	files, _, err := r.journal.LapsedAfter(nil, 100)
+	if r.must(err); len(files) != 4 {
+		t.Errorf("%d files have lapsed leases", len(files))
+	}
+	asked := map[lease.ShareID]int{}
+	for _, b := range p.batches {
+		for _, id := range b {
+			asked[id]++
+		}
+	}
+	for _, id := range ids[:4] {
+		if asked[id] != 1 {
+			t.Errorf("a lapsed lease was asked for %d times", asked[id])
+		}
+	}
+}
+
+// A server that was away when its leases were due is served when it comes back.
+func TestRenewsWhenServerComesBack(t *testing.T) {
+	r := newRig(t, 2)
+	p := r.peers[0]
+	p.journal(5, account(1).PublicKey(p.id()))
+	r.start()
+	r.untilState(client.LoggedIn, time.Minute)
+	r.pass(time.Minute)
+	r.net.Crash(p.name)
+	r.pass(25 * day)
+	if len(p.batches) != 0 {
+		t.Fatal("a server that is away was asked")
+	}
+	p.listen()
+	r.pass(30 * time.Minute)
+	if len(p.batches) != 1 || len(p.batches[0]) != 5 {
+		t.Errorf("asked in %d requests", len(p.batches))
+	}
+}
+
+// A renewal that is refused, or never answered, is told and tried again.
+func TestRenewalRefused(t *testing.T) {
+	r := newRig(t, 1)
+	p := r.peers[0]
+	p.journal(5, account(1).PublicKey(p.id()))
+	refuse := true
+	p.instead = func(s *peerSession, f wire.Frame) bool {
+		_, renew := f.Message.(*wire.RenewShares)
+		if renew && refuse {
+			s.answer(f, wire.NewError(wire.NotPermitted, "not for you"))
+		}
+		return renew && refuse
+	}
+	r.start()
+	r.pass(20 * day)
+	if n := r.renewalAt(p); n.Err == nil || n.Err.Error() != "not permitted: not for you" {
+		t.Errorf("refused: %+v", n)
+	}
+	refuse = false
+	r.pass(time.Hour)
+	if n := r.renewalAt(p); n.Err != nil || len(p.batches) != 1 {
+		t.Errorf("%d requests: %+v", len(p.batches), n)
+	}
+}
+
+// An account that this node is not logged in with keeps its own leases.
+func TestOthersLeasesAreLeftAlone(t *testing.T) {
+	r := newRig(t, 1)
+	p := r.peers[0]
+	p.journal(5, account(2).PublicKey(p.id()))
+	r.start()
+	r.pass(20 * day)
+	if n := r.renewalAt(p); n.Others != 5 || n.Held != 0 || len(p.batches) != 0 {
+		t.Errorf("%d requests: %+v", len(p.batches), n)
+	}
+}
+
+// A renewer that fails at any moment goes on where the journal says.
+func TestRenewerFails(t *testing.T) {
+	r := newRig(t, 2)
+	for _, p := range r.peers {
+		p.journal(50, account(1).PublicKey(p.id()))
+	}
+	r.start()
+	failures := 0
+	r.world.Inject = func(id string, m any) bool {
+		fails := id == "client/renewer" && r.world.Rand().Int64N(40) == 0
+		if fails {
+			failures++
+		}
+		return fails
+	}
+	for range 60 {
+		r.pass(day)
+		for _, p := range r.peers {
+			for id, end := range p.leases {
+				if time.Unix(end, 0).Before(r.world.Now()) {
+					t.Fatalf("%s at %s has lapsed after %d failures", id, p.name, failures)
+				}
+			}
+		}
+	}
+	if failures < 20 {
+		t.Errorf("only %d failures", failures)
+	}
+}
+
+// A server that answers with nonsense harms nobody.
+func TestNonsenseInsteadOfRenewal(t *testing.T) {
+	for i, answer := range []wire.Message{&wire.SharesDone{Count: 1}, &wire.Done{}, &wire.SharesDone{}} {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			r := newRig(t, 1)
+			p := r.peers[0]
+			p.journal(5, account(1).PublicKey(p.id()))
+			p.instead = func(s *peerSession, f wire.Frame) bool {
+				_, renew := f.Message.(*wire.RenewShares)
+				if renew {
+					s.answer(f, answer, make([]byte, bodyOf(answer)))
+				}
+				return renew
+			}
+			r.start()
+			r.pass(20 * day)
+			if n := r.renewalAt(p); n.Err == nil || n.Renewed != 0 {
+				t.Errorf("answered by %T: %+v", answer, n)
+			}
+		})
+	}
+}
+
+func bodyOf(m wire.Message) int {
+	if d, ok := m.(*wire.SharesDone); ok {
+		return int(d.Count)
+	}
+	return 0
+}
