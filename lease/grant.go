@@ -73,7 +73,7 @@ type Ask struct {
 // moment, whose quota is the ledger's business. The error is ErrNoSuchRoot,
 // ErrAuthorityRevoked, ErrAuthorityExpired or a NotPermittedError.
 func (g Grant) Permit(ask Ask, standing Standing, now time.Time) (Root, error) {
-	root, err := standing.check(g.Keys, now)
+	root, err := standing.check(g.keys(), now)
 	if err != nil {
 		return Root{}, err
 	}
@@ -84,6 +84,14 @@ func (g Grant) Permit(ask Ask, standing Standing, now time.Time) (Root, error) {
 		return Root{}, notPermitted(LimitOperation, "the server's operator does not allow %s to this account", ask.Operation&^root.operations())
 	}
 	return root, g.Effective.permit(ask)
+}
+
+// keys is Keys, or the zero key for a client without one.
+func (g Grant) keys() []grid.PublicKey {
+	if len(g.Keys) == 0 {
+		return make([]grid.PublicKey, 1)
+	}
+	return g.Keys
 }
 
 // permit compares one use with the limits themselves.

@@ -8,9 +8,8 @@ import (
 
 // LedgerPolicy is what the operator decided for the whole server.
 type LedgerPolicy struct {
-	Duration       time.Duration // of a lease; 31 days unless tests say otherwise
-	ReservedSpace  int64         // bytes of disk never given away
-	AnonymousQuota int64         // bytes for clients without a key; 0 is none
+	Duration      time.Duration // of a lease; 31 days unless tests say otherwise
+	ReservedSpace int64         // bytes of disk never given away
 }
 
 // LeaseDuration is how long a lease lasts unless it is made again.
@@ -47,9 +46,6 @@ func NewLedger(view View, policy LedgerPolicy) *Ledger {
 	}
 }
 
-// SetPolicy takes effect with the next call.
-func (l *Ledger) SetPolicy(p LedgerPolicy) { l.policy = p }
-
 // expires is when a lease made now ends.
 func (l *Ledger) expires(now time.Time) int64 { return now.Add(l.policy.Duration).Unix() }
 
@@ -76,10 +72,7 @@ func (l *Ledger) permit(t *tx, now time.Time, g Grant, op Operation, id ShareID)
 }
 
 func (l *Ledger) allow(t *tx, now time.Time, g Grant, ask Ask) error {
-	if g.Label.IsZero() {
-		return nil // a client without a key; its quota decides
-	}
-	if len(g.Keys) == 0 {
+	if len(g.Keys) == 0 && !g.Label.IsZero() {
 		return malformed("a grant with a label but without keys")
 	}
 	_, err := g.Permit(ask, t.standing(), now)
@@ -112,12 +105,9 @@ type budget struct {
 
 // budgets is every limit that a lease under the grant must respect.
 func (l *Ledger) budgets(t *tx, g Grant) []budget {
-	if g.Label.IsZero() {
-		return []budget{{ColumnCounterKey(Anonymous), l.policy.AnonymousQuota}}
-	}
 	var all []budget
 	if root, ok := t.roots.get(g.Root); ok && root.Quota != nil {
-		all = append(all, budget{RootCounterKey(g.Root), *root.Quota})
+		all = append(all, budget{root.Counter(), *root.Quota})
 	}
 	for _, p := range g.Pairs {
 		if p.Space != nil {

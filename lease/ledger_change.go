@@ -25,6 +25,8 @@ type View interface {
 	ChainRefs(id uint32) (uint32, bool, error)
 	Root(grid.PublicKey) (Root, bool, error)
 	Revoked(grid.PublicKey) (bool, error)
+	// Cancelling is a root that is gone and whose leases are being cancelled.
+	Cancelling(grid.PublicKey) (bool, error)
 	Traffic(TrafficKey) (Traffic, bool, error)
 	// LastID is the newest id of a sequence, 0 before the first.
 	LastID(Sequence) (uint32, error)
@@ -46,42 +48,54 @@ type Edit[K, V any] struct {
 // and applied without knowing the rules. Each list is in key order and names
 // no key twice.
 type Change struct {
-	Shares    []Edit[ShareID, Share]
-	Inline    []Edit[ShareID, []byte] // bodies of shares whose File is 0
-	Leases    []Edit[LeaseID, Lease]
-	Counters  []Edit[CounterKey, Counter]
-	Keys      []Edit[Column, KeyEntry]
-	Chains    []Edit[uint32, ChainRecord]
-	ChainIDs  []Edit[ChainKey, uint32]
-	ChainRefs []Edit[uint32, uint32]
-	Roots     []Edit[grid.PublicKey, Root]
-	Revoked   []Edit[grid.PublicKey, bool]
-	Traffic   []Edit[TrafficKey, Traffic]
-	LastIDs   []Edit[Sequence, uint32]
+	// Renames come first: a key has another name from now on, in every record
+	// that names it but Roots, Revoked and Cancelling. The new name was unknown
+	// before.
+	Renames []Rename
+
+	Shares     []Edit[ShareID, Share]
+	Inline     []Edit[ShareID, []byte] // bodies of shares whose File is 0
+	Leases     []Edit[LeaseID, Lease]
+	Counters   []Edit[CounterKey, Counter]
+	Keys       []Edit[Column, KeyEntry]
+	Chains     []Edit[uint32, ChainRecord]
+	ChainIDs   []Edit[ChainKey, uint32]
+	ChainRefs  []Edit[uint32, uint32]
+	Roots      []Edit[grid.PublicKey, Root]
+	Revoked    []Edit[grid.PublicKey, bool]
+	Cancelling []Edit[grid.PublicKey, bool]
+	Traffic    []Edit[TrafficKey, Traffic]
+	LastIDs    []Edit[Sequence, uint32]
 }
+
+// Rename gives everything that a key has to another one.
+type Rename struct{ From, To grid.PublicKey }
 
 // Empty reports whether there is nothing to apply.
 func (c Change) Empty() bool {
 	return len(c.Shares)+len(c.Inline)+len(c.Leases)+len(c.Counters)+len(c.Keys)+len(c.Chains)+
-		len(c.ChainIDs)+len(c.ChainRefs)+len(c.Roots)+len(c.Revoked)+len(c.Traffic)+len(c.LastIDs) == 0
+		len(c.ChainIDs)+len(c.ChainRefs)+len(c.Roots)+len(c.Revoked)+len(c.Traffic)+len(c.LastIDs)+
+		len(c.Renames)+len(c.Cancelling) == 0
 }
 
 // finish resolves what was deferred and lists the edits.
 func (t *tx) finish() (Change, error) {
 	t.settleKeys()
 	c := Change{
-		Shares:    t.shares.edits(ShareID.Compare),
-		Inline:    t.inline.edits(ShareID.Compare),
-		Leases:    t.leases.edits(LeaseID.Compare),
-		Counters:  t.counters.edits(CounterKey.Compare),
-		Keys:      t.keys.edits(Column.Compare),
-		Chains:    t.chains.edits(cmp.Compare[uint32]),
-		ChainIDs:  t.chainIDs.edits(ChainKey.compare),
-		ChainRefs: t.chainRefs.edits(cmp.Compare[uint32]),
-		Roots:     t.roots.edits(compareKeys),
-		Revoked:   t.revoked.edits(compareKeys),
-		Traffic:   t.traffic.edits(TrafficKey.compare),
-		LastIDs:   t.lastIDs.edits(cmp.Compare[Sequence]),
+		Renames:    t.renames,
+		Shares:     t.shares.edits(ShareID.Compare),
+		Inline:     t.inline.edits(ShareID.Compare),
+		Leases:     t.leases.edits(LeaseID.Compare),
+		Counters:   t.counters.edits(CounterKey.Compare),
+		Keys:       t.keys.edits(Column.Compare),
+		Chains:     t.chains.edits(cmp.Compare[uint32]),
+		ChainIDs:   t.chainIDs.edits(ChainKey.compare),
+		ChainRefs:  t.chainRefs.edits(cmp.Compare[uint32]),
+		Roots:      t.roots.edits(compareKeys),
+		Revoked:    t.revoked.edits(compareKeys),
+		Cancelling: t.cancelling.edits(compareKeys),
+		Traffic:    t.traffic.edits(TrafficKey.compare),
+		LastIDs:    t.lastIDs.edits(cmp.Compare[Sequence]),
 	}
 	return c, t.err
 }

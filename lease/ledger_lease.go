@@ -196,19 +196,19 @@ func cancellable(t *tx, g Grant, id ShareID) (Lease, error) {
 // Expire ends those of the leases that have expired by now; the others, made
 // again since they were scanned, stay.
 func (l *Ledger) Expire(now time.Time, scanned []LeaseID) (Change, []GoingShare, error) {
-	return l.drop(scanned, func(lease Lease) bool { return lease.Expires <= now.Unix() })
+	return l.drop(scanned, func(_ *tx, _ LeaseID, lease Lease) bool { return lease.Expires <= now.Unix() })
 }
 
 // Drop ends leases whatever their end: the operator's will.
 func (l *Ledger) Drop(ids []LeaseID) (Change, []GoingShare, error) {
-	return l.drop(ids, func(Lease) bool { return true })
+	return l.drop(ids, func(*tx, LeaseID, Lease) bool { return true })
 }
 
-func (l *Ledger) drop(ids []LeaseID, which func(Lease) bool) (Change, []GoingShare, error) {
+func (l *Ledger) drop(ids []LeaseID, which func(*tx, LeaseID, Lease) bool) (Change, []GoingShare, error) {
 	t := newTx(l.view)
 	var going []GoingShare
 	for _, id := range ids {
-		if lease, ok := t.leases.get(id); ok && which(lease) {
+		if lease, ok := t.leases.get(id); ok && which(t, id, lease) {
 			going = t.dropLease(id, lease, going)
 		}
 	}

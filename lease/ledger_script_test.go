@@ -2,6 +2,8 @@ package lease_test
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 
+	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
 )
 
@@ -16,14 +19,14 @@ import (
 // sizes are bytes. Verbs, one line each:
 //
 //	root NAME [quota=N] [until=DAY] [op=a,b] [disabled]
-//	remove NAME | revoke NAME | unrevoke NAME | anonymous-quota N
+//	remove NAME [cancel] | revoke NAME | unrevoke NAME | rekey NAME NAME
 //	reserve|add|renew|cancel PATH SHARE [size=N] [free=N] [space=NAME:N] [op=a,b] [max-size=N]
 //	renew|cancel PATH SHARE,SHARE,... [the same]
 //	commit|release PATH SHARE [size=N] [ueb=N]
-//	expire | gone | usage column|root|below NAME | day N
+//	expire | cancel-under NAME | barred | gone | usage column|root|below NAME | day N
 //
 // PATH is alice, or alice>bob: bob under alice's certificate; - is a client
-// without a key.
+// without a key; so is it as the NAME of a root.
 func TestLedgerScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/ledger", func(t *testing.T, path string) {
 		s := &ledgerScript{bank: newBank(), now: epoch}
@@ -46,9 +49,9 @@ type ledgerScript struct {
 // line runs one verb; what it answers is the line of output.
 func (s *ledgerScript) line(w []string) string {
 	verbs := map[string]func([]string) (string, error){
-		"root": s.root, "remove": s.remove, "revoke": s.revoke, "unrevoke": s.revoke, "anonymous-quota": s.policy,
+		"root": s.root, "remove": s.remove, "revoke": s.revoke, "unrevoke": s.revoke, "rekey": s.rekey,
 		"reserve": s.reserve, "commit": s.commitLine, "release": s.release, "add": s.lease, "renew": s.lease,
-		"cancel": s.cancel, "expire": s.expire, "gone": s.gone, "usage": s.usage, "day": s.day,
+		"cancel": s.cancel, "cancel-under": s.cancelUnder, "barred": s.barred, "expire": s.expire, "gone": s.gone, "usage": s.usage, "day": s.day,
 	}
 	verb, ok := verbs[w[0]]
 	if !ok {
@@ -104,7 +107,7 @@ func (s *ledgerScript) day(w []string) (string, error) {
 
 func (s *ledgerScript) root(w []string) (string, error) {
 	o := options(w[2:])
-	r := lease.Root{Key: named(w[1]), Petname: w[1], Quota: number(o["quota"]), Operation: operations(o)}
+	r := lease.Root{Key: rootNamed(w[1]), Petname: w[1], Quota: number(o["quota"]), Operation: operations(o)}
 	if days := number(o["until"]); days != nil {
 		r.Until = new(epoch.Unix() + *days*86400)
 	}
@@ -113,18 +116,45 @@ func (s *ledgerScript) root(w []string) (string, error) {
 }
 
 func (s *ledgerScript) remove(w []string) (string, error) {
-	return "ok", s.done(s.RemoveRoot(named(w[1])))
+	return "ok", s.done(s.RemoveRoot(rootNamed(w[1]), len(w) > 2))
 }
+
+// rootNamed is named, but - is the root of clients without a key.
+func rootNamed(name string) grid.PublicKey {
+	if name == "-" {
+		return grid.PublicKey{}
+	}
+	return named(name)
+}
+
+func (s *ledgerScript) rekey(w []string) (string, error) {
+	return "ok", s.done(s.Rekey(named(w[1]), named(w[2])))
+}
+
+func (s *ledgerScript) barred([]string) (string, error) {
+	all, err := s.Barred(s.now)
+	var out []string
+	for _, b := range all {
+		out = append(out, nameOf(b.ID.Share.StorageIndex[:])+": "+b.Err.Error())
+	}
+	return fmt.Sprintf("%d barred. %s", len(all), strings.Join(out, "; ")), err
+}
+
+// cancelUnder tries every lease there is, as a scan would.
+func (s *ledgerScript) cancelUnder(w []string) (string, error) {
+	all := slices.SortedFunc(maps.Keys(s.view.leases), lease.LeaseID.Compare)
+	before := len(s.view.leases)
+	change, going, err := s.CancelUnder(rootNamed(w[1]), all)
+	s.going = append(s.going, going...)
+	err = s.done(change, err)
+	return fmt.Sprintf("%d leases end, %d shares go", before-len(s.view.leases), len(going)), err
+}
+
+// nameOf is what named or shareNamed was given.
+func nameOf(b []byte) string { return strings.TrimRight(string(b), "\x00") }
 
 func (s *ledgerScript) revoke(w []string) (string, error) {
 	return "ok", s.done(s.SetRevoked(named(w[1]), w[0] == "revoke"))
-}
-
-func (s *ledgerScript) policy(w []string) (string, error) {
-	p := testPolicy
-	p.AnonymousQuota = *number(w[1])
-	s.SetPolicy(p)
-	return "ok", nil
 }
 
 func (s *ledgerScript) grant(path string, o map[string]string) lease.Grant {
@@ -248,7 +278,7 @@ func (s *ledgerScript) usage(w []string) (string, error) {
 		all, err := s.Below(named(w[2]))
 		var out []string
 		for _, d := range all {
-			out = append(out, strings.TrimRight(string(d.Delegate[:]), "\x00")+": "+usageText(d.Usage))
+			out = append(out, nameOf(d.Delegate[:])+": "+usageText(d.Usage))
 		}
 		return strings.Join(out, "; "), err
 	case "root":

@@ -80,23 +80,25 @@ var errCorrupt = errors.New("lease table contradicts itself")
 // tx is one step in the making. The first error sticks, and then nothing of
 // the step counts.
 type tx struct {
-	view      View
-	err       error
-	trying    bool     // what is written now may have to be undone
-	undo      []func() // the newest last
-	keyRefs   map[Column]int
-	shares    overlay[ShareID, Share]
-	inline    overlay[ShareID, []byte]
-	leases    overlay[LeaseID, Lease]
-	counters  overlay[CounterKey, Counter]
-	keys      overlay[Column, KeyEntry]
-	chains    overlay[uint32, ChainRecord]
-	chainIDs  overlay[ChainKey, uint32]
-	chainRefs overlay[uint32, uint32]
-	roots     overlay[grid.PublicKey, Root]
-	revoked   overlay[grid.PublicKey, bool]
-	traffic   overlay[TrafficKey, Traffic]
-	lastIDs   overlay[Sequence, uint32]
+	view       View
+	err        error
+	trying     bool     // what is written now may have to be undone
+	undo       []func() // the newest last
+	keyRefs    map[Column]int
+	shares     overlay[ShareID, Share]
+	inline     overlay[ShareID, []byte]
+	leases     overlay[LeaseID, Lease]
+	counters   overlay[CounterKey, Counter]
+	keys       overlay[Column, KeyEntry]
+	chains     overlay[uint32, ChainRecord]
+	chainIDs   overlay[ChainKey, uint32]
+	chainRefs  overlay[uint32, uint32]
+	roots      overlay[grid.PublicKey, Root]
+	revoked    overlay[grid.PublicKey, bool]
+	cancelling overlay[grid.PublicKey, bool]
+	renames    []Rename
+	traffic    overlay[TrafficKey, Traffic]
+	lastIDs    overlay[Sequence, uint32]
 }
 
 func newTx(v View) *tx {
@@ -111,10 +113,8 @@ func newTx(v View) *tx {
 	t.chainIDs = overlayOf(t, v.ChainID)
 	t.chainRefs = overlayOf(t, v.ChainRefs)
 	t.roots = overlayOf(t, v.Root)
-	t.revoked = overlayOf(t, func(k grid.PublicKey) (bool, bool, error) {
-		yes, err := v.Revoked(k)
-		return yes, yes, err
-	})
+	t.revoked = overlayOf(t, present(v.Revoked))
+	t.cancelling = overlayOf(t, present(v.Cancelling))
 	t.traffic = overlayOf(t, v.Traffic)
 	t.lastIDs = overlayOf(t, func(s Sequence) (uint32, bool, error) {
 		id, err := v.LastID(s)
@@ -134,6 +134,14 @@ func (t *tx) try(do func() bool) bool {
 	}
 	t.trying, t.undo = false, nil
 	return ok
+}
+
+// present makes a set into a table whose values say nothing.
+func present[K comparable](has func(K) (bool, error)) func(K) (bool, bool, error) {
+	return func(k K) (bool, bool, error) {
+		yes, err := has(k)
+		return yes, yes, err
+	}
 }
 
 func (t *tx) fail(err error) {

@@ -49,48 +49,6 @@ func (l *Ledger) MayReadUsage(now time.Time, g Grant) error {
 	return l.allow(newTx(l.view), now, g, Ask{Operation: OpReadUsage})
 }
 
-// PutRoot adds a root or changes what the operator decided about it.
-func (l *Ledger) PutRoot(r Root) (Change, error) {
-	if r.Key.IsZero() {
-		return Change{}, malformed("a root without a key")
-	}
-	t := newTx(l.view)
-	if _, ok := t.roots.get(r.Key); !ok {
-		t.refKey(ColumnOf(r.Key), true)
-	}
-	t.roots.put(r.Key, r)
-	return t.finish()
-}
-
-// RemoveRoot forgets a root. Its leases stay until they lapse; nothing new
-// starts at it. The error is ErrNoSuchRoot if there is none.
-func (l *Ledger) RemoveRoot(key grid.PublicKey) (Change, error) {
-	t := newTx(l.view)
-	if _, ok := t.roots.get(key); !ok {
-		if t.err != nil {
-			return Change{}, t.err
-		}
-		return Change{}, ErrNoSuchRoot
-	}
-	t.roots.delete(key)
-	t.refKey(ColumnOf(key), false)
-	return t.finish()
-}
-
-// SetRevoked refuses every chain and reference in which the key stands, or
-// accepts them again.
-func (l *Ledger) SetRevoked(key grid.PublicKey, revoked bool) (Change, error) {
-	t := newTx(l.view)
-	was, _ := t.revoked.get(key)
-	switch {
-	case revoked && !was:
-		t.revoked.put(key, true)
-	case !revoked && was:
-		t.revoked.delete(key)
-	}
-	return t.finish()
-}
-
 // Standing is the operator's mind about keys, for Verify and references. An
 // unreadable table accepts nobody.
 func (l *Ledger) Standing() Standing {

@@ -14,18 +14,19 @@ import (
 // mapView is a table that knows nothing but what Changes say: if they left
 // something out, the rules on top of it would break.
 type mapView struct {
-	shares    map[lease.ShareID]lease.Share
-	inline    map[lease.ShareID][]byte
-	leases    map[lease.LeaseID]lease.Lease
-	counters  map[lease.CounterKey]lease.Counter
-	keys      map[lease.Column]lease.KeyEntry
-	chains    map[uint32]lease.ChainRecord
-	chainIDs  map[lease.ChainKey]uint32
-	chainRefs map[uint32]uint32
-	roots     map[grid.PublicKey]lease.Root
-	revoked   map[grid.PublicKey]bool
-	traffic   map[lease.TrafficKey]lease.Traffic
-	lastIDs   map[lease.Sequence]uint32
+	shares     map[lease.ShareID]lease.Share
+	inline     map[lease.ShareID][]byte
+	leases     map[lease.LeaseID]lease.Lease
+	counters   map[lease.CounterKey]lease.Counter
+	keys       map[lease.Column]lease.KeyEntry
+	chains     map[uint32]lease.ChainRecord
+	chainIDs   map[lease.ChainKey]uint32
+	chainRefs  map[uint32]uint32
+	roots      map[grid.PublicKey]lease.Root
+	revoked    map[grid.PublicKey]bool
+	cancelling map[grid.PublicKey]bool
+	traffic    map[lease.TrafficKey]lease.Traffic
+	lastIDs    map[lease.Sequence]uint32
 }
 
 func newMapView() *mapView {
@@ -33,7 +34,7 @@ func newMapView() *mapView {
 		map[lease.ShareID]lease.Share{}, map[lease.ShareID][]byte{}, map[lease.LeaseID]lease.Lease{},
 		map[lease.CounterKey]lease.Counter{}, map[lease.Column]lease.KeyEntry{}, map[uint32]lease.ChainRecord{},
 		map[lease.ChainKey]uint32{}, map[uint32]uint32{}, map[grid.PublicKey]lease.Root{},
-		map[grid.PublicKey]bool{}, map[lease.TrafficKey]lease.Traffic{}, map[lease.Sequence]uint32{},
+		map[grid.PublicKey]bool{}, map[grid.PublicKey]bool{}, map[lease.TrafficKey]lease.Traffic{}, map[lease.Sequence]uint32{},
 	}
 }
 
@@ -48,6 +49,9 @@ func edit[K comparable, V any](m map[K]V, edits []lease.Edit[K, V]) {
 }
 
 func (v *mapView) apply(c lease.Change) {
+	for _, r := range c.Renames {
+		v.rename(r)
+	}
 	edit(v.shares, c.Shares)
 	edit(v.inline, c.Inline)
 	edit(v.leases, c.Leases)
@@ -58,8 +62,51 @@ func (v *mapView) apply(c lease.Change) {
 	edit(v.chainRefs, c.ChainRefs)
 	edit(v.roots, c.Roots)
 	edit(v.revoked, c.Revoked)
+	edit(v.cancelling, c.Cancelling)
 	edit(v.traffic, c.Traffic)
 	edit(v.lastIDs, c.LastIDs)
+}
+
+// rename goes through everything that names a key.
+func (v *mapView) rename(r lease.Rename) {
+	key := func(k grid.PublicKey) grid.PublicKey {
+		if k == r.From {
+			return r.To
+		}
+		return k
+	}
+	column := func(c lease.Column) lease.Column {
+		c.Key = key(c.Key)
+		return c
+	}
+	renameKeys(v.leases, func(id lease.LeaseID) lease.LeaseID { return lease.LeaseID{Column: column(id.Column), Share: id.Share} })
+	renameKeys(v.counters, func(k lease.CounterKey) lease.CounterKey {
+		return lease.CounterKey{Kind: k.Kind, Of: column(k.Of), Delegate: key(k.Delegate)}
+	})
+	renameKeys(v.keys, column)
+	renameKeys(v.chainIDs, func(k lease.ChainKey) lease.ChainKey {
+		return lease.ChainKey{Column: column(k.Column), Root: key(k.Root), Digest: k.Digest}
+	})
+	renameKeys(v.traffic, func(k lease.TrafficKey) lease.TrafficKey {
+		return lease.TrafficKey{Column: column(k.Column), Day: k.Day}
+	})
+	for id, c := range v.chains {
+		renamed := lease.ChainRecord{Column: column(c.Column), Digest: c.Digest}
+		for _, k := range c.Keys {
+			renamed.Keys = append(renamed.Keys, key(k))
+		}
+		for _, p := range c.Pairs {
+			renamed.Pairs = append(renamed.Pairs, lease.Pair{Signer: key(p.Signer), Delegate: key(p.Delegate), Space: p.Space})
+		}
+		v.chains[id] = renamed
+	}
+}
+
+func renameKeys[K comparable, V any](m map[K]V, name func(K) K) {
+	for old, value := range maps.Clone(m) {
+		delete(m, old)
+		m[name(old)] = value
+	}
 }
 
 func get[K comparable, V any](m map[K]V, k K) (V, bool, error) {
@@ -76,6 +123,7 @@ func (v *mapView) ChainID(k lease.ChainKey) (uint32, bool, error)          { ret
 func (v *mapView) ChainRefs(k uint32) (uint32, bool, error)                { return get(v.chainRefs, k) }
 func (v *mapView) Root(k grid.PublicKey) (lease.Root, bool, error)         { return get(v.roots, k) }
 func (v *mapView) Revoked(k grid.PublicKey) (bool, error)                  { return v.revoked[k], nil }
+func (v *mapView) Cancelling(k grid.PublicKey) (bool, error)               { return v.cancelling[k], nil }
 func (v *mapView) Traffic(k lease.TrafficKey) (lease.Traffic, bool, error) { return get(v.traffic, k) }
 func (v *mapView) LastID(k lease.Sequence) (uint32, error)                 { return v.lastIDs[k], nil }
 

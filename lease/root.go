@@ -9,7 +9,8 @@ import (
 
 // Root is a key that a server accepts, and what its operator decided beside
 // it. It may change at any time and holds from the next operation on,
-// references that are out included.
+// references that are out included. The root with the zero key is that of
+// clients without a key: where there is none, they store nothing.
 type Root struct {
 	Key     grid.PublicKey
 	Petname string // the operator's name for the key; several keys may share one
@@ -41,13 +42,13 @@ type Standing struct {
 func (s Standing) check(keys []grid.PublicKey, now time.Time) (Root, error) {
 	root, ok := s.Roots(keys[0])
 	if !ok {
-		return Root{}, fmt.Errorf("%w: %s", ErrNoSuchRoot, keys[0].Short())
+		return Root{}, fmt.Errorf("%w: %s", ErrNoSuchRoot, shortName(keys[0]))
 	}
 	if root.Disabled {
-		return Root{}, fmt.Errorf("%w: account %s is disabled", ErrAuthorityRevoked, root.Key.Short())
+		return Root{}, fmt.Errorf("%w: account %s is disabled", ErrAuthorityRevoked, shortName(root.Key))
 	}
 	if root.Until != nil && *root.Until < now.Unix() {
-		return Root{}, fmt.Errorf("%w: account %s had ended", ErrAuthorityExpired, root.Key.Short())
+		return Root{}, fmt.Errorf("%w: account %s had ended", ErrAuthorityExpired, shortName(root.Key))
 	}
 	for _, key := range keys {
 		if s.Revoked(key) {
@@ -55,6 +56,22 @@ func (s Standing) check(keys []grid.PublicKey, now time.Time) (Root, error) {
 		}
 	}
 	return root, nil
+}
+
+// shortName is a key for a sentence.
+func shortName(k grid.PublicKey) string {
+	if k.IsZero() {
+		return Anonymous.String()
+	}
+	return k.Short()
+}
+
+// Counter counts what stands against the root's quota.
+func (r Root) Counter() CounterKey {
+	if r.Key.IsZero() {
+		return ColumnCounterKey(Anonymous)
+	}
+	return RootCounterKey(r.Key)
 }
 
 // operations is the set that the policy allows.

@@ -41,6 +41,9 @@ func (s *Store) Apply(c lease.Change) (*Commit, error) {
 		return nil, err
 	}
 	s.hot.follow(e.b)
+	for _, r := range c.Renames {
+		s.ids.rename(lease.ColumnOf(r.From), lease.ColumnOf(r.To))
+	}
 	for _, k := range c.Keys {
 		if k.Delete {
 			s.ids.forget(k.Key)
@@ -96,6 +99,9 @@ func edit1[K, V any](e *encoder, key []byte, d lease.Edit[K, V], encode func(V) 
 }
 
 func (e *encoder) change(c lease.Change) error {
+	for _, r := range c.Renames {
+		e.rename(r)
+	}
 	for _, d := range c.Keys {
 		e.key(d)
 	}
@@ -107,6 +113,9 @@ func (e *encoder) change(c lease.Change) error {
 	}
 	for _, d := range c.Revoked {
 		edit1(e, withPublicKey(tagRevoked, d.Key), d, func(bool) []byte { return nil })
+	}
+	for _, d := range c.Cancelling {
+		edit1(e, withPublicKey(tagCancel, d.Key), d, func(bool) []byte { return nil })
 	}
 	for _, d := range c.Counters {
 		key, ok, err := e.s.counterKey(d.Key, e.find)
@@ -130,6 +139,17 @@ func (e *encoder) change(c lease.Change) error {
 }
 
 func encodeNumber32(n uint32) []byte { return encodeNumber(uint64(n)) }
+
+// rename gives a key's id to another key. Every other record names the id, so
+// that is all.
+func (e *encoder) rename(r lease.Rename) {
+	entry, ok, err := e.s.Key(lease.ColumnOf(r.From))
+	e.must(ok, err, r.From)
+	e.b.delete(withPublicKey(tagKey, r.From))
+	e.b.put(withPublicKey(tagKey, r.To), encodeKey(entry))
+	e.b.put(withID(tagKeyID, entry.ID), r.To[:])
+	e.fresh[lease.ColumnOf(r.To)] = entry.ID
+}
 
 func (e *encoder) key(d lease.Edit[lease.Column, lease.KeyEntry]) {
 	key := withPublicKey(tagKey, d.Key.Key)

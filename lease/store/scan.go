@@ -63,13 +63,39 @@ func (s *Store) LeasesAfter(c lease.Column, share *lease.ShareID, limit int) ([]
 	return all, next != nil, err
 }
 
+// ScanUnder looks at up to limit leases from a cursor on and returns those
+// whose chain starts at a root, with the cursor for the next call, nil at the
+// end. The zero root is that of clients without a key.
+func (s *Store) ScanUnder(root grid.PublicKey, from Cursor, limit int) ([]LeaseEntry, Cursor, error) {
+	prefix := []byte{tagLease}
+	if root.IsZero() {
+		prefix = withID(tagLease, lease.AnonymousID)
+	}
+	var all []LeaseEntry
+	starts := map[uint32]bool{0: root.IsZero()}
+	var failed error
+	next, err := s.scanLeases(prefix, from, limit, func(id lease.LeaseID, l lease.Lease) {
+		under, known := starts[l.Chain]
+		if !known {
+			chain, _, err := s.Chain(l.Chain)
+			failed = errors.Join(failed, err)
+			under = len(chain.Keys) > 0 && chain.Keys[0] == root
+			starts[l.Chain] = under
+		}
+		if under {
+			all = append(all, LeaseEntry{id, l})
+		}
+	})
+	return all, next, errors.Join(err, failed)
+}
+
 func (s *Store) scanLeases(prefix []byte, from Cursor, limit int, yield func(lease.LeaseID, lease.Lease)) (Cursor, error) {
 	lower := prefix
 	if from != nil {
 		lower = from
 	}
 	var next Cursor
-	err := s.eng.scan(lower, after(prefix), func(key, value []byte) error {
+	err := s.scan(lower, after(prefix), func(key, value []byte) error {
 		if limit <= 0 {
 			next = append(Cursor{}, key...)
 			return errStop

@@ -16,6 +16,7 @@ const (
 	tagCounter  = 'C' // kind 1, id 4, delegate's id 4 if a pair -> bytes, leases
 	tagRoot     = 'R' // public key 32 -> the operator's policy
 	tagRevoked  = 'V' // public key 32 -> nothing
+	tagCancel   = 'X' // public key 32 -> nothing
 	tagChain    = 'H' // chain id 4 -> label, digest, keys, pairs
 	tagChainID  = 'D' // label's id 4, root's id 4, digest 32 -> chain id
 	tagChainRef = 'h' // chain id 4 -> leases under it

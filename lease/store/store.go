@@ -39,6 +39,7 @@
 //	C 3 signer4 delegate4          -> the same, of a pair
 //	R key32                        -> bits, [s quota] [u operation] [s until], petname
 //	V key32                        -> (empty) a revoked key
+//	X key32                        -> (empty) a root that is gone, its leases are being cancelled
 //	H chain4                       -> u column, digest32, keys and pairs as u ids
 //	D column4 root4 digest32       -> u chain
 //	h chain4                       -> u leases under the chain
@@ -94,10 +95,11 @@ type Store struct {
 	eng  engine
 	lock io.Closer
 
-	closed atomic.Bool
-	ids    idCache
-	hot    hotCache
-	files  files
+	closed  atomic.Bool
+	scanned atomic.Int64 // records that scans have seen
+	ids     idCache
+	hot     hotCache
+	files   files
 }
 
 // Open opens or creates the store in a folder, whose parent must exist. It
@@ -225,6 +227,18 @@ func (s *Store) Free() (int64, error) {
 	return int64(min(usage.AvailBytes, lease.NoLimit)), nil
 }
 
+// Scanned is how many records all scans together have seen: a counter that
+// stands still shows that an answer came from gets alone.
+func (s *Store) Scanned() int64 { return s.scanned.Load() }
+
+// scan yields the records in [lower, upper) and counts them.
+func (s *Store) scan(lower, upper []byte, yield func(key, value []byte) error) error {
+	return s.eng.scan(lower, upper, func(key, value []byte) error {
+		s.scanned.Add(1)
+		return yield(key, value)
+	})
+}
+
 // idCache remembers ids of columns; it is emptied when full.
 type idCache struct {
 	mu      sync.Mutex
@@ -255,6 +269,15 @@ func (c *idCache) put(col lease.Column, id uint32) {
 		c.ids, c.columns = map[lease.Column]uint32{}, map[uint32]lease.Column{}
 	}
 	c.ids[col], c.columns[id] = id, col
+}
+
+func (c *idCache) rename(from, to lease.Column) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if id, ok := c.ids[from]; ok {
+		delete(c.ids, from)
+		c.ids[to], c.columns[id] = id, to
+	}
 }
 
 func (c *idCache) forget(col lease.Column) {

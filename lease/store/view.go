@@ -106,7 +106,7 @@ func (s *Store) Root(k grid.PublicKey) (lease.Root, bool, error) {
 	return r, ok, err
 }
 
-// Roots lists every root, by key.
+// Roots lists every root, by key; that of clients without a key first.
 func (s *Store) Roots() ([]lease.Root, error) {
 	var all []lease.Root
 	err := s.scanAll([]byte{tagRoot}, func(key, value []byte) error {
@@ -122,6 +122,27 @@ func (s *Store) Roots() ([]lease.Root, error) {
 func (s *Store) Revoked(k grid.PublicKey) (bool, error) {
 	_, ok, err := s.get(withPublicKey(tagRevoked, k))
 	return ok, err
+}
+
+// RevokedKeys lists every revoked key.
+func (s *Store) RevokedKeys() ([]grid.PublicKey, error) { return s.keysUnder(tagRevoked) }
+
+// Cancelling implements lease.View.
+func (s *Store) Cancelling(k grid.PublicKey) (bool, error) {
+	_, ok, err := s.get(withPublicKey(tagCancel, k))
+	return ok, err
+}
+
+// CancellingRoots lists every root whose leases are being cancelled.
+func (s *Store) CancellingRoots() ([]grid.PublicKey, error) { return s.keysUnder(tagCancel) }
+
+func (s *Store) keysUnder(tag byte) ([]grid.PublicKey, error) {
+	var all []grid.PublicKey
+	err := s.scanAll([]byte{tag}, func(key, _ []byte) error {
+		all = append(all, grid.PublicKey(key[1:]))
+		return nil
+	})
+	return all, err
 }
 
 // Traffic implements lease.View.
@@ -176,7 +197,7 @@ func (s *Store) PairsOf(signer grid.PublicKey, yield func(grid.PublicKey, lease.
 
 // scanAll yields every key with the prefix.
 func (s *Store) scanAll(prefix []byte, yield func(key, value []byte) error) error {
-	return s.eng.scan(prefix, after(prefix), yield)
+	return s.scan(prefix, after(prefix), yield)
 }
 
 func fixedID(c lease.Column) (uint32, bool) {
