@@ -190,7 +190,7 @@ func (n *Node) listening(ctx context.Context) error {
 	}
 	id := grid.ServerID(grid.PublicKeyOf(n.config.Storage.Key))
 	own := lease.Root{Key: n.config.Client.Account.PublicKey(id), Petname: ownPetname}
-	_, err := ask[server.Done](ctx, n, actors.ToStorage{Message: server.PutRoot{Root: own, New: true}})
+	_, err := ask[server.Changed](ctx, n, actors.ToStorage{Message: server.PutRoot{Root: own, New: true}})
 	if errors.Is(err, server.ErrExists) {
 		return nil
 	}

@@ -53,7 +53,7 @@ func (o operator) AddAccount(ctx context.Context, petname string, key *grid.Publ
 	ctx, cancel := o.n.until(ctx)
 	defer cancel()
 	root := lease.Root{Key: account.Key, Petname: petname, Quota: quota}
-	if _, err := ask[server.Done](ctx, o.n, actors.ToStorage{Message: server.PutRoot{Root: root, New: true}}); err != nil {
+	if _, err := ask[server.Changed](ctx, o.n, actors.ToStorage{Message: server.PutRoot{Root: root, New: true}}); err != nil {
 		return Account{}, "", o.n.cause(public(err))
 	}
 	return account, text, nil

@@ -67,3 +67,19 @@ func (s serverStore) LeasesAfter(c lease.Column, share *lease.ShareID, limit int
 	}
 	return leases, more, err
 }
+
+// ScanUnder implements server.Store.
+func (s serverStore) ScanUnder(root grid.PublicKey, from []byte, limit int) ([]server.StoredLease, []byte, error) {
+	found, next, err := s.Store.ScanUnder(root, from, limit)
+	all := make([]server.StoredLease, len(found))
+	for i, l := range found {
+		all[i] = server.StoredLease(l)
+	}
+	return all, next, err
+}
+
+// Progress implements server.Store.
+func (s serverStore) Progress() ([]byte, error) { return s.Store.Progress() }
+
+// SaveProgress implements server.Store.
+func (s serverStore) SaveProgress(cursor []byte) error { return s.Store.SaveProgress(cursor) }

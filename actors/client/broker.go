@@ -120,7 +120,7 @@ func (b *broker) Receive(ctx actor.Context) {
 	case AskStatus:
 		b.status(ctx, m)
 	case tryAgain:
-		b.tryAll(ctx, loggedIn)
+		b.tryAll(ctx, withKey)
 	case notFresh:
 		b.release(ctx)
 	case late:
@@ -157,6 +157,7 @@ func (b *broker) reported(ctx actor.Context, m serverReport) {
 
 func connected(e *entry) bool { return e.report.state == Connected || e.report.state == LoggedIn }
 func loggedIn(e *entry) bool  { return e.report.state == LoggedIn }
+func withKey(e *entry) bool   { return loggedIn(e) && !e.report.account.IsZero() }
 
 func (b *broker) candidates(ctx actor.Context, m candidates) {
 	ready := connected
@@ -245,7 +246,7 @@ func (b *broker) nudge(ctx actor.Context, ready func(*entry) bool) {
 func (b *broker) tryAll(ctx actor.Context, ready func(*entry) bool) {
 	for _, id := range sortedServers(b.servers) {
 		e := b.servers[id]
-		if !ready(e) && (e.report.state == Backoff || e.report.state == Connected) {
+		if !ready(e) && (connected(e) || e.report.state == Backoff) {
 			ctx.Send(e.report.pid, tryAgain{})
 			e.report.settled = false
 		}

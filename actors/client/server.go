@@ -166,6 +166,12 @@ func (s *server) tryAgain(ctx actor.Context) {
 		s.dial(ctx)
 	case Connected:
 		s.again(ctx)
+	case LoggedIn:
+		if s.key.IsZero() {
+			s.again(ctx)
+			return
+		}
+		ctx.Send(s.broker, s.report)
 	default:
 		ctx.Send(s.broker, s.report)
 	}
@@ -265,7 +271,7 @@ func (s *server) signed(ctx actor.Context, m signedLogin) {
 	case m.generation != s.generation:
 		return
 	case !m.ok:
-		s.readOnly(ctx)
+		s.withoutKey()
 		return
 	case m.err != nil:
 		s.env.Log.Error("login could not be signed", "server", s.announcement.Server.Short(), "error", m.err)
@@ -285,11 +291,22 @@ func (s *server) signed(ctx actor.Context, m signedLogin) {
 	})
 }
 
-// readOnly is what is left when no credential was accepted.
-func (s *server) readOnly(ctx actor.Context) {
-	if s.report.state == Dialing {
-		s.up(ctx, Connected, cmp.Or(s.refusal, errNoAccount))
+// withoutKey is what is left when no credential was accepted: some servers
+// store for clients without a key, the others are only read from.
+func (s *server) withoutKey() {
+	if s.report.state != Dialing {
+		return
 	}
+	s.request(&wire.LoginWithoutKey{}, func(ctx actor.Context, m wire.Message) {
+		if _, ok := m.(*wire.LoggedIn); !ok {
+			s.up(ctx, Connected, cmp.Or(s.refusal, errNoAccount))
+			return
+		}
+		s.key = grid.PublicKey{}
+		s.up(ctx, LoggedIn, nil)
+		s.request(&wire.Find{}, s.learnRoom)
+		s.stopTimer = s.env.Clock.After(s.env.Jitter(loginInterval), ctx.Self(), loginAgain{s.generation})
+	})
 }
 
 // login shows the cached reference, or the signed request if there is none.
@@ -380,6 +397,10 @@ func (s *server) loginAgain(ctx actor.Context, m loginAgain) {
 // renew logs in once more over the connection there is, again and again until
 // there is an answer.
 func (s *server) renew(ctx actor.Context) {
+	if s.key.IsZero() { // there is nothing to renew, but perhaps a key is accepted now
+		s.again(ctx)
+		return
+	}
 	s.renewing = true
 	s.stopTimers()
 	s.stopTimer = s.env.Clock.After(renewRetry, ctx.Self(), loginAgain{s.generation})

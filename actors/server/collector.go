@@ -2,45 +2,74 @@ package server
 
 import (
 	"errors"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/tarn-grid/tarn/actors/env"
+	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
 )
 
-// collector finds leases that have expired and deletes the bytes of shares
-// that no lease keeps, in small steps with pauses: nobody is in a hurry for
-// either.
+// collector finds leases that have expired or that the operator cancels, and
+// deletes the bytes of shares that no lease keeps. It does one small job at a
+// time and rests after each for as long as keeps its share of the disk's time
+// small; what was cancelled comes before what has expired.
 //
-// Owns: how far the scan has come.
-// On failure: begins the scan again.
+// Owns: how far its scans have come, the shares that are to be deleted.
+// On failure: goes on where it last wrote down that it was.
 type collector struct {
 	env    *env.Env
 	config *Config
 	ledger *actor.PID
-	cursor []byte
+
+	begun  time.Time // of the job that runs; zero when none does
+	rest   func()    // ends the rest, nil when there is none
+	going  []lease.GoingShare
+	cancel []grid.PublicKey // roots whose leases are being cancelled
+	found  bool             // in this pass over the first of them
+	under  []byte           // where that pass goes on
+	cursor []byte           // where the scan for expired leases goes on
+	next   time.Time        // when a new scan is due
 }
 
 func newCollector(e *env.Env, c *Config, ledger *actor.PID) env.Producer {
 	return func() actor.Actor { return &collector{env: e, config: c, ledger: ledger} }
 }
 
+// The collector's own messages: work, and what came of a job.
 type (
-	scan    struct{} // the next step
+	work struct{}
+	// leftOver is what an earlier run had not finished.
+	leftOver struct {
+		going  []lease.GoingShare
+		cursor []byte
+		err    error
+	}
+	cancelling struct {
+		roots []grid.PublicKey
+		err   error
+	}
+	scannedUnder struct {
+		root  grid.PublicKey
+		found []StoredLease
+		next  []byte
+		err   error
+	}
 	scanned struct {
 		expired []lease.LeaseID
 		next    []byte
 		err     error
 	}
-	// leftOver is what an earlier run had not finished deleting.
-	leftOver struct {
-		going []lease.GoingShare
-		err   error
-	}
 	deleted struct {
 		gone []lease.GoingShare
 		err  error
+	}
+	// oldTraffic is who has days that are kept no longer.
+	oldTraffic struct {
+		columns []lease.Column
+		before  lease.Day
+		err     error
 	}
 )
 
@@ -49,41 +78,156 @@ func (c *collector) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
 		c.start(ctx)
+	case work:
+		c.rest = nil
+		c.work(ctx)
+	case collectSoon:
+		c.listCancelling(ctx)
+	case cancelling:
+		c.cancelling(ctx, m)
 	case leftOver:
-		if m.err != nil {
-			c.env.Log.Error("shares to be deleted could not be listed", "error", m.err)
-		}
-		c.delete(ctx, m.going)
-		ctx.Send(ctx.Self(), scan{})
-	case scan:
-		c.scan(ctx)
-	case scanned:
-		c.scanned(ctx, m)
+		c.leftOver(ctx, m)
 	case expired:
 		c.expired(ctx, m)
+	case scannedUnder:
+		c.scannedUnder(ctx, m)
+	case scanned:
+		c.scanned(ctx, m)
 	case deleted:
 		c.deleted(ctx, m)
+	case oldTraffic:
+		c.oldTraffic(ctx, m)
 	}
 }
 
 func (c *collector) start(ctx actor.Context) {
 	store := c.config.Store
-	c.env.Exec.Do(env.Disk, ctx.Self(), func() any {
+	c.do(ctx, func() any {
 		going, err := store.Going()
-		return leftOver{going, err}
+		cursor, cursorErr := store.Progress()
+		return leftOver{going, cursor, errors.Join(err, cursorErr)}
 	})
 }
 
-func (c *collector) scan(ctx actor.Context) {
-	store, now, from := c.config.Store, c.env.Clock.Now(), c.cursor
+func (c *collector) leftOver(ctx actor.Context, m leftOver) {
+	if m.err != nil {
+		c.env.Log.Error("what is left to collect could not be listed", "error", m.err)
+	}
+	c.going, c.cursor = append(m.going, c.going...), m.cursor
+	c.listCancelling(ctx)
+	c.done(ctx)
+}
+
+// do runs a job; there is only one at a time.
+func (c *collector) do(ctx actor.Context, job func() any) {
+	c.begun = c.env.Clock.Now()
+	c.env.Exec.Do(env.Disk, ctx.Self(), job)
+}
+
+// done rests after a job, the longer the longer it took.
+func (c *collector) done(ctx actor.Context) {
+	took := c.env.Clock.Now().Sub(c.begun)
+	c.begun = time.Time{}
+	c.restFor(ctx, max(collectPause, min(collectRest*took, collectLongest)))
+}
+
+func (c *collector) restFor(ctx actor.Context, d time.Duration) {
+	if c.rest != nil {
+		c.rest()
+	}
+	c.rest = c.env.Clock.After(d, ctx.Self(), work{})
+}
+
+// wake ends a rest that was for want of work.
+func (c *collector) wake(ctx actor.Context) {
+	if c.begun.IsZero() {
+		c.restFor(ctx, 0)
+	}
+}
+
+// work begins the most urgent job, if there is any.
+func (c *collector) work(ctx actor.Context) {
+	switch now := c.env.Clock.Now(); {
+	case !c.begun.IsZero():
+	case len(c.going) > 0:
+		c.delete(ctx)
+	case len(c.cancel) > 0:
+		c.scanUnder(ctx)
+	case c.cursor != nil || !now.Before(c.next):
+		c.scan(ctx, now)
+	default:
+		c.restFor(ctx, c.next.Sub(now))
+	}
+}
+
+func (c *collector) listCancelling(ctx actor.Context) {
+	store := c.config.Store
 	c.env.Exec.Do(env.Disk, ctx.Self(), func() any {
-		found, next, err := store.ScanExpired(now, from, collectStep)
-		return scanned{found, next, err}
+		roots, err := store.CancellingRoots()
+		return cancelling{roots, err}
 	})
 }
 
-// scanned goes on after a pause: a short one within a scan, a long one after it.
+func (c *collector) cancelling(ctx actor.Context, m cancelling) {
+	if m.err != nil {
+		c.env.Log.Error("the leases to be cancelled could not be found", "error", m.err)
+		return
+	}
+	c.cancel, c.under, c.found = m.roots, nil, false
+	if len(m.roots) > 0 {
+		c.wake(ctx)
+	}
+}
+
+func (c *collector) scanUnder(ctx actor.Context) {
+	store, root, from := c.config.Store, c.cancel[0], c.under
+	c.do(ctx, func() any {
+		found, next, err := store.ScanUnder(root, from, collectStep)
+		return scannedUnder{root, found, next, err}
+	})
+}
+
+// scannedUnder has the ledger end what was found. A root is through when a
+// pass over all leases has found nothing under it.
+func (c *collector) scannedUnder(ctx actor.Context, m scannedUnder) {
+	defer c.done(ctx)
+	if m.err != nil {
+		c.env.Log.Error("the leases to be cancelled could not be scanned; the next start tries again", "error", m.err)
+		c.cancel = nil
+		return
+	}
+	if len(c.cancel) == 0 || c.cancel[0] != m.root {
+		return // the list is new
+	}
+	if len(m.found) > 0 {
+		ids := make([]lease.LeaseID, len(m.found))
+		for i, l := range m.found {
+			ids[i] = l.ID
+		}
+		c.found = true
+		ctx.Send(c.ledger, cancelUnder{ctx.Self(), m.root, ids})
+	}
+	c.under = m.next
+	if m.next != nil {
+		return
+	}
+	if !c.found {
+		ctx.Send(c.ledger, endCancelling{m.root})
+		c.cancel = c.cancel[1:]
+	}
+	c.found = false
+}
+
+func (c *collector) scan(ctx actor.Context, now time.Time) {
+	store, from := c.config.Store, c.cursor
+	c.do(ctx, func() any {
+		found, next, err := store.ScanExpired(now, from, collectStep)
+		return scanned{found, next, errors.Join(err, store.SaveProgress(next))}
+	})
+}
+
 func (c *collector) scanned(ctx actor.Context, m scanned) {
+	defer c.done(ctx)
 	if m.err != nil {
 		c.env.Log.Error("leases could not be scanned", "error", m.err)
 		m.next = nil
@@ -92,30 +236,50 @@ func (c *collector) scanned(ctx actor.Context, m scanned) {
 		ctx.Send(c.ledger, expire{ctx.Self(), m.expired})
 	}
 	c.cursor = m.next
-	pause := collectPause
 	if m.next == nil {
-		pause = c.env.Jitter(collectEvery)
+		c.next = c.env.Clock.Now().Add(c.env.Jitter(collectEvery))
+		c.findOldTraffic(ctx)
 	}
-	c.env.Clock.After(pause, ctx.Self(), scan{})
 }
 
+// findOldTraffic follows each scan.
+func (c *collector) findOldTraffic(ctx actor.Context) {
+	store, before := c.config.Store, lease.DayOf(c.env.Clock.Now())-trafficDays
+	c.env.Exec.Do(env.Disk, ctx.Self(), func() any {
+		columns, err := store.ColumnsWithTraffic(before)
+		return oldTraffic{columns, before, err}
+	})
+}
+
+func (c *collector) oldTraffic(ctx actor.Context, m oldTraffic) {
+	if m.err != nil {
+		c.env.Log.Error("old traffic could not be found", "error", m.err)
+	}
+	for _, column := range m.columns {
+		ctx.Send(c.ledger, forgetTraffic{column, m.before})
+	}
+}
+
+// expired takes shares that the table has given up, durably.
 func (c *collector) expired(ctx actor.Context, m expired) {
 	if m.err != nil {
 		c.env.Log.Error("leases could not be ended", "error", m.err)
 		return
 	}
-	c.delete(ctx, m.going)
+	if len(m.going) > 0 {
+		c.going = append(c.going, m.going...)
+		c.wake(ctx)
+	}
 }
 
-// delete deletes what the table has already given up, durably.
-func (c *collector) delete(ctx actor.Context, going []lease.GoingShare) {
-	if len(going) == 0 {
-		return
-	}
-	store := c.config.Store
-	c.env.Exec.Do(env.Disk, ctx.Self(), func() any {
+// delete deletes some of the shares that are going.
+func (c *collector) delete(ctx actor.Context) {
+	store, n := c.config.Store, min(len(c.going), deleteStep)
+	some := c.going[:n:n]
+	c.going = c.going[n:]
+	c.do(ctx, func() any {
 		var d deleted
-		for _, g := range going {
+		for _, g := range some {
 			if err := store.Delete(g); err != nil {
 				d.err = errors.Join(d.err, err)
 				continue
@@ -127,6 +291,7 @@ func (c *collector) delete(ctx actor.Context, going []lease.GoingShare) {
 }
 
 func (c *collector) deleted(ctx actor.Context, m deleted) {
+	defer c.done(ctx)
 	if m.err != nil {
 		c.env.Log.Error("shares could not be deleted; the next start tries again", "error", m.err)
 	}

@@ -105,11 +105,26 @@ func (l *ledger) serve(ctx actor.Context) {
 	case expire:
 		change, going, err := l.rules.Expire(now, m.leases)
 		l.settle(ctx, change, err, m.replyTo, expired{going, err})
+	case cancelUnder:
+		change, going, err := l.rules.CancelUnder(m.root, m.leases)
+		l.settle(ctx, change, err, m.replyTo, expired{going, err})
+	case endCancelling:
+		change, err := l.rules.EndCancelling(m.root)
+		l.settle(ctx, change, err, nil, nil)
+	case forgetTraffic:
+		change, err := l.rules.ForgetTraffic(m.column, m.before)
+		l.settle(ctx, change, err, nil, nil)
 	case gone:
 		change, err := l.rules.Gone(m.share)
 		l.settle(ctx, change, err, nil, nil)
-	default:
-		l.operate(ctx)
+	case askLedger:
+		l.status(ctx, m)
+	case usageTurn:
+		l.walk(ctx, m)
+	case queried:
+		l.settle(ctx, lease.Change{}, nil, m.to, m.reply)
+	case Operation:
+		l.operate(ctx, m)
 	}
 }
 

@@ -11,118 +11,189 @@ import (
 	"github.com/tarn-grid/tarn/transport/wire"
 )
 
-// PutRoot adds an account or changes what the operator decided about it;
-// answered by Done or an error, when it is durable.
-type PutRoot struct {
-	Root lease.Root
-	// New refuses (ErrExists) a key or a petname that is there already.
-	New bool
-}
-
-// RemoveRoot forgets an account; its leases stay until they lapse. Answered by
-// Done or an error.
-type RemoveRoot struct{ Key grid.PublicKey }
-
-// Revoke refuses, or with Again accepts again, everything in which a key
-// stands. Answered by Done or an error.
-type Revoke struct {
-	Key   grid.PublicKey
-	Again bool
-}
-
-// Done answers what has no other answer.
-type Done struct{}
-
 // ListUsage asks for what every account holds; answered by UsageList or an
 // error.
 type ListUsage struct{}
 
-// UsageList is one line for each root, by key, and one for clients without a
-// key if they hold anything.
+func (ListUsage) operation() {}
+
+// AnonymousPetname is that of clients without a key, StarterPetname that of
+// shares that were found on the disk.
+const (
+	AnonymousPetname = "anonymous"
+	StarterPetname   = "starter"
+)
+
+// UsageList is one line for each root, by key, for each key that is no root
+// any more and under which there are leases still, for clients without a key
+// and for shares that were found, if they hold anything.
 type UsageList []AccountUsage
 
 // AccountUsage is what one account holds.
 type AccountUsage struct {
-	Root   lease.Root
-	Column lease.Column
+	Root    lease.Root
+	Removed bool // it is no root any more, and Root has only its key
+	Column  lease.Column
 	// Own is the account's own column, Below all that was made under its root,
 	// that included.
 	Own, Below lease.Usage
 	// Today is the traffic of this UTC day.
 	Today lease.Traffic
+	// Delegated is what was made under the certificates that it signed.
+	Delegated []DelegatedUsage
 }
 
-// operate carries out what the operator asks for.
-func (l *ledger) operate(ctx actor.Context) {
-	switch m := ctx.Message().(type) {
-	case PutRoot:
-		l.putRoot(ctx, m)
-	case RemoveRoot:
-		change, err := l.rules.RemoveRoot(m.Key)
-		l.respond(ctx, change, err)
-	case Revoke:
-		change, err := l.rules.SetRevoked(m.Key, !m.Again)
-		l.respond(ctx, change, err)
-	case ListUsage:
-		l.listUsage(ctx)
-	case askLedger:
-		l.status(ctx, m)
-	}
+// DelegatedUsage is what one key delegated to another, and what that one
+// passed on. A key that stands in the tree of an account several times has
+// what is below it shown once.
+type DelegatedUsage struct {
+	lease.Delegated
+	Below []DelegatedUsage
 }
 
-// respond answers the operator once the change is durable.
-func (l *ledger) respond(ctx actor.Context, change lease.Change, err error) {
-	if err != nil {
-		ctx.Respond(err)
-		return
-	}
-	l.settle(ctx, change, nil, ctx.Sender(), Done{})
+// usageWalk makes a UsageList little by little.
+type usageWalk struct {
+	books Books
+	now   time.Time
+	begun bool
+	roots []AccountUsage // still to be asked for
+	list  UsageList
+	todo  []delegation
+	seen  map[grid.PublicKey]bool // in the tree of the account at hand
 }
 
-func (l *ledger) putRoot(ctx actor.Context, m PutRoot) {
-	if m.New {
-		if err := l.unknown(m.Root); err != nil {
-			ctx.Respond(err)
-			return
+// delegation is a key whose delegates are still to be listed.
+type delegation struct {
+	signer grid.PublicKey
+	depth  int
+	into   *[]DelegatedUsage
+}
+
+func newUsageWalk(b Books, now time.Time) *usageWalk { return &usageWalk{books: b, now: now} }
+
+// UsageOf is what ListUsage answers, for a server that is not running.
+func (b Books) UsageOf(now time.Time) (UsageList, error) {
+	w := newUsageWalk(b, now)
+	for {
+		if done, err := w.step(usageStep); done || err != nil {
+			return w.list, err
 		}
 	}
-	change, err := l.rules.PutRoot(m.Root)
-	l.respond(ctx, change, err)
 }
 
-func (l *ledger) listUsage(ctx actor.Context) {
-	list, err := ListUsageOf(l.config.Store, l.rules, l.env.Clock.Now())
-	if err != nil {
-		ctx.Respond(err)
-		return
+// step makes so many steps; done says that the list is whole.
+func (w *usageWalk) step(n int) (done bool, err error) {
+	if !w.begun {
+		w.begun = true
+		if err := w.begin(); err != nil {
+			return false, err
+		}
 	}
-	ctx.Respond(list)
-}
-
-// ListUsageOf is what ListUsage answers, for a server that is not running.
-func ListUsageOf(s Store, rules *lease.Ledger, now time.Time) (UsageList, error) {
-	roots, err := s.Roots()
-	if err != nil {
-		return nil, err
-	}
-	list := UsageList{}
-	for _, root := range roots {
-		u, err := usageOf(rules, lease.ColumnOf(root.Key), now)
+	for ; n > 0; n-- {
+		switch {
+		case len(w.todo) > 0:
+			err = w.below()
+		case len(w.roots) > 0:
+			err = w.account()
+		default:
+			return true, nil
+		}
 		if err != nil {
-			return nil, err
+			return false, err
 		}
-		u.Root = root
-		if u.Below, err = rules.Usage(lease.RootCounterKey(root.Key)); err != nil {
-			return nil, err
+	}
+	return false, nil
+}
+
+// begin lists whom to ask for.
+func (w *usageWalk) begin() error {
+	roots, err := w.books.Store.Roots()
+	if err != nil {
+		return err
+	}
+	known := map[grid.PublicKey]bool{}
+	w.list = UsageList{}
+	for _, r := range roots {
+		known[r.Key] = true
+		w.roots = append(w.roots, AccountUsage{Root: r, Column: lease.ColumnOf(r.Key)})
+	}
+	keys, err := w.books.Store.RootsWithLeases()
+	for _, k := range keys {
+		if !known[k] {
+			w.roots = append(w.roots, AccountUsage{Root: lease.Root{Key: k}, Removed: true, Column: lease.ColumnOf(k)})
 		}
-		list = append(list, u)
 	}
-	anonymous, err := usageOf(rules, lease.Anonymous, now)
-	if err == nil && anonymous.Own != (lease.Usage{}) {
-		anonymous.Below = anonymous.Own
-		list = append(list, anonymous)
+	if !known[grid.PublicKey{}] {
+		w.roots = append(w.roots, AccountUsage{Root: lease.Root{Petname: AnonymousPetname}, Removed: true, Column: lease.Anonymous})
 	}
-	return list, err
+	w.roots = append(w.roots, AccountUsage{Root: lease.Root{Petname: StarterPetname}, Removed: true, Column: lease.Starter})
+	return err
+}
+
+// account asks for the next one.
+func (w *usageWalk) account() error {
+	u := w.roots[0]
+	w.roots = w.roots[1:]
+	asked, err := usageOf(w.books.Rules, u.Column, w.now)
+	if err != nil {
+		return err
+	}
+	u.Own, u.Below, u.Today = asked.Own, asked.Own, asked.Today
+	if u.Column.Kind == lease.KeyedColumn {
+		if u.Below, err = w.books.Rules.Usage(lease.RootCounterKey(u.Root.Key)); err != nil {
+			return err
+		}
+	} else if u.Removed && u.Own == (lease.Usage{}) {
+		return nil
+	}
+	w.list = append(w.list, u)
+	if u.Column.Kind == lease.KeyedColumn {
+		w.seen = map[grid.PublicKey]bool{u.Root.Key: true}
+		w.todo = []delegation{{u.Root.Key, 1, &w.list[len(w.list)-1].Delegated}}
+	}
+	return nil
+}
+
+// below lists the delegates of the next key.
+func (w *usageWalk) below() error {
+	d := w.todo[0]
+	w.todo = w.todo[1:]
+	all, err := w.books.Rules.Below(d.signer)
+	if err != nil {
+		return err
+	}
+	for _, b := range all {
+		if b.Delegate != d.signer { // a key that signs for itself
+			*d.into = append(*d.into, DelegatedUsage{Delegated: b})
+		}
+	}
+	for i := range *d.into {
+		b := &(*d.into)[i]
+		if !w.seen[b.Delegate] && d.depth < lease.MaxCertificates {
+			w.seen[b.Delegate] = true
+			w.todo = append(w.todo, delegation{b.Delegate, d.depth + 1, &b.Below})
+		}
+	}
+	return nil
+}
+
+// usageTurn is a walk that goes on after others had a turn.
+type usageTurn struct {
+	to   *actor.PID
+	walk *usageWalk
+}
+
+// walk makes some steps of a list, and lets others go first before the next.
+func (l *ledger) walk(ctx actor.Context, m usageTurn) {
+	done, err := m.walk.step(usageStep)
+	switch {
+	case err != nil:
+		ctx.Send(m.to, err)
+	case done:
+		ctx.Send(m.to, m.walk.list)
+	default:
+		ctx.Send(ctx.Self(), m)
+	}
 }
 
 func usageOf(rules *lease.Ledger, c lease.Column, now time.Time) (AccountUsage, error) {
@@ -230,7 +301,7 @@ func (l *ledger) room(now time.Time, g lease.Grant, of lease.ShareID) int64 {
 	if err != nil {
 		return 0
 	}
-	budgets := []budget{{lease.RootCounterKey(g.Root), root.Quota}}
+	budgets := []budget{{root.Counter(), root.Quota}}
 	for _, p := range g.Pairs {
 		budgets = append(budgets, budget{lease.PairCounterKey(p.Signer, p.Delegate), p.Space})
 	}
@@ -240,7 +311,7 @@ func (l *ledger) room(now time.Time, g lease.Grant, of lease.ShareID) int64 {
 			return 0
 		}
 	}
-	left -= lease.LeaseOverhead + lease.CertificateOverhead*int64(len(g.Keys)-1)
+	left -= lease.LeaseOverhead + lease.CertificateOverhead*int64(max(0, len(g.Keys)-1))
 	if most := g.Effective.MaxSize; most != nil {
 		left = min(left, *most)
 	}

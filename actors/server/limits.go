@@ -76,6 +76,9 @@ const (
 	// leaseStep is how many leases the ledger makes, renews or ends before others
 	// get a turn: it takes some 15 microseconds for each.
 	leaseStep = 512
+	// usageStep is how many accounts and delegates a list of usage asks for
+	// before others get a turn.
+	usageStep = 64
 	// freeEvery is how often the disk is asked for its free space; in between
 	// the ledger counts.
 	freeEvery = 5 * time.Second
@@ -84,11 +87,19 @@ const (
 	trafficEvery = time.Minute
 
 	// collectEvery is the pause between two scans for leases that expired,
-	// collectPause that between two steps of a scan, collectStep how many
-	// records a step looks at.
+	// collectStep how many records a job of the collector looks at, deleteStep
+	// how many shares one deletes.
 	collectEvery = time.Hour
-	collectPause = 100 * time.Millisecond
 	collectStep  = 2000
+	deleteStep   = 64
+	// After a job the collector rests collectRest times as long as it took, so
+	// that it has a tenth of the disk's time at most, but at least collectPause
+	// and no longer than collectLongest.
+	collectRest    = 9
+	collectPause   = 20 * time.Millisecond
+	collectLongest = time.Minute
+	// trafficDays is how long traffic is kept.
+	trafficDays = 366
 
 	// announceFirst and announceMost bound the pauses between attempts to reach
 	// an introducer; each is twice the one before.

@@ -27,12 +27,13 @@ func newLogin(e *env.Env, c *Config) env.Producer {
 
 type (
 	// verifyLogin asks to log in with a chain, or with a reference if that is
-	// not nil; answered by loginDone.
+	// not nil, or without a key; answered by loginDone.
 	verifyLogin struct {
 		session        *actor.PID
 		request        uint64
 		chain, message []byte
 		reference      []byte
+		withoutKey     bool
 		peer           grid.PublicKey
 	}
 	loginDone struct {
@@ -65,6 +66,9 @@ func (l *login) verify(ctx actor.Context, m verifyLogin) {
 	if m.reference != nil {
 		work, kind = config.resume, env.Disk // it reads a few keys' standing
 	}
+	if m.withoutKey {
+		work, kind = config.withoutKey, env.Disk
+	}
 	l.env.Exec.Do(kind, ctx.Self(), func() any {
 		ref, err := work(m, now)
 		return loginDone{m.session, m.request, ref, err}
@@ -80,6 +84,17 @@ func (c *Config) verify(m verifyLogin, now time.Time) (lease.Reference, error) {
 		return lease.Reference{}, err
 	}
 	return c.References.Mint(grant, now)
+}
+
+// withoutKey admits a client without a key, if the operator does.
+func (c *Config) withoutKey(_ verifyLogin, now time.Time) (lease.Reference, error) {
+	var nobody lease.Grant
+	root, err := nobody.Permit(lease.Ask{}, c.standing(), now)
+	if err != nil {
+		return lease.Reference{}, err
+	}
+	nobody.Effective.Operation = root.Operation
+	return lease.Reference{Grant: nobody, Expires: now.Add(lease.ReferenceLifetime).Unix()}, nil
 }
 
 // resume checks a reference, and replaces one that nears its end unless its

@@ -46,7 +46,7 @@ func TestLoginRefused(t *testing.T) {
 		"forged":                {login: login{as: 1, labelled: true, spoil: func(b []byte) { b[len(b)-40] ^= 1 }}, code: wire.BadRequest},
 		"garbage":               {login: login{as: 1, labelled: true, spoil: func(b []byte) { clear(b) }}, code: wire.BadRequest},
 		"revoked delegate": {
-			prepare: func(r *rig) { r.ask(server.Revoke{Key: grid.PublicKeyOf(key(3))}) },
+			prepare: func(r *rig) { r.ask(server.Revoke{Name: grid.PublicKeyOf(key(3)).String()}) },
 			login:   login{chain: certify(t, 1, 3, lease.Restrictions{}), as: 3, labelled: true}, code: wire.AuthorityRevoked},
 		"disabled root": {
 			prepare: func(r *rig) {
@@ -133,7 +133,7 @@ func TestRootRemovedWhileFacetIsOpen(t *testing.T) {
 	if got, ok := c.do(allocate(1, 0, share), share).(*wire.Allocated); !ok || got.State != wire.NowStored {
 		t.Fatal("could not upload before")
 	}
-	if got := r.ask(server.RemoveRoot{Key: pub}); got != (server.Done{}) {
+	if got, ok := r.ask(server.RemoveRoot{Name: pub.String()}).(server.Changed); !ok || len(got.Roots) != 1 {
 		t.Fatal(got)
 	}
 	wantCode(t, c.do(allocate(2, 0, share), share), wire.NotAccepted)
@@ -155,7 +155,7 @@ func TestReadsNeedAccount(t *testing.T) {
 	if _, ok := c.do(find).(*wire.Found); !ok {
 		t.Error("an account may not read")
 	}
-	r.ask(server.Revoke{Key: pub})
+	r.ask(server.Revoke{Name: pub.String()})
 	wantCode(t, c.do(find), wire.AuthorityRevoked)
 }
 

@@ -72,12 +72,34 @@ type (
 		replyTo *actor.PID
 		leases  []lease.LeaseID
 	}
+	// cancelUnder ends leases under a root that the operator removed, if they
+	// are still to be; answered by expired. endCancelling says that there are no
+	// more.
+	cancelUnder struct {
+		replyTo *actor.PID
+		root    grid.PublicKey
+		leases  []lease.LeaseID
+	}
+	endCancelling struct{ root grid.PublicKey }
+	// forgetTraffic deletes a column's days before one.
+	forgetTraffic struct {
+		column lease.Column
+		before lease.Day
+	}
 	// gone says that a share's bytes are deleted.
 	gone struct{ share lease.GoingShare }
 )
 
 // From the ledger.
 type (
+	// bar ends an upload that may not go on, by way of Storage.
+	bar struct {
+		id  lease.LeaseID
+		err error
+	}
+	// collectSoon tells the collector, by way of Storage, that there are leases
+	// to be cancelled.
+	collectSoon struct{}
 	// ledgerUp tells its parent that it has begun, with nothing reserved.
 	ledgerUp struct{ managers managers }
 	// managers tells its parent the keys whose certificates are good here, by

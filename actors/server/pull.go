@@ -108,6 +108,8 @@ func (p *pull) Receive(ctx actor.Context) {
 		p.committed(ctx, m)
 	case discarded:
 		p.cleaned(ctx)
+	case bar:
+		p.fail(ctx, m.err)
 	case floor:
 		p.checkFloor(ctx, m)
 	case detached:

@@ -234,7 +234,7 @@ func (r *rig) addAccount(n byte, quota *int64) grid.PublicKey {
 	r.Helper()
 	pub := grid.PublicKeyOf(key(n))
 	root := lease.Root{Key: pub, Petname: fmt.Sprintf("account %d", n), Quota: quota}
-	if got := r.ask(server.PutRoot{Root: root}); got != (server.Done{}) {
+	if got, ok := r.ask(server.PutRoot{Root: root}).(server.Changed); !ok {
 		r.Fatalf("add account: %v", got)
 	}
 	return pub
@@ -381,3 +381,16 @@ func wantCode(t testing.TB, m wire.Message, code wire.Code) *wire.Error {
 	}
 	return e
 }
+
+func (t table) ScanUnder(root grid.PublicKey, from []byte, limit int) ([]server.StoredLease, []byte, error) {
+	found, next, err := t.Store.ScanUnder(root, from, limit)
+	all := make([]server.StoredLease, len(found))
+	for i, l := range found {
+		all[i] = server.StoredLease(l)
+	}
+	return all, next, err
+}
+
+func (t table) Progress() ([]byte, error) { return t.Store.Progress() }
+
+func (t table) SaveProgress(cursor []byte) error { return t.Store.SaveProgress(cursor) }

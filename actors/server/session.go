@@ -183,6 +183,8 @@ func (s *session) serve(ctx actor.Context, f wire.Frame) {
 		s.logIn(ctx, verifyLogin{request: f.ID, chain: m.Chain, message: m.Request})
 	case *wire.Resume:
 		s.logIn(ctx, verifyLogin{request: f.ID, reference: m.Reference})
+	case *wire.LoginWithoutKey:
+		s.logIn(ctx, verifyLogin{request: f.ID, withoutKey: true})
 	case *wire.Find, *wire.Read:
 		s.read(ctx, f)
 	case *wire.Enumerate:
@@ -238,7 +240,7 @@ func (s *session) loginDone(ctx actor.Context, m loginDone) {
 		return
 	}
 	ref := m.reference
-	s.log.Log(context.Background(), onceInfo(s.facets), "logged in", "account", ref.Grant.Label.Short(), "address", s.conn.Address())
+	s.log.Log(context.Background(), onceInfo(s.facets), "logged in", "account", accountName(ref.Grant), "address", s.conn.Address())
 	if s.facet != nil {
 		ctx.Poison(s.facet) // it answers what it was given
 	}
@@ -255,6 +257,14 @@ func (s *session) loginDone(ctx actor.Context, m loginDone) {
 		Reference: ref.Secret, Expires: ref.Expires, Label: ref.Grant.Label,
 		Operations: uint(ref.Grant.Effective.Operations()),
 	})
+}
+
+// accountName is a grant's label for the log.
+func accountName(g lease.Grant) string {
+	if g.Label.IsZero() {
+		return AnonymousPetname
+	}
+	return g.Label.Short()
 }
 
 // onceInfo is for lines that the other side decides how often there are.

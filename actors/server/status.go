@@ -1,7 +1,6 @@
 package server
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -9,9 +8,6 @@ import (
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
 )
-
-// ErrExists is a key or a petname that an account has already.
-var ErrExists = errors.New("there is such an account already")
 
 // AskStatus asks Storage how it is; answered by Status or an error, once it
 // listens.
@@ -42,23 +38,16 @@ func (l *ledger) status(ctx actor.Context, m askLedger) {
 		return
 	}
 	s := m.status
-	s.Accounts, s.Free, s.Reserved = len(roots), l.free, l.rules.Reserved().Bytes
+	s.Accounts, s.Free, s.Reserved = accounts(roots), l.free, l.rules.Reserved().Bytes
 	ctx.Send(m.replyTo, s)
 }
 
-// unknown refuses a key or petname that is there already.
-func (l *ledger) unknown(r lease.Root) error {
-	roots, err := l.config.Store.Roots()
-	if err != nil {
-		return err
-	}
-	for _, old := range roots {
-		if old.Key == r.Key {
-			return fmt.Errorf("%w: the key of %s", ErrExists, old.Petname)
-		}
-		if r.Petname != "" && old.Petname == r.Petname {
-			return fmt.Errorf("%w: %s", ErrExists, old.Petname)
+// accounts counts the roots with a key.
+func accounts(roots []lease.Root) (n int) {
+	for _, r := range roots {
+		if !r.Key.IsZero() {
+			n++
 		}
 	}
-	return nil
+	return n
 }

@@ -79,7 +79,15 @@ func (s *Storage) Receive(ctx actor.Context) {
 		s.countSessions(ctx)
 	case inbound.Sessions:
 		s.status(ctx, int(m))
-	case PutRoot, RemoveRoot, Revoke, ListUsage:
+	case bar:
+		if pid, ok := s.pulls[m.id]; ok {
+			ctx.Send(pid, m)
+		}
+	case collectSoon:
+		if s.collector != nil {
+			ctx.Send(s.collector, m)
+		}
+	case Operation:
 		ctx.Forward(s.ledger)
 	}
 }

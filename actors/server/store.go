@@ -20,6 +20,17 @@ type Store interface {
 	Free() (int64, error)
 	// Roots lists every root, by key.
 	Roots() ([]lease.Root, error)
+	// RevokedKeys lists every revoked key, CancellingRoots every root whose
+	// leases are being cancelled, RootsWithLeases every key at which the chain of
+	// a lease starts.
+	RevokedKeys() ([]grid.PublicKey, error)
+	CancellingRoots() ([]grid.PublicKey, error)
+	RootsWithLeases() ([]grid.PublicKey, error)
+	// ScanUnder looks at up to limit leases from a cursor on for those whose
+	// chain starts at a root, the zero one being that of clients without a key.
+	ScanUnder(root grid.PublicKey, from []byte, limit int) (found []StoredLease, next []byte, err error)
+	// TrafficSince yields the traffic of every column from a day on, by day.
+	TrafficSince(since lease.Day, yield func(lease.TrafficKey, lease.Traffic) error) error
 	// ListShares lists the STABLE shares of a file, by number.
 	ListShares(grid.StorageIndex) ([]StoredShare, error)
 	// OpenShare opens a STABLE share; lease.ErrNoShare if there is none.
@@ -36,6 +47,12 @@ type Store interface {
 	// shares, behind a share, nil being the beginning; and whether there are
 	// more.
 	LeasesAfter(c lease.Column, share *lease.ShareID, limit int) (leases []StoredLease, more bool, err error)
+	// Progress is where the scan for expired leases goes on after a restart, as
+	// SaveProgress last said; nil is the beginning.
+	Progress() ([]byte, error)
+	SaveProgress(cursor []byte) error
+	// ColumnsWithTraffic lists the columns that have traffic before a day.
+	ColumnsWithTraffic(before lease.Day) ([]lease.Column, error)
 	// Going lists the shares whose bytes are still to be deleted.
 	Going() ([]lease.GoingShare, error)
 	// Delete deletes the bytes of such a share. It can be repeated.

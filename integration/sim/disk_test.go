@@ -180,3 +180,19 @@ func (d *disk) LeasesAfter(c lease.Column, share *lease.ShareID, limit int) ([]s
 	}
 	return all, more, err
 }
+
+func (d *disk) ScanUnder(root grid.PublicKey, from []byte, limit int) ([]server.StoredLease, []byte, error) {
+	if err := d.fails("scan"); err != nil {
+		return nil, nil, err
+	}
+	found, next, err := d.Store.ScanUnder(root, from, limit)
+	all := make([]server.StoredLease, len(found))
+	for i, l := range found {
+		all[i] = server.StoredLease(l)
+	}
+	return all, next, err
+}
+
+func (d *disk) Progress() ([]byte, error) { return d.Store.Progress() }
+
+func (d *disk) SaveProgress(cursor []byte) error { return d.Store.SaveProgress(cursor) }

@@ -73,7 +73,7 @@ func (g *simGrid) addAccounts() error {
 	for _, s := range g.servers {
 		for _, c := range g.clients {
 			root := lease.Root{Key: c.account.PublicKey(s.id()), Petname: c.name, Quota: g.quota}
-			if _, err := ask[server.Done](g, &s.node, actors.ToStorage{Message: server.PutRoot{Root: root}}); err != nil {
+			if _, err := ask[server.Changed](g, &s.node, actors.ToStorage{Message: server.PutRoot{Root: root}}); err != nil {
 				return fmt.Errorf("add account: %w", err)
 			}
 		}

@@ -27,6 +27,28 @@ func (s *Store) ScanExpired(now time.Time, from Cursor, limit int) ([]lease.Leas
 	return expired, next, err
 }
 
+var progressKey = metaKey("collector")
+
+// Progress is the cursor that SaveProgress was given last, nil for the
+// beginning. It may be an older one after a crash.
+func (s *Store) Progress() (Cursor, error) {
+	b, _, err := s.get(progressKey)
+	if len(b) == 0 {
+		return nil, err
+	}
+	return b, err
+}
+
+// SaveProgress remembers where a scan goes on. Nothing waits for the disk.
+func (s *Store) SaveProgress(c Cursor) error {
+	b := batch{{key: progressKey, value: c, delete: c == nil}}
+	if err := s.eng.applyLazily(b); err != nil {
+		return err
+	}
+	s.hot.follow(b)
+	return nil
+}
+
 // LeaseEntry is a lease with its name.
 type LeaseEntry struct {
 	ID    lease.LeaseID

@@ -1,7 +1,10 @@
 package store
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
@@ -193,6 +196,60 @@ func (s *Store) PairsOf(signer grid.PublicKey, yield func(grid.PublicKey, lease.
 		}
 		return yield(delegate.Key, c)
 	})
+}
+
+// RootsWithLeases lists every key at which the chain of a lease starts.
+func (s *Store) RootsWithLeases() ([]grid.PublicKey, error) {
+	var all []grid.PublicKey
+	err := s.scanAll([]byte{tagCounter, byte(lease.RootCounter)}, func(key, _ []byte) error {
+		c, err := s.columnOf(be32(key[2:]))
+		all = append(all, c.Key)
+		return err
+	})
+	return all, err
+}
+
+// TrafficSince yields the traffic of every column from a day on, by day, then
+// column.
+func (s *Store) TrafficSince(since lease.Day, yield func(lease.TrafficKey, lease.Traffic) error) error {
+	type line struct {
+		lease.TrafficKey
+		lease.Traffic
+	}
+	var all []line
+	err := s.scanAll([]byte{tagTraffic}, func(key, value []byte) error {
+		day := lease.Day(be32(key[5:]))
+		if day < since {
+			return nil
+		}
+		c, colErr := s.columnOf(be32(key[1:]))
+		t, err := decodeTraffic(value)
+		all = append(all, line{lease.TrafficKey{Column: c, Day: day}, t})
+		return errors.Join(colErr, err)
+	})
+	slices.SortFunc(all, func(a, b line) int { return cmp.Or(cmp.Compare(a.Day, b.Day), a.Column.Compare(b.Column)) })
+	for _, l := range all {
+		if err == nil {
+			err = yield(l.TrafficKey, l.Traffic)
+		}
+	}
+	return err
+}
+
+// ColumnsWithTraffic lists the columns that have traffic before a day.
+func (s *Store) ColumnsWithTraffic(before lease.Day) ([]lease.Column, error) {
+	var all []lease.Column
+	err := s.scanAll([]byte{tagTraffic}, func(key, _ []byte) error {
+		if lease.Day(be32(key[5:])) >= before {
+			return nil
+		}
+		c, err := s.columnOf(be32(key[1:]))
+		if n := len(all); n == 0 || all[n-1] != c {
+			all = append(all, c)
+		}
+		return err
+	})
+	return all, err
 }
 
 // scanAll yields every key with the prefix.

@@ -36,6 +36,8 @@ const (
 	KindSubscribe   Kind = 23
 	KindAnnounce    Kind = 24
 
+	KindLoginWithoutKey Kind = 25
+
 	KindRenewShares      Kind = 30
 	KindCancelShares     Kind = 31
 	KindSharesDone       Kind = 32

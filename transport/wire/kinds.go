@@ -45,6 +45,8 @@ var makers = [...]func() Message{
 	KindSubscribe:   func() Message { return new(Subscribe) },
 	KindAnnounce:    func() Message { return new(Announce) },
 
+	KindLoginWithoutKey: func() Message { return new(LoginWithoutKey) },
+
 	KindRenewShares:      func() Message { return new(RenewShares) },
 	KindCancelShares:     func() Message { return new(CancelShares) },
 	KindSharesDone:       func() Message { return new(SharesDone) },
@@ -68,6 +70,9 @@ func (m *Login) Kind() Kind { return KindLogin }
 
 // Kind of a Resume.
 func (m *Resume) Kind() Kind { return KindResume }
+
+// Kind of a LoginWithoutKey.
+func (m *LoginWithoutKey) Kind() Kind { return KindLoginWithoutKey }
 
 // Kind of a LoggedIn.
 func (m *LoggedIn) Kind() Kind { return KindLoggedIn }

@@ -56,6 +56,8 @@ func samples(tb testing.TB) []sample {
 		{"hello", ask(0, &wire.Hello{Version: 1, Features: []string{"pull"}, MaxBody: wire.MaxBody, MaxRequests: 64})},
 		{"login", ask(1, &wire.Login{Chain: []byte("chain"), Request: []byte("request")})},
 		{"resume", ask(1, &wire.Resume{Reference: []byte("reference")})},
+		{"login-without-key", ask(1, &wire.LoginWithoutKey{})},
+		{"logged-in-without-key", answer(1, &wire.LoggedIn{Expires: 1795000000, Operations: 7})},
 		{"logged-in", answer(1, &wire.LoggedIn{Reference: []byte("reference"), Expires: 1795000000, Label: fill32(0xac), Operations: 15})},
 		{"find", ask(2, &wire.Find{StorageIndex: si, Ranges: two})},
 		{"found", answer(2, &wire.Found{Room: 1 << 40, Shares: []wire.FoundShare{

@@ -37,9 +37,16 @@ func (m *Resume) Validate() error {
 	return checkBytes("reference", m.Reference, 1, MaxReference)
 }
 
-// Validate bounds the reference.
+// Validate has nothing to refuse.
+func (m *LoginWithoutKey) Validate() error { return nil }
+
+// Validate bounds the reference, which only a client without a key lacks.
 func (m *LoggedIn) Validate() error {
-	return checkBytes("reference", m.Reference, 1, MaxReference)
+	least := 1
+	if m.Label.IsZero() {
+		least = 0
+	}
+	return checkBytes("reference", m.Reference, least, MaxReference)
 }
 
 // Validate bounds the ranges.

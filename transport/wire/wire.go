@@ -103,6 +103,11 @@ type Resume struct {
 	Reference []byte `cbor:"1,keyasint"`
 }
 
+// LoginWithoutKey asks to store for the column of clients without a key, where
+// the operator has enabled that. Answered by LoggedIn, without a reference and
+// with the zero label, or Error.
+type LoginWithoutKey struct{}
+
 // LoggedIn tells what the connection may now do.
 type LoggedIn struct {
 	Reference  []byte         `cbor:"1,keyasint"`

@@ -102,7 +102,7 @@ func TestSenderRefusesWhatReceiverWould(t *testing.T) {
 		"login":             &wire.Login{},
 		"chain":             &wire.Login{Chain: []byte(long), Request: []byte{1}},
 		"resume":            &wire.Resume{Reference: []byte(long)},
-		"logged in":         &wire.LoggedIn{},
+		"logged in":         &wire.LoggedIn{Label: fill32(1)},
 		"find":              &wire.Find{Ranges: tooMany},
 		"find together":     &wire.Find{Ranges: []wire.Range{{Length: wire.MaxBody}, {Length: 1}}},
 		"read nothing":      &wire.Read{StorageIndex: si},
