@@ -10,6 +10,7 @@ import (
 	"github.com/tarn-grid/tarn/file/placement"
 	"github.com/tarn-grid/tarn/file/transfer"
 	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/lease/store"
 )
 
@@ -32,6 +33,12 @@ var (
 	ErrNoClient  = errors.New("this node is not a client")
 	// ErrExists means that a petname or a key is an account's already.
 	ErrExists = errors.New("there is such an account already")
+	// ErrNoAccount means that no account has that petname or key, ErrAmbiguous
+	// that several have, and ErrKeyInUse that a key which was to take another
+	// one's place has one already.
+	ErrNoAccount = errors.New("there is no such account here")
+	ErrAmbiguous = errors.New("there are several keys under that name")
+	ErrKeyInUse  = errors.New("the key is in use on this server already")
 	// ErrClosed means that the node was closed.
 	ErrClosed = errors.New("the node is closed")
 )
@@ -72,6 +79,12 @@ func public(err error) error {
 		return kind{ErrFolderInUse, err}
 	case errors.Is(err, server.ErrExists):
 		return kind{ErrExists, err}
+	case errors.Is(err, server.ErrNoAccount):
+		return kind{ErrNoAccount, err}
+	case errors.Is(err, server.ErrAmbiguous):
+		return kind{ErrAmbiguous, err}
+	case errors.Is(err, lease.ErrKeyInUse):
+		return kind{ErrKeyInUse, err}
 	case errors.Is(err, client.ErrNotReadable), errors.Is(err, immutable.ErrCapability):
 		return kind{ErrCap, err}
 	}

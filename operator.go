@@ -18,55 +18,51 @@ import (
 	"github.com/tarn-grid/tarn/transport/wire"
 )
 
-// Operator decides who may store on a server, and sees how much they do.
-type Operator interface {
-	// AddAccount accepts a key as a root with that quota in bytes, nil being
-	// none. Without a key a fresh one is made, and what is returned besides
-	// the account is the authority to hand over (client add-authority); it is
-	// kept nowhere else. Errors: ErrExists.
-	AddAccount(ctx context.Context, petname string, key *grid.PublicKey, quota *int64) (Account, string, error)
-	// Usage lists every account with what it holds.
-	Usage(ctx context.Context) ([]AccountUsage, error)
-}
-
 // Operator of this node's storage server. Errors: ErrNoStorage.
 func (n *Node) Operator() (Operator, error) {
 	if n.config.Storage == nil {
 		return nil, ErrNoStorage
 	}
-	return operator{n}, nil
+	return operations{
+		server: grid.ServerID(grid.PublicKeyOf(n.config.Storage.Key)), nickname: n.config.Nickname,
+		carry: n.operate,
+	}, nil
 }
 
-// operator works through the running ledger.
-type operator struct{ n *Node }
-
-func (o operator) server() grid.ServerID {
-	return grid.ServerID(grid.PublicKeyOf(o.n.config.Storage.Key))
-}
-
-// AddAccount implements Operator.
-func (o operator) AddAccount(ctx context.Context, petname string, key *grid.PublicKey, quota *int64) (Account, string, error) {
-	account, text, err := newAccount(o.server(), petname, key, quota)
-	if err != nil {
-		return Account{}, "", err
-	}
-	ctx, cancel := o.n.until(ctx)
+// operate has the running ledger carry out an operation.
+func (n *Node) operate(ctx context.Context, o server.Operation) (any, error) {
+	ctx, cancel := n.until(ctx)
 	defer cancel()
-	root := lease.Root{Key: account.Key, Petname: petname, Quota: quota}
-	if _, err := ask[server.Changed](ctx, o.n, actors.ToStorage{Message: server.PutRoot{Root: root, New: true}}); err != nil {
-		return Account{}, "", o.n.cause(public(err))
+	reply, err := ask[any](ctx, n, actors.ToStorage{Message: o})
+	if failed, ok := reply.(error); ok && err == nil {
+		err = failed
 	}
-	return account, text, nil
+	if err != nil {
+		return nil, n.cause(public(err))
+	}
+	return reply, nil
 }
 
 // maxPetname bounds a petname, in bytes.
 const maxPetname = 64
 
+// checkPetname refuses what could be taken for something else.
+func checkPetname(petname string) error {
+	_, notKey := grid.ParsePublicKey(petname)
+	switch {
+	case petname == "" || len(petname) > maxPetname:
+		return fmt.Errorf("a petname has 1 to %d bytes", maxPetname)
+	case petname == AnonymousPetname || petname == StarterPetname || notKey == nil:
+		return fmt.Errorf("%w: %s means something else", ErrExists, petname)
+	}
+	return nil
+}
+
 // newAccount makes a fresh key where none is given, with a certificate that
 // limits it to this server, so that its holder shows it nowhere else.
 func newAccount(id grid.ServerID, petname string, key *grid.PublicKey, quota *int64) (Account, string, error) {
-	if petname == "" || len(petname) > maxPetname {
-		return Account{}, "", fmt.Errorf("a petname has 1 to %d bytes", maxPetname)
+	if err := checkPetname(petname); err != nil {
+		return Account{}, "", err
 	}
 	if key != nil {
 		return Account{Petname: petname, Key: *key, Quota: quota}, "", nil
@@ -86,39 +82,13 @@ func newAccount(id grid.ServerID, petname string, key *grid.PublicKey, quota *in
 	return Account{Petname: petname, Key: public, Quota: quota}, string(text), err
 }
 
-// Usage implements Operator.
-func (o operator) Usage(ctx context.Context) ([]AccountUsage, error) {
-	ctx, cancel := o.n.until(ctx)
-	defer cancel()
-	list, err := ask[server.UsageList](ctx, o.n, actors.ToStorage{Message: server.ListUsage{}})
-	if err != nil {
-		return nil, o.n.cause(public(err))
-	}
-	return accountUsage(o.server(), o.n.config.Nickname, list), nil
-}
-
-func accountUsage(id grid.ServerID, nickname string, list server.UsageList) []AccountUsage {
-	out := make([]AccountUsage, len(list))
-	for i, u := range list {
-		out[i] = AccountUsage{
-			Server: id, Nickname: nickname, Petname: u.Root.Petname, Key: u.Root.Key, Quota: u.Root.Quota,
-			Bytes: u.Below.Stored.Bytes, Shares: int64(u.Below.Stored.Leases), Reserved: u.Below.Reserved.Bytes,
-			BytesIn: u.Today.In, BytesOut: u.Today.Out,
-		}
-		if u.Column == lease.Anonymous {
-			out[i].Petname = "anonymous"
-		}
-	}
-	return out
-}
-
 // OfflineOperator works on the storage of a node that does not run. It holds
 // the folder until it is closed.
 type OfflineOperator struct {
-	config Config
-	lock   *os.File
-	store  *store.Store
-	rules  *lease.Ledger
+	operations
+	lock  *os.File
+	store *store.Store
+	rules *lease.Ledger
 }
 
 var _ Operator = (*OfflineOperator)(nil)
@@ -139,49 +109,23 @@ func OpenOperator(_ context.Context, c Config) (*OfflineOperator, error) {
 		return nil, errors.Join(public(fmt.Errorf("open the storage: %w", err)), lock.Close())
 	}
 	rules := lease.NewLedger(s, lease.LedgerPolicy{Duration: leaseDuration})
-	return &OfflineOperator{config: c, lock: lock, store: s, rules: rules}, nil
+	o := &OfflineOperator{lock: lock, store: s, rules: rules}
+	o.operations = operations{
+		server: grid.ServerID(grid.PublicKeyOf(c.Storage.Key)), nickname: c.Nickname, carry: o.operate,
+	}
+	return o, nil
 }
 
 // Close lets the folder go.
 func (o *OfflineOperator) Close() error { return errors.Join(o.store.Close(), o.lock.Close()) }
 
-func (o *OfflineOperator) server() grid.ServerID {
-	return grid.ServerID(grid.PublicKeyOf(o.config.Storage.Key))
-}
-
-// AddAccount implements Operator.
-func (o *OfflineOperator) AddAccount(_ context.Context, petname string, key *grid.PublicKey, quota *int64) (Account, string, error) {
-	account, text, err := newAccount(o.server(), petname, key, quota)
+// operate carries out an operation on the table itself.
+func (o *OfflineOperator) operate(_ context.Context, op server.Operation) (any, error) {
+	reply, err := server.Books{Store: serverStore{o.store}, Rules: o.rules}.Carry(op, time.Now())
 	if err != nil {
-		return Account{}, "", err
+		return nil, public(err)
 	}
-	roots, err := o.store.Roots()
-	if err != nil {
-		return Account{}, "", err
-	}
-	for _, r := range roots {
-		if r.Key == account.Key || r.Petname == petname {
-			return Account{}, "", fmt.Errorf("%w: %s, %s", ErrExists, r.Petname, r.Key)
-		}
-	}
-	change, err := o.rules.PutRoot(lease.Root{Key: account.Key, Petname: petname, Quota: quota})
-	if err != nil {
-		return Account{}, "", err
-	}
-	commit, err := o.store.Apply(change)
-	if err != nil {
-		return Account{}, "", err
-	}
-	return account, text, commit.Wait()
-}
-
-// Usage implements Operator.
-func (o *OfflineOperator) Usage(context.Context) ([]AccountUsage, error) {
-	list, err := server.ListUsageOf(serverStore{o.store}, o.rules, time.Now())
-	if err != nil {
-		return nil, err
-	}
-	return accountUsage(o.server(), o.config.Nickname, list), nil
+	return reply, nil
 }
 
 // OwnUsage asks every server that this node is logged in to for the column of

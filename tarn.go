@@ -170,28 +170,3 @@ type StorageStatus struct {
 	Free, Reserved int64
 	Accounts       int
 }
-
-// AccountUsage is what one account holds on one server.
-type AccountUsage struct {
-	// Server is where.
-	Server grid.ServerID
-	// Nickname of that server.
-	Nickname string
-	// Petname is the operator's name for Key, if it is a root.
-	Petname string
-	Key     grid.PublicKey
-	// Bytes (as charged: share sizes and 128 for each lease), Shares and
-	// Reserved (uploads in flight, bytes).
-	Bytes, Shares, Reserved int64
-	// Quota in bytes; nil is no limit.
-	Quota *int64
-	// BytesIn and BytesOut moved today, UTC.
-	BytesIn, BytesOut int64
-}
-
-// Account is a root that a server's operator added.
-type Account struct {
-	Petname string
-	Key     grid.PublicKey
-	Quota   *int64
-}

@@ -144,6 +144,41 @@ func TestRemovedAuthorityIsUsedNoMore(t *testing.T) {
 	r.wantIdentities()
 }
 
+// TestStoresWithoutAKeyWhereItMay: a key of one's own is preferred as soon as
+// there is one that the server accepts.
+func TestStoresWithoutAKeyWhereItMay(t *testing.T) {
+	r := newRig(t, 1)
+	p := r.peers[0]
+	open := true
+	p.accepts = func(n int) wire.Message {
+		if n <= 3 {
+			return wire.NewError(wire.NotAccepted, "no root")
+		}
+		return nil
+	}
+	p.instead = func(s *peerSession, f wire.Frame) bool {
+		_, is := f.Message.(*wire.LoginWithoutKey)
+		if is && open {
+			s.answer(f, &wire.LoggedIn{Expires: r.world.Now().Add(time.Hour).Unix()})
+		}
+		return is && open
+	}
+	r.start()
+	r.untilState(client.LoggedIn, 10*time.Second)
+	if s := r.status(false).Servers[0]; !s.Account.IsZero() || s.Err != nil {
+		t.Errorf("logged in as %v (%v)", s.Account, s.Err)
+	}
+	r.until("its room", time.Minute, func() bool { return r.status(false).Servers[0].Room > 0 })
+	open = false // the operator now wants accounts, and has added none of ours
+	r.untilState(client.Connected, time.Hour)
+	r.send(client.AddAuthority{ReplyTo: r.inbox(func(any) {}), Authority: lease.Authority{Holdings: []lease.Holding{{Account: account(2)}}}})
+	r.untilState(client.LoggedIn, 10*time.Second)
+	if s := r.status(false).Servers[0]; s.Account.IsZero() {
+		t.Error("no key is used")
+	}
+	r.wantIdentities()
+}
+
 func TestBackoffDoublesUpToItsBound(t *testing.T) {
 	r := newRig(t, 1)
 	r.must(r.peers[0].listener.Close())

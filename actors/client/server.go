@@ -167,7 +167,7 @@ func (s *server) tryAgain(ctx actor.Context) {
 	case Connected:
 		s.again(ctx)
 	case LoggedIn:
-		if s.key.IsZero() {
+		if s.signedAs.key.IsZero() {
 			s.again(ctx)
 			return
 		}
@@ -302,11 +302,17 @@ func (s *server) withoutKey() {
 			s.up(ctx, Connected, cmp.Or(s.refusal, errNoAccount))
 			return
 		}
-		s.key = grid.PublicKey{}
+		s.signedAs = signedLogin{}
 		s.up(ctx, LoggedIn, nil)
 		s.request(&wire.Find{}, s.learnRoom)
-		s.stopTimer = s.env.Clock.After(s.env.Jitter(loginInterval), ctx.Self(), loginAgain{s.generation})
+		s.loginLater(ctx, loginInterval)
 	})
+}
+
+// loginLater goes through our keys again after a while.
+func (s *server) loginLater(ctx actor.Context, wait time.Duration) {
+	s.stopTimers()
+	s.stopTimer = s.env.Clock.After(s.env.Jitter(wait), ctx.Self(), loginAgain{s.generation})
 }
 
 // login shows the cached reference, or the signed request if there is none.
@@ -354,6 +360,9 @@ func (s *server) learnRoom(ctx actor.Context, m wire.Message) {
 	if f, ok := m.(*wire.Found); ok && f.Room != s.report.room {
 		s.report.room = f.Room
 		ctx.Send(s.broker, s.report)
+		if f.Room == 0 && s.report.state == LoggedIn && s.signedAs.key.IsZero() {
+			s.loginLater(ctx, s.loginWait()) // perhaps only accounts may store here now
+		}
 	}
 }
 
@@ -397,7 +406,7 @@ func (s *server) loginAgain(ctx actor.Context, m loginAgain) {
 // renew logs in once more over the connection there is, again and again until
 // there is an answer.
 func (s *server) renew(ctx actor.Context) {
-	if s.key.IsZero() { // there is nothing to renew, but perhaps a key is accepted now
+	if s.signedAs.key.IsZero() { // there is nothing to renew, but perhaps a key is accepted now
 		s.again(ctx)
 		return
 	}
@@ -412,7 +421,7 @@ func (s *server) up(ctx actor.Context, state State, err error) {
 	s.stopTimers()
 	s.backoff.reset()
 	if state == Connected {
-		s.stopTimer = s.env.Clock.After(s.env.Jitter(s.loginWait()), ctx.Self(), loginAgain{s.generation})
+		s.loginLater(ctx, s.loginWait())
 	}
 	s.say(ctx, state, err)
 	s.tellSubscribers(ctx)

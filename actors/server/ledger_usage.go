@@ -71,8 +71,7 @@ type delegation struct {
 
 func newUsageWalk(b Books, now time.Time) *usageWalk { return &usageWalk{books: b, now: now} }
 
-// UsageOf is what ListUsage answers, for a server that is not running.
-func (b Books) UsageOf(now time.Time) (UsageList, error) {
+func (b Books) usage(now time.Time) (UsageList, error) {
 	w := newUsageWalk(b, now)
 	for {
 		if done, err := w.step(usageStep); done || err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -35,7 +36,7 @@ type (
 	PutRoot struct {
 		Root lease.Root
 		// New refuses (ErrExists) a key that is there already, and a petname
-		// unless Another is set: one more key of the same person.
+		// unless Another is set: one more key of somebody who has an account.
 		New, Another bool
 	}
 	// SetDisabled refuses everything to an account, or ends that.
@@ -217,38 +218,53 @@ func (b Books) unknown(r lease.Root, another bool) error {
 	if err != nil {
 		return err
 	}
+	named := false
 	for _, old := range roots {
 		if old.Key == r.Key {
 			return fmt.Errorf("%w: the key of %s", ErrExists, old.Petname)
 		}
-		if !another && r.Petname != "" && old.Petname == r.Petname {
-			return fmt.Errorf("%w: %s", ErrExists, old.Petname)
-		}
+		named = named || r.Petname != "" && old.Petname == r.Petname
+	}
+	switch {
+	case named && !another:
+		return fmt.Errorf("%w: %s", ErrExists, r.Petname)
+	case another && !named:
+		return fmt.Errorf("%w: %s", ErrNoAccount, r.Petname)
 	}
 	return nil
 }
 
-// Carry carries out an operation that changes something, on a server that is
-// not running.
-func (b Books) Carry(o Operation) (Changed, error) {
+// Carry carries out an operation on a server that is not running; what it
+// answers is what the ledger would.
+func (b Books) Carry(o Operation, now time.Time) (any, error) {
+	switch o := o.(type) {
+	case ListUsage:
+		return b.usage(now)
+	case Query:
+		return o.Ask(b.Store, now)
+	}
 	steps, done, err := b.steps(o)
 	if err != nil {
-		return Changed{}, err
+		return nil, err
 	}
 	for _, s := range steps {
-		change, err := s()
-		if err != nil {
-			return Changed{}, err
-		}
-		wait, err := b.Store.Apply(change)
-		if err != nil {
-			return Changed{}, err
-		}
-		if err := wait(); err != nil {
-			return Changed{}, err
+		if err := b.apply(s()); err != nil {
+			return nil, err
 		}
 	}
 	return done, nil
+}
+
+// apply writes a change and waits for the disk.
+func (b Books) apply(c lease.Change, err error) error {
+	if err != nil {
+		return err
+	}
+	wait, err := b.Store.Apply(c)
+	if err != nil {
+		return err
+	}
+	return wait()
 }
 
 // operate carries out what the operator asks for.

@@ -128,8 +128,8 @@ func TestNames(t *testing.T) {
 	if got := r.changed(server.Revoke{Name: "bob"}); len(got.Keys) != 2 {
 		t.Errorf("revoked %v", got.Keys)
 	}
-	if got := r.ask(server.ListRevoked{}).(server.Revoked); len(got) != 2 {
-		t.Errorf("revoked keys: %v", got)
+	if got := r.ask(server.ListAccounts{}).(server.AccountList); len(got.Revoked) != 2 || len(got.Roots) != 2 {
+		t.Errorf("accounts: %+v", got)
 	}
 	if got := r.changed(server.RemoveRoot{Name: "bob"}); len(got.Roots) != 2 || len(r.usage(t)) != 0 {
 		t.Errorf("removed %+v, left %+v", got, r.usage(t))

@@ -18,18 +18,25 @@ type Query interface {
 // a turn.
 const queryStep = 10_000
 
-// ListRevoked asks for all revoked keys; answered by Revoked.
-type ListRevoked struct{}
+// ListAccounts asks for all accounts and revoked keys; answered by AccountList.
+type ListAccounts struct{}
 
-// Revoked lists keys.
-type Revoked []grid.PublicKey
+// AccountList is every root, and every key that is refused, by key.
+type AccountList struct {
+	Roots   []lease.Root
+	Revoked []grid.PublicKey
+}
 
-func (ListRevoked) operation() {}
+func (ListAccounts) operation() {}
 
 // Ask implements Query.
-func (ListRevoked) Ask(s Store, _ time.Time) (any, error) {
-	keys, err := s.RevokedKeys()
-	return Revoked(keys), err
+func (ListAccounts) Ask(s Store, _ time.Time) (any, error) {
+	roots, err := s.Roots()
+	if err != nil {
+		return nil, err
+	}
+	revoked, err := s.RevokedKeys()
+	return AccountList{roots, revoked}, err
 }
 
 // AskRemoval asks what would happen if an account were removed and its leases

@@ -70,8 +70,10 @@ func addAccount(ctx context.Context, client folder, server *process) error {
 	if err != nil {
 		return err
 	}
-	key, quota := account.PublicKey(id), demoQuota
-	_, err = server.control.AddAccount(ctx, demoPetname, &key, &quota)
+	quota := demoQuota
+	_, err = server.control.Operator().AddAccount(ctx, control.NewAccount{
+		Petname: demoPetname, Key: account.PublicKey(id).String(), Quota: &quota,
+	})
 	return err
 }
 
@@ -116,7 +118,7 @@ func loggedIn(status control.Status) (n int) {
 func usageOf(ctx context.Context, servers []*process) ([]control.AccountUsage, error) {
 	var all []control.AccountUsage
 	for _, s := range servers {
-		list, err := s.control.OperatorUsage(ctx)
+		list, err := s.control.Operator().Usage(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("ask %s for usage: %w", s.name, err)
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/tarn-grid/tarn/file"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/web/control"
 )
 
 type dumpOptions struct {
@@ -104,19 +105,15 @@ func (e *env) knownNames(ctx context.Context) names {
 	if w, err := f.wallet(); err == nil {
 		all.addWallet(w)
 	}
-	n, _, err := e.node()
+	var list control.Accounts
+	err = e.asOperator(ctx, func(o control.Operator) (err error) {
+		list, err = o.Accounts(ctx)
+		return err
+	})
 	if err != nil {
 		return all
 	}
-	defer n.Close()
-	accounts, err := n.OperatorUsage(ctx)
-	if err != nil {
-		accounts, err = f.offlineUsage(ctx)
-	}
-	if err != nil {
-		return all
-	}
-	for _, a := range accounts {
+	for _, a := range list.Accounts {
 		if key, err := grid.ParsePublicKey(a.Key); err == nil && a.Petname != "" {
 			all.keys[key] = a.Petname
 		}

@@ -32,7 +32,7 @@ const exitHelp = `Exit codes:
   1    failed for a reason not listed here
   2    the command line, a capability or another input is not right
   3    no node is running in the folder, or it ended meanwhile
-  4    not enough shares were found, or no such node or file
+  4    not enough shares were found, or no such node, file or account
   5    refused: too few servers take the file, over quota, not permitted
   6    something is in the way: folder or port in use, name taken, no
        permission, disk full
@@ -78,6 +78,7 @@ var exits = []struct {
 	{tarn.ErrCap, exitUsage},
 	{tarn.ErrNotEnoughShares, exitNotFound},
 	{errNoNode, exitNotFound},
+	{tarn.ErrNoAccount, exitNotFound},
 	{lease.ErrNoSuchRoot, exitRefused},
 	{lease.ErrAuthorityExpired, exitRefused},
 	{lease.ErrAuthorityRevoked, exitRefused},
@@ -88,10 +89,12 @@ var exits = []struct {
 	{tarn.ErrFolderInUse, exitInTheWay},
 	{tarn.ErrPortInUse, exitInTheWay},
 	{tarn.ErrExists, exitInTheWay},
+	{tarn.ErrKeyInUse, exitInTheWay},
 	{errNotEmpty, exitInTheWay},
 	{errWrite, exitInTheWay},
 	{errSettings, exitSettings},
 	{errKeys, exitSettings},
+	{tarn.ErrAmbiguous, exitUsage},
 	{tarn.ErrNoStorage, exitUsage},
 	{tarn.ErrNoClient, exitUsage},
 	{tarn.ErrIntroducerRef, exitUsage},
@@ -157,6 +160,8 @@ func adviceFor(err error) string {
 		return "End that program, or give the node another address in its tarn.yaml."
 	case errors.Is(err, control.ErrBrokenOff):
 		return "The node ended before it was done; what it logged says why. Start it again with: tarn run"
+	case errors.Is(err, tarn.ErrNoAccount):
+		return "See who has one: tarn server list-accounts"
 	case errors.Is(err, lease.ErrNoSuchRoot):
 		return "Ask the server's operator to add your account; your key is shown by: tarn client account-key"
 	}

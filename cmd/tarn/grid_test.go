@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -34,7 +37,8 @@ func TestGrid(t *testing.T) {
 			"code": codeCommand, "mode": modeCommand,
 			"start": startCommand, "end": endCommand, "crash": crashCommand,
 			"keyof": keyofCommand, "nameof": nameofCommand,
-			"logins": loginsCommand, "join": joinCommand, "account": accountCommand,
+			"bigfile": bigfileCommand, "uploading": uploadingCommand, "emptied": emptiedCommand,
+			"logins": loginsCommand, "join": joinCommand, "account": accountCommand, "accountkey": accountKeyCommand,
 		},
 	})
 }
@@ -88,6 +92,45 @@ func loginsCommand(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(waitForLogins(context.Background(), running(ts, args[0]), n))
 }
 
+// bigfileCommand is "bigfile FILE BYTES".
+func bigfileCommand(ts *testscript.TestScript, _ bool, args []string) {
+	size, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), nil, 0o600))
+	ts.Check(os.Truncate(ts.MkAbs(args[0]), size))
+}
+
+// uploadingCommand is "uploading SERVER": waits until something is being
+// uploaded there; "! uploading SERVER" until nothing is.
+func uploadingCommand(ts *testscript.TestScript, negated bool, args []string) {
+	server := running(ts, args[0])
+	until(ts, func() bool {
+		status, err := server.control.Status(context.Background())
+		ts.Check(err)
+		return (status.Storage.Reserved == 0) == negated
+	})
+}
+
+// emptiedCommand is "emptied SERVER": waits until nothing is stored there.
+func emptiedCommand(ts *testscript.TestScript, _ bool, args []string) {
+	server := running(ts, args[0])
+	until(ts, func() bool {
+		list, err := server.control.Operator().Usage(context.Background())
+		ts.Check(err)
+		return !slices.ContainsFunc(list, func(u control.AccountUsage) bool { return u.Bytes > 0 })
+	})
+}
+
+// until looks again and again.
+func until(ts *testscript.TestScript, done func() bool) {
+	deadline := time.Now().Add(demoPatience)
+	for !done() {
+		if time.Now().After(deadline) {
+			ts.Fatalf("it did not come in %v", demoPatience)
+		}
+	}
+}
+
 // joinCommand is "join VAR DIR": the reference of a running introducer.
 func joinCommand(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile(filepath.Join(args[1], "private", "introducer.ref"))))
@@ -99,16 +142,26 @@ func accountCommand(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) == 2 {
 		args = append(args, "alice", "5GB")
 	}
-	server := running(ts, args[0])
-	status, err := server.control.Status(context.Background())
+	mustRun(ts, "-d", args[0], "server", "add-account", "--quota", args[3], args[2], keyAt(ts, args[0], args[1]))
+}
+
+// accountKeyCommand is "accountkey VAR SERVER CLIENT": the key that the client
+// has there.
+func accountKeyCommand(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv(args[0], keyAt(ts, args[1], args[2]))
+}
+
+func keyAt(ts *testscript.TestScript, server, client string) string {
+	status, err := running(ts, server).control.Status(context.Background())
 	ts.Check(err)
-	tarn := func(args ...string) string {
-		code, stdout, stderr := runProgram(ts, append([]string{"tarn"}, args...))
-		if code != exitOK {
-			ts.Fatalf("tarn %s: %d, %s", strings.Join(args, " "), code, stderr)
-		}
-		return strings.TrimSpace(stdout)
+	return mustRun(ts, "-d", client, "client", "account-key", status.Storage.Server)
+}
+
+// mustRun runs a tarn command that must go well.
+func mustRun(ts *testscript.TestScript, args ...string) string {
+	code, stdout, stderr := runProgram(ts, append([]string{"tarn"}, args...))
+	if code != exitOK {
+		ts.Fatalf("tarn %s: %d, %s", strings.Join(args, " "), code, stderr)
 	}
-	key := tarn("-d", args[1], "client", "account-key", status.Storage.Server)
-	tarn("-d", args[0], "server", "add-account", "--quota", args[3], args[2], key)
+	return strings.TrimSpace(stdout)
 }

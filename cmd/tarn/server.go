@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"unicode"
 	"unicode/utf8"
@@ -14,13 +13,17 @@ import (
 )
 
 func newServer(e *env) *cobra.Command {
-	return group("server", "What a storage server's operator does", newAddAccount(e))
+	return group("server", "What a storage server's operator does",
+		newAddAccount(e), newListAccounts(e), newSetQuota(e), newDisable(e), newEnable(e), newRemove(e),
+		newRevoke(e), newUnrevoke(e), newRekey(e), newEnableAmbient(e), newDisableAmbient(e))
 }
 
 type addAccountOptions struct {
 	name  string
 	key   string // empty: the server makes one
 	quota string // empty: no limit
+	// another lets a petname have one more key.
+	another bool
 }
 
 func newAddAccount(e *env) *cobra.Command {
@@ -43,6 +46,7 @@ tarn client add-authority. The node may run or not.`,
 		}),
 	}
 	c.Flags().StringVar(&o.quota, "quota", "", "how much the account may store, such as 5GB (default no limit)")
+	c.Flags().BoolVar(&o.another, "another-key", false, "NAME has an account, and this is one more key of theirs, with a quota of its own")
 	return c
 }
 
@@ -51,23 +55,21 @@ func runAddAccount(ctx context.Context, e *env, o addAccountOptions) error {
 	if err != nil {
 		return err
 	}
-	n, f, err := e.node()
-	if err != nil {
-		return err
+	ask := control.NewAccount{Petname: o.name, Quota: quota, Another: o.another}
+	if key != nil {
+		ask.Key = key.String()
 	}
-	defer n.Close()
-	added, err := n.AddAccount(ctx, o.name, key, quota)
-	if errors.Is(err, control.ErrNotRunning) {
-		added, err = f.addOffline(ctx, o.name, key, quota)
-	}
-	if err != nil {
-		return fmt.Errorf("add the account %s: %w", o.name, err)
-	}
-	e.note("%s may now store here (%s), quota %s", added.Petname, keyShort(added.Key), formatQuota(added.Quota))
-	if added.Authority != "" {
-		return e.print("%s", added.Authority)
-	}
-	return e.print("%s\n", added.Key)
+	return e.asOperator(ctx, func(operator control.Operator) error {
+		added, err := operator.AddAccount(ctx, ask)
+		if err != nil {
+			return fmt.Errorf("add the account %s: %w", o.name, err)
+		}
+		e.note("%s may now store here (%s), quota %s", added.Petname, keyShort(added.Key), formatQuota(added.Quota))
+		if added.Authority != "" {
+			return e.print("%s", added.Authority)
+		}
+		return e.print("%s\n", added.Key)
+	})
 }
 
 func (o addAccountOptions) parse() (key *grid.PublicKey, quota *int64, err error) {
@@ -108,16 +110,4 @@ func checkPetname(name string) error {
 		}
 	}
 	return nil
-}
-
-func (f folder) addOffline(ctx context.Context, name string, key *grid.PublicKey, quota *int64) (control.AddedAccount, error) {
-	operator, err := f.operator(ctx)
-	if err != nil {
-		return control.AddedAccount{}, err
-	}
-	account, authority, err := operator.AddAccount(ctx, name, key, quota)
-	if err = errors.Join(err, operator.Close()); err != nil {
-		return control.AddedAccount{}, err
-	}
-	return control.AddedAccountOf(account, authority), nil
 }

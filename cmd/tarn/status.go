@@ -146,6 +146,11 @@ func (t table) row(cells ...string) {
 			cells[i] = "-"
 		}
 	}
+	t.line(cells...)
+}
+
+// line adds a line of cells that are known to have no line breaks in them.
+func (t table) line(cells ...string) {
 	_, _ = io.WriteString(t.w, strings.Join(cells, "\t")+"\n")
 }
 

@@ -55,7 +55,7 @@ func (n *Node) Usage() (bytes, shares, reserved int64) {
 	n.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
-	list, err := n.Control.OperatorUsage(ctx)
+	list, err := n.Control.Operator().Usage(ctx)
 	if err != nil {
 		n.t.Fatalf("ask %s for usage: %v", n.Name, err)
 	}

@@ -11,13 +11,13 @@ import (
 	"net/http"
 
 	"github.com/tarn-grid/tarn"
-	"github.com/tarn-grid/tarn/grid"
 )
 
 // Client talks to a node over its socket. It keeps no connection open between
 // calls longer than a moment; Close drops them.
 type Client struct {
 	http *http.Client
+	path string
 }
 
 // NewClient is a client of the node whose socket is at path. Nothing is
@@ -31,11 +31,23 @@ func NewClient(path string) *Client {
 		WriteBufferSize:    64 << 10,
 		ReadBufferSize:     64 << 10,
 	}
-	return &Client{&http.Client{Transport: transport}}
+	return &Client{&http.Client{Transport: transport}, path}
 }
 
 // Close drops idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Running reports whether somebody listens on the socket.
+func (c *Client) Running(ctx context.Context) (bool, error) {
+	conn, err := dial(ctx, c.path)
+	if errors.Is(err, ErrNotRunning) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, conn.Close()
+}
 
 // Status is the node's status.
 func (c *Client) Status(ctx context.Context) (Status, error) {
@@ -47,27 +59,6 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 func (c *Client) OwnUsage(ctx context.Context) (OwnUsage, error) {
 	var u OwnUsage
 	return u, c.call(ctx, http.MethodGet, pathUsage, nil, &u)
-}
-
-// OperatorUsage is what all accounts hold at the node's own server;
-// tarn.ErrNoStorage if it has none.
-func (c *Client) OperatorUsage(ctx context.Context) ([]AccountUsage, error) {
-	var u []AccountUsage
-	return u, c.call(ctx, http.MethodGet, pathOperator, nil, &u)
-}
-
-// AddAccount makes an account at the node's own server.
-func (c *Client) AddAccount(ctx context.Context, petname string, key *grid.PublicKey, quota *int64) (AddedAccount, error) {
-	ask := NewAccount{Petname: petname, Quota: quota}
-	if key != nil {
-		ask.Key = key.String()
-	}
-	body, err := json.Marshal(ask)
-	if err != nil {
-		return AddedAccount{}, fmt.Errorf("encode the account: %w", err)
-	}
-	var added AddedAccount
-	return added, c.call(ctx, http.MethodPost, pathAccounts, bytes.NewReader(body), &added)
 }
 
 // AddAuthority gives the node's client the authority that r has the text of.

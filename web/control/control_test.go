@@ -228,27 +228,12 @@ func TestBadCapability(t *testing.T) {
 	}
 }
 
-func TestAccountsAndUsage(t *testing.T) {
+func TestOwnUsage(t *testing.T) {
 	node := &memnode.Node{
 		Own:    []tarn.AccountUsage{{Server: grid.ServerID{7}, Bytes: 10}},
 		Failed: []tarn.ServerError{{Server: grid.ServerID{8}, Nickname: "s8", Err: errors.New("gone")}},
 	}
 	c := start(t, node, t.TempDir())
-	quota, key := int64(5e9), grid.PublicKey{1}
-	added, err := c.AddAccount(t.Context(), "alice", &key, &quota)
-	if err != nil || added.Key != key.String() || *added.Quota != quota || added.Authority != "" {
-		t.Errorf("AddAccount = %+v, %v", added, err)
-	}
-	if _, err := c.AddAccount(t.Context(), "alice", &key, nil); !errors.Is(err, tarn.ErrExists) {
-		t.Errorf("a second alice: %v", err)
-	}
-	if added, err := c.AddAccount(t.Context(), "bob", nil, nil); err != nil || added.Authority == "" || added.Quota != nil {
-		t.Errorf("AddAccount without a key = %+v, %v", added, err)
-	}
-	list, err := c.OperatorUsage(t.Context())
-	if err != nil || len(list) != 2 || list[0].Petname != "alice" {
-		t.Errorf("OperatorUsage = %+v, %v", list, err)
-	}
 	own, err := c.OwnUsage(t.Context())
 	if err != nil || own.Accounts[0].Bytes != 10 || own.Failed[0].Error != "gone" {
 		t.Errorf("OwnUsage = %+v, %v", own, err)
@@ -256,9 +241,8 @@ func TestAccountsAndUsage(t *testing.T) {
 	if _, err := c.AddAuthority(t.Context(), strings.NewReader("nonsense")); !errors.Is(err, lease.ErrAuthority) {
 		t.Errorf("AddAuthority = %v", err)
 	}
-	node.NoStorage = true
-	if _, err := c.OperatorUsage(t.Context()); !errors.Is(err, tarn.ErrNoStorage) {
-		t.Errorf("OperatorUsage without storage: %v", err)
+	if _, err := c.Operator().Usage(t.Context()); !errors.Is(err, tarn.ErrNoStorage) {
+		t.Errorf("usage without storage: %v", err)
 	}
 	if err := c.Metrics(t.Context(), io.Discard); err != nil {
 		t.Errorf("Metrics: %v", err)
@@ -336,10 +320,14 @@ func TestSocketIsReplacedAndRemoved(t *testing.T) {
 
 // FuzzRequests: no request ends in a panic.
 func FuzzRequests(f *testing.F) {
-	handler := control.Handler(&memnode.Node{})
+	handler := control.Handler(&memnode.Node{Server: openOperator(f)})
 	f.Add("/v1/get", "", `{"cap":"URI:LIT:krugkidfnzsc4","offset":1,"length":2}`)
 	f.Add("/v1/put", "needed=3&happy=1&total=2&segment-size=9", "content")
-	f.Add("/v1/operator/accounts", "", `{"petname":"x","key":"pub-v0-","quota":-1}`)
+	f.Add("/v1/operator/accounts/add", "", `{"petname":"x","key":"pub-v0-","quota":-1}`)
+	f.Add("/v1/operator/removal", "", `{"name":"x"}`)
+	f.Add("/v1/operator/rekey", "", `{"name":"x","key":"pub-v0-x"}`)
+	f.Add("/v1/operator/traffic", "", `{"since":"2026-02-30"}`)
+	f.Add("/v1/operator/ambient", "", `{"on":true,"quota":-1}`)
 	f.Add("/v1/authority", "", "-----BEGIN TARN AUTHORITY-----")
 	f.Fuzz(func(t *testing.T, path, query, body string) {
 		r, err := http.NewRequest("POST", "http://node/", strings.NewReader(body))

@@ -10,7 +10,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/tarn-grid/tarn"
-	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
 )
 
@@ -22,8 +21,7 @@ func Handler(node Node) http.Handler {
 	mux.HandleFunc("POST "+pathGet, s.get)
 	mux.HandleFunc("GET "+pathStatus, s.status)
 	mux.HandleFunc("GET "+pathUsage, s.usage)
-	mux.HandleFunc("POST "+pathAccounts, s.addAccount)
-	mux.HandleFunc("GET "+pathOperator, s.operatorUsage)
+	s.operatorHandlers(mux)
 	mux.HandleFunc("POST "+pathAddAuthority, s.addAuthority)
 	mux.HandleFunc("POST "+pathRemoveAuthority, s.removeAuthority)
 	mux.Handle("GET "+pathMetrics, promhttp.HandlerFor(node.Metrics(), promhttp.HandlerOpts{}))
@@ -45,53 +43,6 @@ func (s *server) status(w http.ResponseWriter, r *http.Request) {
 func (s *server) usage(w http.ResponseWriter, r *http.Request) {
 	accounts, failed, err := s.node.OwnUsage(r.Context())
 	reply(w, ownUsageOf(accounts, failed), err)
-}
-
-func (s *server) operatorUsage(w http.ResponseWriter, r *http.Request) {
-	operator, err := s.node.Operator()
-	if err != nil {
-		reply(w, nil, err)
-		return
-	}
-	list, err := operator.Usage(r.Context())
-	reply(w, usageOf(list), err)
-}
-
-func (s *server) addAccount(w http.ResponseWriter, r *http.Request) {
-	var ask NewAccount
-	if err := readObject(r.Body, &ask); err != nil {
-		reply(w, nil, err)
-		return
-	}
-	added, err := addAccount(r, s.node, ask)
-	reply(w, added, err)
-}
-
-func addAccount(r *http.Request, node Node, ask NewAccount) (AddedAccount, error) {
-	operator, err := node.Operator()
-	if err != nil {
-		return AddedAccount{}, err
-	}
-	key, err := optionalKey(ask.Key)
-	if err != nil {
-		return AddedAccount{}, err
-	}
-	account, authority, err := operator.AddAccount(r.Context(), ask.Petname, key, ask.Quota)
-	if err != nil {
-		return AddedAccount{}, err
-	}
-	return AddedAccountOf(account, authority), nil
-}
-
-func optionalKey(text string) (*grid.PublicKey, error) {
-	if text == "" {
-		return nil, nil
-	}
-	key, err := grid.ParsePublicKey(text)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrRequest, err)
-	}
-	return &key, nil
 }
 
 func (s *server) addAuthority(w http.ResponseWriter, r *http.Request) {

@@ -93,33 +93,6 @@ func storageStatusOf(s tarn.StorageStatus) *StorageStatus {
 	}
 }
 
-// AccountUsage is tarn.AccountUsage as JSON; sizes are bytes, and no quota is
-// null.
-type AccountUsage struct {
-	Server   string `json:"server"`
-	Nickname string `json:"nickname"`
-	Petname  string `json:"petname,omitempty"`
-	Key      string `json:"key"`
-	Bytes    int64  `json:"bytes"`
-	Shares   int64  `json:"shares"`
-	Reserved int64  `json:"reserved"`
-	Quota    *int64 `json:"quota"`
-	BytesIn  int64  `json:"bytes_in_today"`
-	BytesOut int64  `json:"bytes_out_today"`
-}
-
-func usageOf(list []tarn.AccountUsage) []AccountUsage {
-	out := make([]AccountUsage, len(list))
-	for i, u := range list {
-		out[i] = AccountUsage{
-			Server: u.Server.String(), Nickname: u.Nickname, Petname: u.Petname, Key: keyText(u.Key),
-			Bytes: u.Bytes, Shares: u.Shares, Reserved: u.Reserved, Quota: u.Quota,
-			BytesIn: u.BytesIn, BytesOut: u.BytesOut,
-		}
-	}
-	return out
-}
-
 // OwnUsage is what the node holds, and where that could not be asked.
 type OwnUsage struct {
 	Accounts []AccountUsage `json:"accounts"`
@@ -134,7 +107,7 @@ type ServerError struct {
 }
 
 func ownUsageOf(accounts []tarn.AccountUsage, failed []tarn.ServerError) OwnUsage {
-	out := OwnUsage{Accounts: usageOf(accounts), Failed: make([]ServerError, len(failed))}
+	out := OwnUsage{Accounts: listOf(accounts, accountUsageOf), Failed: make([]ServerError, len(failed))}
 	for i, f := range failed {
 		out.Failed[i] = ServerError{Server: f.Server.String(), Nickname: f.Nickname}
 		if f.Err != nil {
@@ -143,31 +116,6 @@ func ownUsageOf(accounts []tarn.AccountUsage, failed []tarn.ServerError) OwnUsag
 	}
 	return out
 }
-
-// NewAccount asks for an account: a petname, a key unless the server is to
-// make one, and a quota in bytes unless there is no limit.
-type NewAccount struct {
-	Petname string `json:"petname"`
-	Key     string `json:"key,omitempty"`
-	Quota   *int64 `json:"quota"`
-}
-
-// AddedAccount is what became of it. Authority is a secret text to hand over
-// when the server made the key, else empty.
-type AddedAccount struct {
-	Petname   string `json:"petname"`
-	Key       string `json:"key"`
-	Quota     *int64 `json:"quota"`
-	Authority string `json:"authority,omitempty"`
-}
-
-// AddedAccountOf is the answer in its JSON form.
-func AddedAccountOf(a tarn.Account, authority string) AddedAccount {
-	return AddedAccount{Petname: a.Petname, Key: keyText(a.Key), Quota: a.Quota, Authority: authority}
-}
-
-// UsageOf is an operator's list in its JSON form.
-func UsageOf(list []tarn.AccountUsage) []AccountUsage { return usageOf(list) }
 
 // PutResult is tarn.PutResult as JSON. The placement names, for each share
 // number, the servers that hold it.

@@ -31,13 +31,12 @@ type Node struct {
 	// ReadError, if set, is what reading returns after ReadLimit bytes.
 	ReadError error
 	ReadLimit int64
-	// NoStorage makes Operator fail.
-	NoStorage bool
+	// Server is what Operator gives; without it the node is no storage server.
+	Server tarn.Operator
 
-	mu       sync.Mutex
-	files    map[string][]byte
-	accounts []tarn.AccountUsage
-	options  []tarn.PutOptions
+	mu      sync.Mutex
+	files   map[string][]byte
+	options []tarn.PutOptions
 }
 
 // Options are those of all calls of Put so far.
@@ -155,34 +154,10 @@ func (n *Node) AddAuthority(_ context.Context, r io.Reader) (tarn.AuthoritySumma
 // Metrics is a registry with nothing in it.
 func (n *Node) Metrics() prometheus.Gatherer { return prometheus.NewRegistry() }
 
-// Operator is the node itself.
+// Operator is what Server is, if anything.
 func (n *Node) Operator() (tarn.Operator, error) {
-	if n.NoStorage {
+	if n.Server == nil {
 		return nil, tarn.ErrNoStorage
 	}
-	return n, nil
-}
-
-// AddAccount keeps an account; petnames and keys are unique.
-func (n *Node) AddAccount(_ context.Context, petname string, key *grid.PublicKey, quota *int64) (tarn.Account, string, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	account, authority := tarn.Account{Petname: petname, Quota: quota}, "made here"
-	if key != nil {
-		account.Key, authority = *key, ""
-	}
-	for _, a := range n.accounts {
-		if a.Petname == petname || a.Key == account.Key {
-			return tarn.Account{}, "", fmt.Errorf("account %s: %w", petname, tarn.ErrExists)
-		}
-	}
-	n.accounts = append(n.accounts, tarn.AccountUsage{Petname: petname, Key: account.Key, Quota: quota})
-	return account, authority, nil
-}
-
-// Usage lists the accounts.
-func (n *Node) Usage(context.Context) ([]tarn.AccountUsage, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return append([]tarn.AccountUsage(nil), n.accounts...), nil
+	return n.Server, nil
 }

@@ -1,0 +1,331 @@
+package tarn
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tarn-grid/tarn/actors/server"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
+)
+
+// Operator decides who may store on a server, and sees how much they do. A
+// name is a petname or a key, pub-v0-...; a petname means every key under it,
+// where not only one can be meant (ErrAmbiguous). What is changed holds from
+// the next operation on, and uploads that may not go on end. An account that is
+// not there is ErrNoAccount.
+type Operator interface {
+	// AddAccount accepts a key as a root with that quota in bytes, nil being
+	// none. Without a key a fresh one is made, and what is returned besides
+	// the account is the authority to hand over (client add-authority); it is
+	// kept nowhere else. Errors: ErrExists.
+	AddAccount(ctx context.Context, petname string, key *grid.PublicKey, quota *int64) (Account, string, error)
+	// AddKey is AddAccount for one more key of somebody who has an account.
+	AddKey(ctx context.Context, petname string, key *grid.PublicKey, quota *int64) (Account, string, error)
+	// Accounts lists all accounts, and the keys that are revoked.
+	Accounts(ctx context.Context) ([]Account, []grid.PublicKey, error)
+	// Usage lists every account with what it holds.
+	Usage(ctx context.Context) ([]AccountUsage, error)
+	// Traffic lists what every account moved, by UTC day, from a day on.
+	Traffic(ctx context.Context, since time.Time) ([]AccountTraffic, error)
+
+	// SetDisabled refuses everything to an account, or ends that.
+	SetDisabled(ctx context.Context, name string, disabled bool) (Changed, error)
+	// SetQuota changes one account's quota, in bytes; nil is none.
+	SetQuota(ctx context.Context, name string, quota *int64) (Changed, error)
+	// Removal tells what hangs on an account; Remove forgets it. What it holds
+	// stays until the leases lapse, unless cancelLeases is set: then all that was
+	// made under it goes, which a running server does little by little.
+	Removal(ctx context.Context, name string) (Removal, error)
+	Remove(ctx context.Context, name string, cancelLeases bool) (Changed, error)
+	// Rekey gives all that one account has to another key. Errors: ErrKeyInUse.
+	Rekey(ctx context.Context, name string, key grid.PublicKey) (Changed, error)
+	// SetRevoked refuses everything in which a key stands, whether it has an
+	// account or not, or ends that.
+	SetRevoked(ctx context.Context, name string, revoked bool) (Changed, error)
+	// SetAmbient lets clients without a key store, up to a quota in bytes, nil
+	// being none; or ends that. They are the account AnonymousPetname.
+	SetAmbient(ctx context.Context, on bool, quota *int64) (Changed, error)
+}
+
+// Petnames of what has no key: AnonymousPetname is clients without one,
+// StarterPetname shares that were found on the disk.
+const (
+	AnonymousPetname = server.AnonymousPetname
+	StarterPetname   = server.StarterPetname
+)
+
+// Account is a root that a server's operator added. That of clients without a
+// key has the zero Key.
+type Account struct {
+	Petname  string
+	Key      grid.PublicKey
+	Quota    *int64 // bytes; nil is no limit
+	Disabled bool
+}
+
+// Changed says what a change was about: accounts as they are now, of a removal
+// as they were; or keys. Ended is how many uploads in progress it ended.
+type Changed struct {
+	Accounts []Account
+	Keys     []grid.PublicKey
+	Ended    int
+}
+
+// AccountUsage is what one account holds on one server.
+type AccountUsage struct {
+	// Server is where.
+	Server grid.ServerID
+	// Nickname of that server.
+	Nickname string
+	// Petname is the operator's name for Key, if it is a root.
+	Petname string
+	Key     grid.PublicKey
+	// Removed says that it may not store any more.
+	Removed, Disabled bool
+	// Bytes (as charged: share sizes and 128 for each lease), Shares and
+	// Reserved (uploads in flight, bytes).
+	Bytes, Shares, Reserved int64
+	// Quota in bytes; nil is no limit.
+	Quota *int64
+	// BytesIn and BytesOut moved today, UTC.
+	BytesIn, BytesOut int64
+	// Delegated is what was made under the certificates that Key signed; it is
+	// in Bytes, too.
+	Delegated []DelegatedUsage
+}
+
+// DelegatedUsage is what one key holds by the grant of another, and to whom it
+// passed that on. Numbers are as in AccountUsage.
+type DelegatedUsage struct {
+	Petname                 string
+	Key                     grid.PublicKey
+	Bytes, Shares, Reserved int64
+	Delegated               []DelegatedUsage
+}
+
+// AccountTraffic is what one account moved on one UTC day.
+type AccountTraffic struct {
+	Petname  string
+	Key      grid.PublicKey
+	Day      time.Time // its midnight
+	BytesIn  int64
+	BytesOut int64
+}
+
+// Removal is what hangs on the accounts of a name.
+type Removal struct {
+	Accounts []Account
+	// Bytes, as charged, and Shares that were stored under them, themselves and
+	// those to whom they delegated, each in Holders.
+	Bytes, Shares int64
+	Holders       []Holder
+	// LastBytes and LastShares count what nobody else keeps; Last names up to
+	// ten thousand of those shares.
+	LastBytes, LastShares int64
+	Last                  []LastShare
+	// Ends is when the last lease ends by itself.
+	Ends time.Time
+	// Reserved is bytes of uploads in flight.
+	Reserved int64
+}
+
+// Holder is a key and what it holds.
+type Holder struct {
+	Petname       string
+	Key           grid.PublicKey
+	Bytes, Shares int64
+}
+
+// LastShare is a share that would go.
+type LastShare struct {
+	StorageIndex grid.StorageIndex
+	Num          grid.ShareNum
+	Size         int64
+}
+
+// operations is an Operator: what carries an operation out is the running
+// ledger, or this process.
+type operations struct {
+	server   grid.ServerID
+	nickname string
+	carry    func(context.Context, server.Operation) (any, error)
+}
+
+// carried is the answer of one kind to an operation.
+func carried[R any](ctx context.Context, o operations, op server.Operation) (R, error) {
+	var none R
+	reply, err := o.carry(ctx, op)
+	if err != nil {
+		return none, err
+	}
+	r, ok := reply.(R)
+	if !ok {
+		return none, fmt.Errorf("unexpected answer %T", reply)
+	}
+	return r, nil
+}
+
+// AddAccount implements Operator.
+func (o operations) AddAccount(ctx context.Context, petname string, key *grid.PublicKey, quota *int64) (Account, string, error) {
+	return o.add(ctx, petname, key, quota, false)
+}
+
+// AddKey implements Operator.
+func (o operations) AddKey(ctx context.Context, petname string, key *grid.PublicKey, quota *int64) (Account, string, error) {
+	return o.add(ctx, petname, key, quota, true)
+}
+
+func (o operations) add(ctx context.Context, petname string, key *grid.PublicKey, quota *int64, another bool) (Account, string, error) {
+	account, text, err := newAccount(o.server, petname, key, quota)
+	if err != nil {
+		return Account{}, "", err
+	}
+	root := lease.Root{Key: account.Key, Petname: petname, Quota: quota}
+	if _, err := o.changed(ctx, server.PutRoot{Root: root, New: true, Another: another}); err != nil {
+		return Account{}, "", err
+	}
+	return account, text, nil
+}
+
+func (o operations) changed(ctx context.Context, op server.Operation) (Changed, error) {
+	c, err := carried[server.Changed](ctx, o, op)
+	return Changed{Accounts: accountsOf(c.Roots), Keys: c.Keys, Ended: c.Ended}, err
+}
+
+func accountsOf(roots []lease.Root) []Account {
+	list := make([]Account, len(roots))
+	for i, r := range roots {
+		list[i] = Account{Petname: r.Petname, Key: r.Key, Quota: r.Quota, Disabled: r.Disabled}
+	}
+	return list
+}
+
+// Accounts implements Operator.
+func (o operations) Accounts(ctx context.Context) ([]Account, []grid.PublicKey, error) {
+	list, err := carried[server.AccountList](ctx, o, server.ListAccounts{})
+	return accountsOf(list.Roots), list.Revoked, err
+}
+
+// SetDisabled implements Operator.
+func (o operations) SetDisabled(ctx context.Context, name string, disabled bool) (Changed, error) {
+	return o.changed(ctx, server.SetDisabled{Name: name, Disabled: disabled})
+}
+
+// SetQuota implements Operator.
+func (o operations) SetQuota(ctx context.Context, name string, quota *int64) (Changed, error) {
+	return o.changed(ctx, server.SetQuota{Name: name, Quota: quota})
+}
+
+// Remove implements Operator.
+func (o operations) Remove(ctx context.Context, name string, cancelLeases bool) (Changed, error) {
+	return o.changed(ctx, server.RemoveRoot{Name: name, CancelLeases: cancelLeases})
+}
+
+// Rekey implements Operator.
+func (o operations) Rekey(ctx context.Context, name string, key grid.PublicKey) (Changed, error) {
+	return o.changed(ctx, server.Rekey{Name: name, Key: key})
+}
+
+// SetRevoked implements Operator.
+func (o operations) SetRevoked(ctx context.Context, name string, revoked bool) (Changed, error) {
+	return o.changed(ctx, server.Revoke{Name: name, Again: !revoked})
+}
+
+// ambientOperations is what a client without a key may do besides reading: it
+// owns nothing that it could list or end.
+const ambientOperations = lease.OpUpload | lease.OpAddLease | lease.OpRenewLease
+
+// SetAmbient implements Operator.
+func (o operations) SetAmbient(ctx context.Context, on bool, quota *int64) (Changed, error) {
+	if !on {
+		return o.Remove(ctx, AnonymousPetname, false)
+	}
+	few := ambientOperations
+	return o.changed(ctx, server.PutRoot{Root: lease.Root{Petname: AnonymousPetname, Quota: quota, Operation: &few}})
+}
+
+// Usage implements Operator.
+func (o operations) Usage(ctx context.Context) ([]AccountUsage, error) {
+	list, err := carried[server.UsageList](ctx, o, server.ListUsage{})
+	if err != nil {
+		return nil, err
+	}
+	names := map[grid.PublicKey]string{}
+	for _, u := range list {
+		names[u.Root.Key] = u.Root.Petname
+	}
+	out := make([]AccountUsage, len(list))
+	for i, u := range list {
+		out[i] = AccountUsage{
+			Server: o.server, Nickname: o.nickname, Petname: u.Root.Petname, Key: u.Root.Key, Quota: u.Root.Quota,
+			Removed: u.Removed, Disabled: u.Root.Disabled,
+			Bytes: u.Below.Stored.Bytes, Shares: u.Below.Stored.Leases, Reserved: u.Below.Reserved.Bytes,
+			BytesIn: u.Today.In, BytesOut: u.Today.Out, Delegated: delegatedOf(u.Delegated, names),
+		}
+	}
+	return out, nil
+}
+
+func delegatedOf(list []server.DelegatedUsage, names map[grid.PublicKey]string) []DelegatedUsage {
+	var out []DelegatedUsage
+	for _, d := range list {
+		out = append(out, DelegatedUsage{
+			Petname: names[d.Delegate], Key: d.Delegate,
+			Bytes: d.Usage.Stored.Bytes, Shares: d.Usage.Stored.Leases, Reserved: d.Usage.Reserved.Bytes,
+			Delegated: delegatedOf(d.Below, names),
+		})
+	}
+	return out
+}
+
+// Traffic implements Operator.
+func (o operations) Traffic(ctx context.Context, since time.Time) ([]AccountTraffic, error) {
+	list, err := carried[server.TrafficList](ctx, o, server.ListTraffic{Since: lease.DayOf(since)})
+	out := make([]AccountTraffic, len(list))
+	for i, t := range list {
+		out[i] = AccountTraffic{
+			Petname: t.Petname, Key: t.Column.Key, Day: time.Unix(int64(t.Day)*24*60*60, 0).UTC(),
+			BytesIn: t.In, BytesOut: t.Out,
+		}
+	}
+	return out, err
+}
+
+// Removal implements Operator.
+func (o operations) Removal(ctx context.Context, name string) (Removal, error) {
+	got, err := carried[server.Removal](ctx, o, server.AskRemoval{Name: name})
+	if err != nil {
+		return Removal{}, err
+	}
+	usage, err := o.Usage(ctx)
+	if err != nil {
+		return Removal{}, err
+	}
+	r := Removal{
+		Accounts: accountsOf(got.Roots), Bytes: got.Leases.Bytes, Shares: got.Leases.Leases,
+		LastBytes: got.Last.Bytes, LastShares: got.Last.Leases,
+	}
+	if got.LastEnd > 0 {
+		r.Ends = time.Unix(got.LastEnd, 0)
+	}
+	names := map[grid.PublicKey]string{}
+	for _, u := range usage {
+		if u.Petname != StarterPetname {
+			names[u.Key] = u.Petname
+		}
+		for _, a := range r.Accounts {
+			if a.Key == u.Key {
+				r.Reserved += u.Reserved
+			}
+		}
+	}
+	for _, h := range got.Accounts {
+		r.Holders = append(r.Holders, Holder{names[h.Column.Key], h.Column.Key, h.Leases.Bytes, h.Leases.Leases})
+	}
+	for _, s := range got.LastShares {
+		r.Last = append(r.Last, LastShare{s.ID.StorageIndex, s.ID.Num, s.Share.Size})
+	}
+	return r, nil
+}
