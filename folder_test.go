@@ -182,7 +182,7 @@ func TestSpoolIsEncrypted(t *testing.T) {
 		t.Fatal(err)
 	}
 	plain := bytes.Repeat([]byte("plaintext "), inMemory/5)
-	in, err := n.spool(t.Context(), bytes.NewReader(plain), &keyMaker{})
+	in, err := n.spool(t.Context(), bytes.NewReader(plain), -1, &keyMaker{})
 	if err != nil {
 		t.Fatal(err)
 	}

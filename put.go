@@ -49,7 +49,7 @@ func (n *Node) Put(ctx context.Context, r io.Reader, o PutOptions) (PutResult, e
 	if err != nil {
 		return PutResult{}, err
 	}
-	in, err := n.spool(ctx, r, keys)
+	in, err := n.spool(ctx, r, o.Size, keys)
 	if err != nil {
 		return PutResult{}, n.cause(err)
 	}
@@ -105,11 +105,7 @@ func (n *Node) upload(ctx context.Context, spec client.PutSpec, progress func(do
 }
 
 func literal(in *input) (PutResult, error) {
-	data := make([]byte, in.size)
-	if _, err := in.ReadAt(data, 0); err != nil && in.size > 0 {
-		return PutResult{}, errors.Join(err, in.Close())
-	}
-	return PutResult{Cap: file.LIT{Data: string(data)}.String(), Size: in.size}, in.Close()
+	return PutResult{Cap: file.LIT{Data: string(in.memory)}.String(), Size: in.size}, in.Close()
 }
 
 // keyMaker derives the key of a file: a random one without a secret, else from
@@ -146,7 +142,7 @@ func (k *keyMaker) key(ctx context.Context, in *input, p file.Params) (file.Key,
 		return file.Key{}, err
 	}
 	h := immutable.NewKeyHasher(l, k.secret)
-	if _, err := io.CopyBuffer(onlyWriter{h}, withContext{ctx, io.NewSectionReader(in, 0, in.size)}, make([]byte, 256<<10)); err != nil {
+	if _, err := in.writeTo(ctx, h); err != nil {
 		return file.Key{}, fmt.Errorf("hash the file: %w", err)
 	}
 	return h.Key()
@@ -170,32 +166,53 @@ func (w withContext) Read(p []byte) (int, error) {
 // input is a file on its way in: in memory, or on disk under a key that only
 // this value has.
 type input struct {
-	size   int64
-	data   *bytes.Reader
-	spool  *os.File
-	cipher cipher.Block
+	size    int64
+	memory  []byte // all of it, if spool is nil
+	release func() // gives the memory back
+	spool   *os.File
+	cipher  cipher.Block
 }
 
-// spool reads r to its end.
-func (n *Node) spool(ctx context.Context, r io.Reader, keys *keyMaker) (*input, error) {
+// spool reads r to its end. size is how much that should be, or -1.
+func (n *Node) spool(ctx context.Context, r io.Reader, size int64, keys *keyMaker) (*input, error) {
 	r = withContext{ctx, r}
-	head := make([]byte, 0, 4096)
-	head, err := readUpTo(r, head, inMemory+1)
-	if err != nil {
-		return nil, fmt.Errorf("read the file: %w", err)
-	}
-	if len(head) <= inMemory {
-		keys.hasher = nil // it is less than was said, and hashed anew if that is no error
-		return &input{size: int64(len(head)), data: bytes.NewReader(head)}, nil
+	if size <= inMemory {
+		in, whole, err := readInto(r, size)
+		if err != nil {
+			return nil, fmt.Errorf("read the file: %w", err)
+		}
+		if whole {
+			return in, nil
+		}
+		defer in.release()
+		if size >= 0 {
+			return nil, fmt.Errorf("%w: more than the %d bytes that were announced", immutable.ErrSize, size)
+		}
+		r = io.MultiReader(bytes.NewReader(in.memory), r)
 	}
 	in, err := n.newSpool()
 	if err != nil {
 		return nil, err
 	}
-	if err := in.fill(io.MultiReader(bytes.NewReader(head), r), keys); err != nil {
+	if err := in.fill(r, keys); err != nil {
 		return nil, errors.Join(fmt.Errorf("read the file: %w", err), in.Close())
 	}
 	return in, nil
+}
+
+// readInto reads what fits into memory, and a byte more.
+func readInto(r io.Reader, size int64) (in *input, whole bool, err error) {
+	if size < 0 {
+		size = inMemory
+	}
+	buf, release := immutable.SegmentBuffer(int(size) + 1)
+	n, err := io.ReadFull(r, buf)
+	whole = errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	if err != nil && !whole {
+		release()
+		return nil, false, err
+	}
+	return &input{size: int64(n), memory: buf[:n], release: release}, whole, nil
 }
 
 // fill writes the file and hashes it beside that.
@@ -217,16 +234,6 @@ func (in *input) fill(r io.Reader, keys *keyMaker) error {
 	in.size, err = io.CopyBuffer(onlyWriter{w}, io.TeeReader(r, pw), make([]byte, 256<<10))
 	pw.CloseWithError(err)
 	return errors.Join(err, <-hashed)
-}
-
-// readUpTo reads until limit bytes or the end.
-func readUpTo(r io.Reader, b []byte, limit int) ([]byte, error) {
-	buf := bytes.NewBuffer(b)
-	_, err := io.CopyN(buf, r, int64(limit))
-	if errors.Is(err, io.EOF) {
-		err = nil
-	}
-	return buf.Bytes(), err
 }
 
 // newSpool makes a file that has no name any more when it is returned.
@@ -251,10 +258,19 @@ func (in *input) stream(offset int64) cipher.Stream {
 	return cipher.NewCTR(in.cipher, counter[:])
 }
 
+// writeTo hands all of it to w.
+func (in *input) writeTo(ctx context.Context, w io.Writer) (int64, error) {
+	if in.spool == nil {
+		n, err := w.Write(in.memory)
+		return int64(n), err
+	}
+	return io.CopyBuffer(onlyWriter{w}, withContext{ctx, io.NewSectionReader(in, 0, in.size)}, make([]byte, 256<<10))
+}
+
 // ReadAt implements client.Plaintext.
 func (in *input) ReadAt(p []byte, off int64) (int, error) {
-	if in.data != nil {
-		return in.data.ReadAt(p, off)
+	if in.spool == nil {
+		return bytes.NewReader(in.memory).ReadAt(p, off)
 	}
 	n, err := in.spool.ReadAt(p, off)
 	s := in.stream(off)
@@ -267,6 +283,7 @@ func (in *input) ReadAt(p []byte, off int64) (int, error) {
 // Close implements client.Plaintext.
 func (in *input) Close() error {
 	if in.spool == nil {
+		in.release()
 		return nil
 	}
 	return in.spool.Close()

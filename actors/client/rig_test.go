@@ -199,7 +199,7 @@ func (r *rig) encode(data []byte, p file.Params) (file.CHK, [][]byte) {
 	r.Helper()
 	l, err := immutable.NewLayout(int64(len(data)), p)
 	r.must(err)
-	e, err := immutable.NewEncoder(l, fileKey, nil)
+	e, err := immutable.NewEncoder(l, fileKey)
 	r.must(err)
 	shares := make([][]byte, p.Total)
 	for n := range shares {

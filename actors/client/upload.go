@@ -156,8 +156,10 @@ func (u *upload) Receive(ctx actor.Context) {
 		u.interrupted(ctx)
 		ctx.Stop(ctx.Self())
 		u.withdrawAll(ctx)
+		u.unwatch(ctx)
 	case *actor.Stopping:
 		u.interrupted(ctx)
+		u.unwatch(ctx)
 	case *actor.Stopped:
 		u.release()
 	}
@@ -280,6 +282,16 @@ func (u *upload) withdrawAll(ctx actor.Context) {
 		u.carryOut(ctx, u.core.Cancel())
 	}
 	u.ended = true
+}
+
+// unwatch has server actors forget this one: a watcher that is kept keeps
+// everything that it has, long after its own end.
+func (u *upload) unwatch(ctx actor.Context) {
+	for _, id := range u.order {
+		if p := u.servers[id]; p.subscribed {
+			ctx.Unwatch(p.pid)
+		}
+	}
 }
 
 // serverEnded takes the end of a server actor for the end of its link.

@@ -89,7 +89,7 @@ func (u *upload) startPass(ctx actor.Context) {
 		u.pass.release()
 	}
 	limit := u.windowSegments()
-	encoder, err := immutable.NewEncoder(u.layout, u.put.File.Key, immutable.NewPool(limit+encodersAhead))
+	encoder, err := immutable.NewEncoder(u.layout, u.put.File.Key)
 	if err != nil {
 		u.fail(ctx, err)
 		return

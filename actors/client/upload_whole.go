@@ -41,7 +41,7 @@ func encodeWhole(source io.ReaderAt, key file.Key, l immutable.Layout) (file.CHK
 	if err := readSegment(source, 0, plaintext); err != nil {
 		return file.CHK{}, nil, err
 	}
-	e, err := immutable.NewEncoder(l, key, nil)
+	e, err := immutable.NewEncoder(l, key)
 	if err != nil {
 		return file.CHK{}, nil, err
 	}

@@ -23,7 +23,8 @@ type cell struct {
 	sys     *System
 	id      string
 	spawned bool
-	ended   func() // for a root
+	ended   func()   // for a root
+	produce Producer // nil once the actor has stopped
 
 	inner   actor.Mailbox
 	invoker actor.MessageInvoker
@@ -44,8 +45,8 @@ var (
 	_ actor.MessageInvoker = (*cell)(nil)
 )
 
-func (s *System) newCell(id string) *cell {
-	c := &cell{sys: s, id: id, inner: s.m.Mailbox(), calls: map[*Call]struct{}{}}
+func (s *System) newCell(id string, p Producer) *cell {
+	c := &cell{sys: s, id: id, produce: p, inner: s.m.Mailbox(), calls: map[*Call]struct{}{}}
 	if _, taken := s.cells.LoadOrStore(id, c); taken {
 		panic(fmt.Errorf("spawn %s: %w", id, actor.ErrNameExists))
 	}
@@ -60,9 +61,9 @@ func (c *cell) unlessSpawned() {
 }
 
 // incarnate makes a fresh actor. What the earlier self asked for is stale.
-func (c *cell) incarnate(p Producer) actor.Actor {
+func (c *cell) incarnate() actor.Actor {
 	c.incarnation.Add(1)
-	return &incarnation{cell: c, self: p()}
+	return &incarnation{cell: c, self: c.produce()}
 }
 
 // PostUserMessage implements actor.Mailbox.
@@ -229,6 +230,9 @@ func (i *incarnation) Receive(ctx actor.Context) {
 	case *actor.Stopped:
 		i.goodbye(ctx)
 		i.cell.end()
+		// Whoever still has the PID, a timer or one that it watched, would else
+		// keep all that the actor had.
+		i.self, i.cell.produce = nil, nil
 	default:
 		if i.ending {
 			discard(m)

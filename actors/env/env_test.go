@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"go.uber.org/goleak"
@@ -443,5 +445,46 @@ func TestRand(t *testing.T) {
 	}
 	if len(seen) != 5 {
 		t.Errorf("of 0..4 only %v came in 1000 draws", seen)
+	}
+}
+
+// heavy is an actor with something that nobody may keep after its end.
+type heavy struct{ ballast *[1 << 20]byte }
+
+func (*heavy) Receive(actor.Context) {}
+
+// Others may keep the PID, a timer, or watch it still: what the actor had, and
+// what it was made of, is free all the same.
+func TestStoppedActorKeepsNothing(t *testing.T) {
+	s := NewReal(slog.New(slog.DiscardHandler))
+	var had, madeOf weak.Pointer[[1 << 20]byte]
+	var kid *actor.PID
+	ended := make(chan struct{})
+	pid, _ := s.Root("node", script(func(ctx actor.Context) {
+		switch ctx.Message().(type) {
+		case *actor.Started:
+			source, ballast := new([1 << 20]byte), new([1 << 20]byte)
+			had, madeOf = weak.Make(ballast), weak.Make(source)
+			kid = s.Child(ctx, "kid", func() actor.Actor {
+				_ = source[0]
+				return &heavy{ballast}
+			})
+			ctx.Watch(kid)
+			s.After(time.Hour, kid, 1)
+			ctx.Stop(kid)
+		case *actor.Terminated:
+			close(ended)
+		}
+	}))
+	<-ended
+	s.Send(kid, 1) // to nobody
+	runtime.GC()
+	if had.Value() != nil || madeOf.Value() != nil {
+		t.Error("memory of an actor that has stopped is still held")
+	}
+	runtime.KeepAlive(kid)
+	s.End(pid)
+	if err := s.Stop(t.Context()); err != nil {
+		t.Error(err)
 	}
 }

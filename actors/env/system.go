@@ -106,9 +106,9 @@ func (s *System) Child(ctx actor.Context, name string, p Producer) *actor.PID {
 	if name == "" {
 		name = s.actors.ProcessRegistry.NextId()
 	}
-	c := s.newCell(ctx.Self().Id + "/" + name)
+	c := s.newCell(ctx.Self().Id+"/"+name, p)
 	defer c.unlessSpawned()
-	pid, err := ctx.SpawnNamed(s.props(c, p), name)
+	pid, err := ctx.SpawnNamed(s.props(c), name)
 	if err != nil {
 		panic(fmt.Errorf("spawn %s: %w", c.id, err))
 	}
@@ -126,11 +126,11 @@ func (s *System) Root(name string, p Producer) (pid *actor.PID, dead <-chan stru
 	if s.stopped {
 		panic(fmt.Errorf("spawn %s: the system was stopped", name))
 	}
-	c := s.newCell(name)
+	c := s.newCell(name, p)
 	defer c.unlessSpawned()
 	done := make(chan struct{})
 	c.ended = func() { s.forget(c, done) }
-	props := s.props(c, p).Configure(actor.WithGuardian(stopAtTop{s}))
+	props := s.props(c).Configure(actor.WithGuardian(stopAtTop{s}))
 	pid, err := s.actors.Root.SpawnNamed(props, name)
 	if err != nil {
 		panic(fmt.Errorf("spawn %s: %w", name, err))
@@ -191,9 +191,9 @@ func (s *System) close() []root {
 }
 
 // props are those of one actor.
-func (s *System) props(c *cell, p Producer) *actor.Props {
+func (s *System) props(c *cell) *actor.Props {
 	return actor.PropsFromProducer(
-		func() actor.Actor { return c.incarnate(p) },
+		c.incarnate,
 		actor.WithMailbox(func() actor.Mailbox { return c }),
 		actor.WithDispatcher(s.m.Dispatcher),
 		actor.WithSupervisor(restartOne{s}),

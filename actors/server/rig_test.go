@@ -121,7 +121,7 @@ func encode(num grid.ShareNum, data []byte) []byte {
 	keys.Write(data)
 	k, err := keys.Key()
 	must(err)
-	e, err := immutable.NewEncoder(layout, k, immutable.NewPool(1))
+	e, err := immutable.NewEncoder(layout, k)
 	must(err)
 	share := e.Head()
 	for i := range layout.NumSegments {

@@ -64,7 +64,7 @@ func chkOf(r io.ReadSeeker, l Layout, key file.Key) (file.Capability, error) {
 	if err := rewind(r); err != nil {
 		return nil, err
 	}
-	e, err := NewEncoder(l, key, NewPool(1))
+	e, err := NewEncoder(l, key)
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,6 @@ type Encoder struct {
 	key    file.Key
 	cipher cipher.Block
 	coder  *erasure.Coder
-	pool   *Pool
 
 	crypttext *tagged.Hasher // whole
 	segments  []tagged.Hash  // of the ciphertext
@@ -36,18 +35,14 @@ type Encoder struct {
 	sharetree hashtree.Tree
 }
 
-// NewEncoder starts encoding a file under key. Segments get their buffers
-// from pool, which may be nil.
-func NewEncoder(l Layout, key file.Key, pool *Pool) (*Encoder, error) {
+// NewEncoder starts encoding a file under key.
+func NewEncoder(l Layout, key file.Key) (*Encoder, error) {
 	coder, err := erasure.New(l.Needed, l.Total)
 	if err != nil {
 		return nil, err
 	}
-	if pool == nil {
-		pool = NewPool(0)
-	}
 	return &Encoder{
-		layout: l, key: key, cipher: newCipher(key), coder: coder, pool: pool,
+		layout: l, key: key, cipher: newCipher(key), coder: coder,
 		crypttext: tagged.New(tagged.Crypttext),
 	}, nil
 }
@@ -71,17 +66,16 @@ type Segment struct {
 	ciphertext []byte // not padded; the same memory as the first blocks
 	hash       tagged.Hash
 	hashes     []tagged.Hash // of the blocks
-	buffer     []byte
-	pool       *Pool
+	free       func()        // gives the memory back; nil once it has
 }
 
 // Release gives the blocks' memory back; they must not be used any more. A
 // second call does nothing.
 func (s *Segment) Release() {
-	if s.buffer != nil {
-		s.pool.put(s.buffer)
+	if s.free != nil {
+		s.free()
 	}
-	s.buffer, s.Blocks, s.ciphertext = nil, nil, nil
+	s.free, s.Blocks, s.ciphertext = nil, nil, nil
 }
 
 // EncodeSegment encrypts segment i, codes it and hashes its blocks. plaintext
@@ -110,11 +104,12 @@ func (e *Encoder) EncodeSegment(i int64, plaintext []byte) (*Segment, error) {
 // the first k, so they need no copying.
 func (e *Encoder) newSegment(i int64) *Segment {
 	size, n := int(e.layout.BlockLen(i)), e.layout.Total
-	s := &Segment{Index: i, pool: e.pool, buffer: e.pool.get(size * n)}
+	buffer, free := SegmentBuffer(size * n)
+	s := &Segment{Index: i, free: free}
 	length := e.layout.SegmentLen(i)
-	s.ciphertext = s.buffer[:length]
-	clear(s.buffer[length : size*e.layout.Needed])
-	for b := range slices.Chunk(s.buffer, size) {
+	s.ciphertext = buffer[:length]
+	clear(buffer[length : size*e.layout.Needed])
+	for b := range slices.Chunk(buffer, size) {
 		s.Blocks = append(s.Blocks, b)
 	}
 	s.hashes = make([]tagged.Hash, 0, n)

@@ -15,7 +15,7 @@ import (
 func TestSegmentsCanBeEncodedAtOnce(t *testing.T) {
 	l := layoutOf(t, 8000, 3, 10, 500)
 	data := plaintext(8000)
-	e, err := immutable.NewEncoder(l, file.Key{1}, immutable.NewPool(4))
+	e, err := immutable.NewEncoder(l, file.Key{1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func TestSegmentsCanBeEncodedAtOnce(t *testing.T) {
 
 func TestEncoderRefusesMisuse(t *testing.T) {
 	l := layoutOf(t, 1000, 2, 3, 400)
-	e, err := immutable.NewEncoder(l, file.Key{}, nil)
+	e, err := immutable.NewEncoder(l, file.Key{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,31 +79,57 @@ func TestEncoderRefusesMisuse(t *testing.T) {
 
 // A buffer that served one segment serves another, with nothing of the first
 // left in the padding, and never two at once.
-func TestPoolReusesBuffers(t *testing.T) {
+func TestBuffersAreReused(t *testing.T) {
 	l := layoutOf(t, 401, 3, 5, 300)
-	pool := immutable.NewPool(2)
-	e, err := immutable.NewEncoder(l, file.Key{}, pool)
+	e, err := immutable.NewEncoder(l, file.Key{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, err := e.EncodeSegment(0, bytes.Repeat([]byte{0xff}, 300))
-	if err != nil {
-		t.Fatal(err)
+	encode := func(i int64, text []byte) *immutable.Segment {
+		s, err := e.EncodeSegment(i, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
 	}
-	memory := &first.Blocks[0][0]
-	first.Release()
-	first.Release()
-	a, errA := e.EncodeSegment(1, make([]byte, 101))
-	b, errB := e.EncodeSegment(1, make([]byte, 101))
-	if errA != nil || errB != nil {
-		t.Fatal(errA, errB)
+	want := encode(1, make([]byte, 101))
+	seen := map[*byte]bool{}
+	for range 100 {
+		dirt := encode(0, bytes.Repeat([]byte{0xff}, 300))
+		if &dirt.Blocks[0][0] == &want.Blocks[0][0] {
+			t.Fatal("two segments have one buffer")
+		}
+		seen[&dirt.Blocks[0][0]] = true
+		dirt.Release()
+		dirt.Release()
+		s := encode(1, make([]byte, 101))
+		for n := range want.Blocks {
+			if !bytes.Equal(s.Blocks[n], want.Blocks[n]) {
+				t.Fatalf("block %d depends on what the buffer held before", n)
+			}
+		}
+		s.Release()
 	}
-	if &a.Blocks[0][0] != memory || &b.Blocks[0][0] == memory {
-		t.Error("the released buffer isn't used exactly once")
+	if len(seen) == 100 {
+		t.Error("no buffer is used twice")
 	}
-	for n := range a.Blocks {
-		if !bytes.Equal(a.Blocks[n], b.Blocks[n]) {
-			t.Errorf("block %d depends on what the buffer held before", n)
+}
+
+func TestSegmentBufferFits(t *testing.T) {
+	for n := 1; n < 5<<20; n += 1 + n/97 {
+		b, release := immutable.SegmentBuffer(n)
+		if len(b) != n || cap(b) != n {
+			t.Fatalf("%d bytes, capacity %d, where %d were asked for", len(b), cap(b), n)
+		}
+		release()
+	}
+	for _, n := range []int{1, 4096, 4097, 1 << 20, 1<<20 + 2, 3495260, 1<<30 - 1, 1 << 30} {
+		class, size := immutable.ClassOf(n)
+		if size < n || size > max(4608, n+n/8+1) || class < 0 {
+			t.Errorf("%d bytes lie in class %d of %d bytes", n, class, size)
+		}
+		if next, _ := immutable.ClassOf(size + 1); next != class+1 {
+			t.Errorf("class %d of %d bytes is followed by %d", class, size, next)
 		}
 	}
 }
@@ -127,7 +153,7 @@ func BenchmarkEncodeSegment(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	e, err := immutable.NewEncoder(l, file.Key{1}, immutable.NewPool(2))
+	e, err := immutable.NewEncoder(l, file.Key{1})
 	if err != nil {
 		b.Fatal(err)
 	}

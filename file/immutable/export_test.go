@@ -17,3 +17,6 @@ func (s *Segment) Forge(n int) {
 
 // ParseChain is parseChain, for its fuzz target.
 var ParseChain = parseChain
+
+// ClassOf is the class of buffers that has n bytes, and how many it has.
+var ClassOf = classOf

@@ -264,7 +264,7 @@ func TestCapabilityThatTheUEBDenies(t *testing.T) {
 // A maker whose shares disagree is found out by whoever uses the odd one.
 func TestDishonestMaker(t *testing.T) {
 	l := layoutOf(t, 300, 2, 3, 400)
-	e, err := immutable.NewEncoder(l, file.Key{1}, nil)
+	e, err := immutable.NewEncoder(l, file.Key{1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,7 +51,7 @@ func encode(t failer, l immutable.Layout, data []byte) (file.CHK, [][]byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := immutable.NewEncoder(l, key, immutable.NewPool(2))
+	e, err := immutable.NewEncoder(l, key)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,13 @@ type Incoming struct {
 	file   vfs.File
 	number uint64
 	sealed bool
+	begun  int64 // bytes from the start that are on their way to the disk, or there
 }
+
+// writeBehind is after how many bytes the system is told to begin writing, so
+// that Seal waits for the last of them only. Before the next ones it waits for
+// those, which holds the upload to the disk's pace.
+const writeBehind = 4 << 20
 
 // Incoming makes an empty file in incoming/.
 func (s *Store) Incoming() (*Incoming, error) {
@@ -32,6 +38,10 @@ func (s *Store) Incoming() (*Incoming, error) {
 // WriteAt writes part of the body.
 func (in *Incoming) WriteAt(p []byte, off int64) (int, error) {
 	n, err := in.file.WriteAt(p, off)
+	if end := off + int64(n); err == nil && end-in.begun >= writeBehind {
+		in.begun = end
+		_, err = in.file.SyncTo(end)
+	}
 	if err != nil {
 		err = fmt.Errorf("write a share: %w", err)
 	}
