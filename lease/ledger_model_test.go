@@ -145,6 +145,30 @@ func (m *model) Commit(t *rapid.T) {
 	m.made(key, r.grant, done)
 }
 
+func (m *model) Put(t *rapid.T) {
+	g, id := m.grant(t), m.share(t)
+	size := rapid.Int64Range(0, 900).Draw(t, "size")
+	key := lease.LeaseID{Column: g.Column(), Share: id}
+	change, done, err := m.bank.Put(m.now, g, id, fileBody(size), 10_000)
+	have, there := m.sizes[id]
+	if errors.Is(err, lease.ErrOverQuota) {
+		if there {
+			size = have
+		}
+		m.mustBeOver(t, g, size)
+	}
+	if !m.step(t, change, err, lease.ErrOverQuota, lease.ErrComing) {
+		return
+	}
+	if done.Dropped != there {
+		t.Fatalf("%v was there: %v, dropped: %v", id, there, done.Dropped)
+	}
+	if !there {
+		m.sizes[id] = size
+	}
+	m.made(key, g, done)
+}
+
 // mustNotJoin: a commit is only refused if the share that came first is larger
 // and has no room in a budget. The reservation is still there.
 func (m *model) mustNotJoin(t *rapid.T, key lease.LeaseID) {
@@ -369,6 +393,7 @@ func TestLedgerAgainstModel(t *testing.T) {
 		m := newModel(t)
 		t.Repeat(map[string]func(*rapid.T){
 			"reserve": m.Reserve, "reserve more": m.Reserve, "commit": m.Commit, "commit more": m.Commit,
+			"put":     m.Put,
 			"release": m.Release, "add": m.AddLease, "renew": m.Renew, "cancel": m.Cancel, "expire": m.Expire, "gone": m.Gone,
 			"": m.check,
 		})

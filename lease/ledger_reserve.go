@@ -230,6 +230,30 @@ func (l *Ledger) joinable(t *tx, r reservation, id ShareID, s Share) error {
 	return l.fits(t, r.grant, s.Size-r.size)
 }
 
+// Put is Reserve and Commit in one step, for a share whose verified bytes are
+// all here: STABLE with a lease, or a lease on the share that was there first,
+// which is Dropped. Nothing stays reserved. Errors: those of both, but for
+// ErrNoReservation.
+func (l *Ledger) Put(now time.Time, g Grant, id ShareID, b Body, free int64) (Change, Committed, error) {
+	t := newTx(l.view)
+	r := reservation{g, b.Size}
+	if err := l.committable(t, now, r, id, b); err != nil {
+		return Change{}, Committed{}, err
+	}
+	share, ok := t.shares.get(id)
+	if ok && share.State == Stable {
+		change, done, err := l.AddLease(now, g, id)
+		done.Dropped = true
+		return change, done, err
+	}
+	if err := l.reservable(t, g, id, b.Size, free); err != nil {
+		return Change{}, Committed{}, err
+	}
+	share, done := l.settleShare(t, id, b)
+	l.makeLease(t, now, g, id, share, &done)
+	return l.close(t, done, nil)
+}
+
 // settleShare makes the body STABLE unless another was first. A share that is
 // GOING is replaced: its old bytes are of no use to anyone.
 func (l *Ledger) settleShare(t *tx, id ShareID, b Body) (Share, Committed) {

@@ -23,6 +23,7 @@ import (
 //	reserve|add|renew|cancel PATH SHARE [size=N] [free=N] [space=NAME:N] [op=a,b] [max-size=N]
 //	renew|cancel PATH SHARE,SHARE,... [the same]
 //	commit|release PATH SHARE [size=N] [ueb=N]
+//	put PATH SHARE [size=N] [ueb=N] [free=N] [space=NAME:N] [op=a,b] [max-size=N]
 //	expire | cancel-under NAME | barred | gone | usage column|root|below NAME | day N
 //
 // PATH is alice, or alice>bob: bob under alice's certificate; - is a client
@@ -50,7 +51,7 @@ type ledgerScript struct {
 func (s *ledgerScript) line(w []string) string {
 	verbs := map[string]func([]string) (string, error){
 		"root": s.root, "remove": s.remove, "revoke": s.revoke, "unrevoke": s.revoke, "rekey": s.rekey,
-		"reserve": s.reserve, "commit": s.commitLine, "release": s.release, "add": s.lease, "renew": s.lease,
+		"reserve": s.reserve, "commit": s.commitLine, "release": s.release, "put": s.put, "add": s.lease, "renew": s.lease,
 		"cancel": s.cancel, "cancel-under": s.cancelUnder, "barred": s.barred, "expire": s.expire, "gone": s.gone, "usage": s.usage, "day": s.day,
 	}
 	verb, ok := verbs[w[0]]
@@ -186,6 +187,14 @@ func (s *ledgerScript) commitLine(w []string) (string, error) {
 	b := fileBody(numberOr(o["size"], 0))
 	b.UEBHash = lease.UEBHash{byte(numberOr(o["ueb"], 7))}
 	change, done, err := s.Commit(s.now, s.grant(w[1], o).Column(), shareNamed(w[2]), b)
+	return s.committed(done), s.done(change, err)
+}
+
+func (s *ledgerScript) put(w []string) (string, error) {
+	o := options(w[3:])
+	b := fileBody(numberOr(o["size"], 0))
+	b.UEBHash = lease.UEBHash{byte(numberOr(o["ueb"], 7))}
+	change, done, err := s.Put(s.now, s.grant(w[1], o), shareNamed(w[2]), b, numberOr(o["free"], lease.NoLimit))
 	return s.committed(done), s.done(change, err)
 }
 

@@ -25,7 +25,7 @@ type slot[V any] struct {
 }
 
 func overlayOf[K comparable, V any](t *tx, load func(K) (V, bool, error)) overlay[K, V] {
-	return overlay[K, V]{t: t, load: load, m: map[K]slot[V]{}}
+	return overlay[K, V]{t: t, load: load} // most steps use half of them: m is made when it is needed
 }
 
 func (o *overlay[K, V]) slot(k K) slot[V] {
@@ -37,6 +37,9 @@ func (o *overlay[K, V]) slot(k K) slot[V] {
 		o.t.fail(err)
 	}
 	s := slot[V]{value: v, present: ok, before: ok}
+	if o.m == nil {
+		o.m = map[K]slot[V]{}
+	}
 	o.m[k] = s
 	return s
 }
