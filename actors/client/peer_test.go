@@ -204,6 +204,10 @@ func (s *peerSession) keep(si grid.StorageIndex, n grid.ShareNum, share []byte) 
 }
 
 func (s *peerSession) allocate(f wire.Frame, m *wire.Allocate) {
+	if m.IfNone && len(s.shares[m.StorageIndex]) > 0 {
+		s.find(f, &wire.Find{StorageIndex: m.StorageIndex})
+		return
+	}
 	if body := slices.Clone(f.Bytes()); len(body) == int(m.Size) {
 		s.keep(m.StorageIndex, m.Num, body)
 		s.answer(f, &wire.Allocated{State: wire.NowStored, UEBHash: uebOf(m.Num, body)})

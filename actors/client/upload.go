@@ -65,9 +65,9 @@ type upload struct {
 	secrets map[transfer.Offer]wire.Secret
 	held    map[transfer.Offer][32]byte // UEB hashes of shares found
 	pass    *pass
-	early   []readerAsked    // before the pass began
-	whole   [][]byte         // all shares, when the file is small
-	unsent  []transfer.Offer // until then
+	early   []readerAsked // before the pass began
+	whole   [][]byte      // all shares, when the file is small
+	unsent  []wholeOffer  // until then
 	cap     file.CHK
 	ended   bool
 
@@ -119,7 +119,10 @@ type (
 // Tags of calls to servers.
 type (
 	askTag   struct{ server grid.ServerID }
-	offerTag struct{ transfer.Offer }
+	offerTag struct {
+		transfer.Offer
+		tried bool
+	}
 	leaseTag struct{ transfer.Offer }
 )
 
@@ -215,6 +218,8 @@ func (u *upload) carryOut(ctx actor.Context, effects []transfer.UploadEffect) {
 		switch e := effect.(type) {
 		case transfer.Ask:
 			u.call(ctx, e.Server, askTag{e.Server}, &wire.Find{StorageIndex: u.si()})
+		case transfer.Try:
+			u.offerWhole(ctx, wholeOffer{transfer.Offer(e), true})
 		case transfer.Offer:
 			u.offer(ctx, e)
 		case transfer.Lease:
@@ -251,7 +256,7 @@ func (u *upload) send(ctx actor.Context, to grid.ServerID, tag any, f wire.Frame
 // reader that the server pulls.
 func (u *upload) offer(ctx actor.Context, at transfer.Offer) {
 	if u.small() {
-		u.offerWhole(ctx, at)
+		u.offerWhole(ctx, wholeOffer{Offer: at})
 		return
 	}
 	secret, known := u.secrets[at]
@@ -260,7 +265,7 @@ func (u *upload) offer(ctx actor.Context, at transfer.Offer) {
 		u.secrets[at] = secret
 	}
 	ctx.Send(u.servers[at.Server].pid, offerReader{secret, offeredReader{ctx.Self(), at.Num}})
-	u.call(ctx, at.Server, offerTag{at}, u.allocate(at, secret))
+	u.call(ctx, at.Server, offerTag{Offer: at}, u.allocate(at, secret))
 }
 
 func (u *upload) allocate(at transfer.Offer, secret wire.Secret) *wire.Allocate {
@@ -310,7 +315,7 @@ func (u *upload) reply(ctx actor.Context, m Reply) {
 	case askTag:
 		u.found(ctx, tag.server, m)
 	case offerTag:
-		u.offered(ctx, tag.Offer, m)
+		u.offered(ctx, tag, m)
 	case leaseTag:
 		if m.Err != nil {
 			u.refused(ctx, tag.Offer, m.Err)
@@ -326,6 +331,10 @@ func (u *upload) found(ctx actor.Context, id grid.ServerID, m Reply) {
 		u.step(ctx, transfer.NoAnswer{Server: id, Err: unexpected(m)})
 		return
 	}
+	u.holds(ctx, id, f)
+}
+
+func (u *upload) holds(ctx actor.Context, id grid.ServerID, f *wire.Found) {
 	shares := map[grid.ShareNum][32]byte{}
 	for _, s := range f.Shares {
 		shares[s.Num] = s.UEBHash
@@ -334,7 +343,12 @@ func (u *upload) found(ctx actor.Context, id grid.ServerID, m Reply) {
 	u.step(ctx, transfer.Holds{Server: id, Shares: shares, Room: f.Room})
 }
 
-func (u *upload) offered(ctx actor.Context, at transfer.Offer, m Reply) {
+func (u *upload) offered(ctx actor.Context, tag offerTag, m Reply) {
+	at := tag.Offer
+	if f, ok := m.Frame.Message.(*wire.Found); ok && tag.tried {
+		u.holds(ctx, at.Server, f)
+		return
+	}
 	a, ok := m.Frame.Message.(*wire.Allocated)
 	if !ok {
 		u.refused(ctx, at, unexpected(m))

@@ -29,7 +29,8 @@ func ready(t *testing.T, servers int) *rig {
 	return r
 }
 
-// wantStored fails unless every share lies where it was said, as encoded.
+// wantStored fails unless every share lies where it was said, as encoded, and
+// the journal knows the file.
 func (r *rig) wantStored(j *job, data []byte, p file.Params) {
 	r.Helper()
 	if j.err != nil {
@@ -72,7 +73,7 @@ func TestSmallFileTakesOneRound(t *testing.T) {
 	r.finish(j, time.Second)
 	r.wantStored(j, data, wide(3, 3))
 	for _, p := range r.peers {
-		if len(p.pulls) > 0 || p.asked[wire.KindAllocate] != 1 {
+		if len(p.pulls) > 0 || p.asked[wire.KindAllocate] != 1 || p.asked[wire.KindFind] > 1 { // one Find after the login
 			t.Errorf("%s saw %v", p.name, p.asked)
 		}
 	}
@@ -80,6 +81,29 @@ func TestSmallFileTakesOneRound(t *testing.T) {
 		if l.Label != account(1).PublicKey(l.Server) {
 			t.Errorf("the lease at %s is said to be %v's", l.Server.Short(), l.Label)
 		}
+	}
+}
+
+// A small file that was stored before, on other servers in part: those that
+// hold some of it say so, and keep nothing more than the plan has for them.
+func TestSmallFileThatIsThereInPart(t *testing.T) {
+	r := ready(t, 4)
+	data := content(1000)
+	c, shares := r.encode(data, wide(3, 3))
+	for _, p := range r.peers[:2] {
+		(&peerSession{peer: p}).keep(c.StorageIndex(), 2, shares[2])
+	}
+	j := r.put(data, wide(3, 3))
+	r.finish(j, time.Second)
+	r.wantStored(j, data, wide(3, 3))
+	if j.stored.Found != 1 && j.stored.Found != 2 || j.stored.Happiness != 3 {
+		t.Errorf("%d found, %d pushed, happiness %d", j.stored.Found, j.stored.Pushed, j.stored.Happiness)
+	}
+	j = r.put(data, wide(3, 3))
+	r.finish(j, time.Second)
+	r.wantStored(j, data, wide(3, 3))
+	if j.stored.Pushed != 0 {
+		t.Errorf("%d shares pushed of a file that is there", j.stored.Pushed)
 	}
 }
 

@@ -73,20 +73,27 @@ func (u *upload) wholeMade(ctx actor.Context, m wholeMade) {
 	u.whole, u.cap = m.shares, m.cap
 	unsent := u.unsent
 	u.unsent = nil
-	for _, at := range unsent {
-		u.offerWhole(ctx, at)
+	for _, o := range unsent {
+		u.offerWhole(ctx, o)
 	}
 	u.step(ctx, transfer.Encoded{UEBHash: m.cap.UEBHash})
 }
 
+// wholeOffer is a share that is sent along with its offer.
+type wholeOffer struct {
+	transfer.Offer
+	ifNone bool // only for a server that holds nothing of the file
+}
+
 // offerWhole sends a small share along with its offer, once it is encoded.
-func (u *upload) offerWhole(ctx actor.Context, at transfer.Offer) {
+func (u *upload) offerWhole(ctx actor.Context, o wholeOffer) {
 	if u.whole == nil {
-		u.unsent = append(u.unsent, at)
+		u.unsent = append(u.unsent, o)
 		return
 	}
 	var secret wire.Secret
 	_, _ = u.env.Rand.Read(secret[:]) // never fails
-	frame := wire.Frame{Message: u.allocate(at, secret)}.WithBody(nil, u.whole[at.Num])
-	u.send(ctx, at.Server, offerTag{at}, frame)
+	m := u.allocate(o.Offer, secret)
+	m.IfNone = o.ifNone
+	u.send(ctx, o.Server, offerTag{o.Offer, o.ifNone}, wire.Frame{Message: m}.WithBody(nil, u.whole[o.Num]))
 }

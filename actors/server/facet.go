@@ -28,7 +28,14 @@ type facet struct {
 	conn    transport.Session
 	grant   lease.Grant
 	expires int64 // of the reference, Unix seconds
+
+	open     int                      // requests that it still has to answer
+	retiring bool                     // another login has taken its place
+	finding  map[uint64][]StoredShare // by request: waits for the ledger
 }
+
+// retire ends a facet once it has answered what it was given.
+type retire struct{}
 
 // peers are the parts of the server that a session may talk to.
 type peers struct {
@@ -38,7 +45,7 @@ type peers struct {
 
 func newFacet(e *env.Env, c *Config, p peers, session *actor.PID, conn transport.Session, ref lease.Reference) env.Producer {
 	return func() actor.Actor {
-		return &facet{env: e, config: c, peers: p, session: session, conn: conn, grant: ref.Grant, expires: ref.Expires}
+		return &facet{env: e, config: c, peers: p, session: session, conn: conn, grant: ref.Grant, expires: ref.Expires, finding: map[uint64][]StoredShare{}}
 	}
 }
 
@@ -55,6 +62,14 @@ func (f *facet) Receive(ctx actor.Context) {
 		f.serve(ctx, m)
 	case found:
 		f.found(ctx, m)
+	case looked:
+		f.looked(ctx, m)
+	case room:
+		f.room(ctx, m)
+	case wasPut:
+		f.stored(ctx, m)
+	case retire:
+		f.retiring = true
 	case leased:
 		if m.err != nil {
 			f.refuse(ctx, m.tag, m.err)
@@ -74,10 +89,18 @@ func (f *facet) Receive(ctx actor.Context) {
 		}
 		f.answer(ctx, m.tag, m.report)
 	}
+	if f.retiring && f.open == 0 {
+		ctx.Stop(ctx.Self())
+	}
 }
 
 func (f *facet) answer(ctx actor.Context, request uint64, m wire.Message) {
-	ctx.Send(f.session, answer{request: request, message: m})
+	f.answerWith(ctx, answer{request: request, message: m})
+}
+
+func (f *facet) answerWith(ctx actor.Context, a answer) {
+	f.open--
+	ctx.Send(f.session, a)
 }
 
 // leased answers for each share, or with their number, as was asked.
@@ -87,7 +110,7 @@ func (f *facet) leased(ctx actor.Context, m leased) {
 		return
 	}
 	done := &wire.SharesDone{Count: uint(len(m.outcomes)), Expires: m.expires}
-	ctx.Send(f.session, answer{m.tag, done, m.outcomes})
+	f.answerWith(ctx, answer{m.tag, done, m.outcomes})
 }
 
 func (f *facet) refuse(ctx actor.Context, request uint64, err error) {
@@ -95,6 +118,7 @@ func (f *facet) refuse(ctx actor.Context, request uint64, err error) {
 }
 
 func (f *facet) serve(ctx actor.Context, m request) {
+	f.open++
 	if f.env.Clock.Now().Unix() > f.expires {
 		f.refuse(ctx, m.frame.ID, lease.ErrAuthorityExpired)
 		m.frame.Release()
@@ -102,10 +126,11 @@ func (f *facet) serve(ctx actor.Context, m request) {
 	}
 	switch msg := m.frame.Message.(type) {
 	case *wire.Allocate:
-		ctx.Send(f.peers.storage, offer{f.session, f.conn, f.grant, *msg, m.frame, m.log})
-		return // its body is the pull's now
+		f.take(ctx, offer{f.session, f.conn, f.grant, *msg, m.frame, m.log})
+		return // its body is held until it is stored
 	case *wire.Abandon:
 		id := lease.LeaseID{Column: f.grant.Column(), Share: lease.ShareID{StorageIndex: msg.StorageIndex, Num: msg.Num}}
+		f.open-- // Storage answers
 		ctx.Send(f.peers.storage, abandon{f.session, m.frame.ID, f.grant, id})
 	case *wire.AddLease:
 		f.addLease(ctx, m.frame.ID, msg)

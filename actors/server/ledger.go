@@ -25,7 +25,7 @@ type ledger struct {
 	free   int64     // bytes on the disk, as last heard less what was stored since
 	heard  time.Time // when that was; zero before the first time
 	asking bool      // the disk is being asked
-	held   []reserve // they wait for its answer
+	held   []any     // reserve and put that wait for its answer
 
 	flushing bool // traffic will be written
 
@@ -88,6 +88,8 @@ func (l *ledger) serve(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case reserve:
 		l.reserve(ctx, now, m)
+	case put:
+		l.put(ctx, now, m)
 	case commit:
 		l.commit(ctx, now, m)
 	case release:
@@ -263,8 +265,13 @@ func (l *ledger) heardOfDisk(ctx actor.Context, m freeSpace) {
 	l.free, l.heard, l.asking = m.bytes, now, false
 	held := l.held
 	l.held = nil
-	for _, r := range held {
-		l.reserve(ctx, now, r)
+	for _, m := range held {
+		switch m := m.(type) {
+		case reserve:
+			l.reserve(ctx, now, m)
+		case put:
+			l.put(ctx, now, m)
+		}
 	}
 }
 
@@ -322,6 +329,20 @@ func (l *ledger) reserve(ctx actor.Context, now time.Time, m reserve) {
 	}
 	change, done, err := l.rules.AddLease(now, m.grant, m.id)
 	l.settle(ctx, change, err, m.replyTo, reserved{alreadyHere: true, done: done, err: err})
+}
+
+// put stores in one step what needs no reservation.
+func (l *ledger) put(ctx actor.Context, now time.Time, m put) {
+	if l.stale(now) {
+		l.held = append(l.held, m)
+		l.askDisk(ctx)
+		return
+	}
+	change, done, err := l.rules.Put(now, m.grant, m.id, m.body, l.free)
+	if err == nil && !done.Dropped {
+		l.free -= m.body.Size
+	}
+	l.settle(ctx, change, err, m.replyTo, wasPut{m.tag, done, err})
 }
 
 func (l *ledger) commit(ctx actor.Context, now time.Time, m commit) {

@@ -28,6 +28,14 @@ type (
 		id      lease.ShareID
 		body    lease.Body
 	}
+	// put asks to store a share that is all here; answered by wasPut.
+	put struct {
+		replyTo *actor.PID
+		tag     uint64
+		grant   lease.Grant
+		id      lease.ShareID
+		body    lease.Body
+	}
 	// release ends an upload's reservation.
 	release struct {
 		column lease.Column
@@ -111,6 +119,11 @@ type (
 		err         error
 	}
 	committed struct {
+		done lease.Committed
+		err  error
+	}
+	wasPut struct {
+		tag  uint64
 		done lease.Committed
 		err  error
 	}

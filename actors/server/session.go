@@ -242,7 +242,7 @@ func (s *session) loginDone(ctx actor.Context, m loginDone) {
 	ref := m.reference
 	s.log.Log(context.Background(), onceInfo(s.facets), "logged in", "account", accountName(ref.Grant), "address", s.conn.Address())
 	if s.facet != nil {
-		ctx.Poison(s.facet) // it answers what it was given
+		ctx.Send(s.facet, retire{})
 	}
 	s.facets++
 	s.login = &ref

@@ -25,6 +25,7 @@ type uploadModel struct {
 	trace  []string
 
 	asks      []grid.ServerID
+	tries     map[transfer.Offer]bool // of the unanswered offers, those that may be answered by Holds
 	offers    []transfer.Offer // unanswered
 	pulls     []transfer.Offer // under way
 	cut       []transfer.Offer // under way, without a connection
@@ -45,7 +46,7 @@ func drawUpload(t *rapid.T) *uploadModel {
 	total := rapid.IntRange(1, 6).Draw(t, "total")
 	m := &uploadModel{
 		T: t, now: start, stored: map[transfer.Offer][32]byte{}, withdrawn: map[transfer.Offer]bool{},
-		offered: map[transfer.Offer]bool{}, down: map[grid.ServerID]bool{}, failed: map[grid.ServerID]bool{},
+		tries: map[transfer.Offer]bool{}, offered: map[transfer.Offer]bool{}, down: map[grid.ServerID]bool{}, failed: map[grid.ServerID]bool{},
 		spec: transfer.UploadSpec{
 			ShareSize: 100, Total: total, Happy: rapid.IntRange(1, total).Draw(t, "happy"), Order: serverIDs("abcdef"[:n]),
 			Whole: rapid.Bool().Draw(t, "whole"), LinkPatience: 30 * time.Second, PullPatience: time.Minute, PullFloor: 50,
@@ -76,6 +77,9 @@ func (m *uploadModel) carryOut(effects []transfer.UploadEffect) {
 		switch e := e.(type) {
 		case transfer.Ask:
 			m.asks = append(m.asks, e.Server)
+		case transfer.Try:
+			m.tries[transfer.Offer(e)] = true
+			m.offer(transfer.Offer(e)) // before anything is planned
 		case transfer.Offer:
 			news = m.offer(e) || news
 		case transfer.Lease:
@@ -153,11 +157,15 @@ func (m *uploadModel) answerAsk(t *rapid.T) {
 		m.step(transfer.NoAnswer{Server: id, Err: errScripted})
 		return
 	}
+	m.step(m.drawHolds(t, id, 0))
+}
+
+func (m *uploadModel) drawHolds(t *rapid.T, id grid.ServerID, least int) transfer.Holds {
 	h := transfer.Holds{Server: id, Room: uint64(rapid.IntRange(90, 200).Draw(t, "room")), Shares: map[grid.ShareNum][32]byte{}}
-	for _, n := range rapid.SliceOfN(rapid.IntRange(0, 8), 0, 3).Draw(t, "holds") {
+	for _, n := range rapid.SliceOfN(rapid.IntRange(0, 8), least, 3).Draw(t, "holds") {
 		h.Shares[grid.ShareNum(n)] = rapid.SampledFrom([][32]byte{ours, hash("other")}).Draw(t, "ueb")
 	}
-	m.step(h)
+	return h
 }
 
 func (m *uploadModel) drawUEB(t *rapid.T) [32]byte {
@@ -173,6 +181,12 @@ func (m *uploadModel) answerOffer(t *rapid.T) {
 		return
 	}
 	remove(&m.offers, o)
+	if m.tries[o] && rapid.Bool().Draw(t, "holds some") {
+		delete(m.tries, o)
+		delete(m.offered, o) // so it may be offered yet
+		m.step(m.drawHolds(t, o.Server, 1))
+		return
+	}
 	switch rapid.IntRange(0, 3).Draw(t, "answer") {
 	case 0:
 		m.step(transfer.Refused{Server: o.Server, Num: o.Num, Err: errScripted})

@@ -191,6 +191,8 @@ func uploadEffect(e transfer.UploadEffect) string {
 	switch e := e.(type) {
 	case transfer.Ask:
 		return "ask " + letter(e.Server)
+	case transfer.Try:
+		return fmt.Sprintf("try %s %d", letter(e.Server), e.Num)
 	case transfer.Offer:
 		return fmt.Sprintf("offer %s %d", letter(e.Server), e.Num)
 	case transfer.Lease:

@@ -3,6 +3,7 @@ package transfer
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -14,8 +15,10 @@ import (
 // that servers then pull, and plans again for those that failed, until enough
 // distinct servers hold distinct shares or nobody is left to ask.
 //
-// It offers nothing before the plan reaches the happiness asked for. Whoever
-// fails once gets nothing more in this upload, so it ends.
+// It offers nothing before the plan reaches the happiness asked for, but for a
+// file that is encoded whole: there the question and the first offer are one,
+// so that storing a new file costs one round trip. Whoever fails once gets
+// nothing more in this upload, so it ends.
 type Upload struct {
 	spec    UploadSpec
 	servers map[grid.ServerID]*uploadServer
@@ -76,6 +79,7 @@ const (
 
 type slotState struct {
 	phase    slotPhase
+	tried    bool      // with the question what the server holds
 	found    bool      // it was there before
 	ueb      [32]byte  // as the server says, when stored
 	deadline time.Time // for lost and, while shares are served, for coming
@@ -102,10 +106,26 @@ func NewUpload(spec UploadSpec) *Upload {
 
 // Start returns the first effects.
 func (u *Upload) Start() []UploadEffect {
-	if effects := u.askMore(); len(effects) > 0 {
+	if effects := append(u.tryAll(), u.askMore()...); len(effects) > 0 {
 		return effects
 	}
 	return u.plan()
+}
+
+// tryAll tries each share of a small file at another server, if there are
+// enough of them.
+func (u *Upload) tryAll() []UploadEffect {
+	if !u.spec.Whole || len(u.spec.Order) < u.spec.Happy {
+		return nil
+	}
+	var out []UploadEffect
+	for i, id := range u.spec.Order[:min(u.spec.Total, len(u.spec.Order))] {
+		num := grid.ShareNum(i)
+		u.servers[id].asked = true
+		u.slots[slot{num, id}] = &slotState{phase: offered, tried: true}
+		out = append(out, Try{id, num})
+	}
+	return out
 }
 
 // Step takes one event and returns what to do, in order.
@@ -153,8 +173,23 @@ func (u *Upload) then(first []UploadEffect) []UploadEffect {
 }
 
 func (u *Upload) holds(e Holds) {
-	if s := u.servers[e.Server]; s != nil && s.asked && !s.answered {
-		s.answered, s.room, s.held = true, e.Room, e.Shares
+	s := u.servers[e.Server]
+	if s == nil || !s.asked || s.answered {
+		return
+	}
+	s.answered, s.room, s.held = true, e.Room, e.Shares
+	for at, st := range u.slots {
+		if at.server == e.Server && st.tried && st.phase == offered {
+			delete(u.slots, at)
+		}
+	}
+}
+
+// tried notes that a server took what was tried: it held nothing before, and
+// how much more it would take shows when it is asked to.
+func (u *Upload) tried(id grid.ServerID) {
+	if s := u.servers[id]; !s.answered {
+		s.answered, s.room = true, math.MaxUint64
 	}
 }
 
@@ -170,6 +205,7 @@ func (u *Upload) taken(e Taken) {
 	switch {
 	case st == nil || st.phase == stored:
 	case e.Stored:
+		u.tried(e.Server)
 		st.phase, st.ueb, st.found = stored, e.UEBHash, st.found || e.AlreadyHere
 	default:
 		st.phase, st.deadline = coming, u.now.Add(u.spec.PullPatience)
@@ -197,10 +233,11 @@ func (u *Upload) drop(at slot, err error) []UploadEffect {
 }
 
 // lose lets a pull wait for the connection once bytes may have moved; before
-// that another server is as good, if there is one.
+// that another server is as good, if there is one, and nobody waits for one
+// that was only tried.
 func (u *Upload) lose(at slot) []UploadEffect {
 	st := u.slots[at]
-	if st.losses++; u.phase == offering && u.happyWithout(at.server) || st.losses > maxLosses {
+	if st.losses++; st.tried || u.phase == offering && u.happyWithout(at.server) || st.losses > maxLosses {
 		return u.drop(at, ErrLinkLost)
 	}
 	st.phase, st.deadline = lost, u.now.Add(u.spec.LinkPatience)

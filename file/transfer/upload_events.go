@@ -7,7 +7,7 @@ import (
 // UploadEvent is something that happened to an upload.
 type UploadEvent interface{ uploadEvent() }
 
-// Holds answers Ask: the shares that the server holds, with the UEB hash of
+// Holds answers Ask, and Try where it is refused: the shares that the server holds, with the UEB hash of
 // each, and the largest share that it would take now, in bytes.
 type Holds struct {
 	Server grid.ServerID
@@ -21,7 +21,7 @@ type NoAnswer struct {
 	Err    error
 }
 
-// Taken answers Offer and Lease. Stored is false when the server now pulls.
+// Taken answers Offer, Lease and Try. Stored is false when the server now pulls.
 type Taken struct {
 	Server      grid.ServerID
 	Num         grid.ShareNum
@@ -30,7 +30,7 @@ type Taken struct {
 	UEBHash     [32]byte // when Stored
 }
 
-// Refused answers Offer and Lease. LinkLost says that the connection broke,
+// Refused answers Offer, Lease and Try. LinkLost says that the connection broke,
 // so that the answer is not known.
 type Refused struct {
 	Server   grid.ServerID
@@ -94,6 +94,13 @@ type UploadEffect interface{ uploadEffect() }
 // Ask a server what it holds of the file. Answered by Holds or NoAnswer.
 type Ask struct{ Server grid.ServerID }
 
+// Try a share at a server that is to keep it only if it holds nothing of the
+// file: Ask and Offer in one. Answered by Taken, Refused, or Holds.
+type Try struct {
+	Server grid.ServerID
+	Num    grid.ShareNum
+}
+
 // Offer a share to a server; again, when the connection was lost meanwhile.
 // Answered by Taken or Refused, and by Kept later if it was taken to be
 // pulled.
@@ -135,6 +142,7 @@ type Failed struct {
 }
 
 func (Ask) uploadEffect()      {}
+func (Try) uploadEffect()      {}
 func (Offer) uploadEffect()    {}
 func (Lease) uploadEffect()    {}
 func (Withdraw) uploadEffect() {}

@@ -21,26 +21,27 @@ import (
 
 // lies are ways in which a server can go wrong, each for a fresh liar.
 var lies = map[string]func(l *liar){
-	"flips a bit in each answer to a read":    func(l *liar) { l.answers = l.flipData },
-	"flips a bit now and then":                func(l *liar) { l.answers = l.sometimes(l.flipData) },
-	"names other UEB hashes":                  func(l *liar) { l.answers = otherHashes },
-	"says that it has stored what it has not": func(l *liar) { l.hears = storedAtOnce },
-	"knows the hash, and stores nothing":      func(l *liar) { l.hears = storedWithHash },
-	"falls silent":                            func(l *liar) { l.answers = silence },
-	"falls silent in the middle":              func(l *liar) { l.answers = l.after(12, silence) },
-	"never says that a pull has ended":        func(l *liar) { l.answers = without[*wire.Stored] },
-	"never pulls":                             func(l *liar) { l.answers = without[*wire.ReadOffer] },
-	"pulls half of it":                        func(l *liar) { l.answers = l.after(6, without[*wire.ReadOffer]) },
-	"says everything twice":                   func(l *liar) { l.answers = twice },
-	"repeats what it said before":             func(l *liar) { l.answers = l.replay() },
-	"answers what nobody asked":               func(l *liar) { l.answers = unasked },
-	"sends more than fits":                    func(l *liar) { l.answers = tooMuch },
-	"cuts its answers short":                  func(l *liar) { l.answers = short },
-	"says that lengths are what they are not": func(l *liar) { l.answers = wrongLengths },
-	"finds shares that can't be":              func(l *liar) { l.answers = phantoms },
-	"asks for what is not in the share":       func(l *liar) { l.answers = greedy },
-	"asks for everything at once, for ever":   func(l *liar) { l.answers = flood },
-	"refuses with every code there is":        func(l *liar) { l.answers = l.refuse() },
+	"flips a bit in each answer to a read":        func(l *liar) { l.answers = l.flipData },
+	"flips a bit now and then":                    func(l *liar) { l.answers = l.sometimes(l.flipData) },
+	"names other UEB hashes":                      func(l *liar) { l.answers = otherHashes },
+	"says that it has stored what it has not":     func(l *liar) { l.hears = storedAtOnce },
+	"knows the hash, and stores nothing":          func(l *liar) { l.hears = storedWithHash },
+	"falls silent":                                func(l *liar) { l.answers = silence },
+	"falls silent in the middle":                  func(l *liar) { l.answers = l.after(12, silence) },
+	"never says that a pull has ended":            func(l *liar) { l.answers = without[*wire.Stored] },
+	"never pulls":                                 func(l *liar) { l.answers = without[*wire.ReadOffer] },
+	"pulls half of it":                            func(l *liar) { l.answers = l.after(6, without[*wire.ReadOffer]) },
+	"holds something whenever it is offered more": func(l *liar) { l.hears = holdsSome },
+	"says everything twice":                       func(l *liar) { l.answers = twice },
+	"repeats what it said before":                 func(l *liar) { l.answers = l.replay() },
+	"answers what nobody asked":                   func(l *liar) { l.answers = unasked },
+	"sends more than fits":                        func(l *liar) { l.answers = tooMuch },
+	"cuts its answers short":                      func(l *liar) { l.answers = short },
+	"says that lengths are what they are not":     func(l *liar) { l.answers = wrongLengths },
+	"finds shares that can't be":                  func(l *liar) { l.answers = phantoms },
+	"asks for what is not in the share":           func(l *liar) { l.answers = greedy },
+	"asks for everything at once, for ever":       func(l *liar) { l.answers = flood },
+	"refuses with every code there is":            func(l *liar) { l.answers = l.refuse() },
 }
 
 func only(f wire.Frame) []wire.Frame { return []wire.Frame{f} }
@@ -132,6 +133,14 @@ func storedWithHash(f wire.Frame) []wire.Frame {
 		return nil
 	}
 	return only(wire.Frame{ID: f.ID, Answer: true, Message: &wire.Allocated{State: wire.AlreadyHere, UEBHash: hash}})
+}
+
+// holdsSome is an answer to a share that is only tried, never to an offer.
+func holdsSome(f wire.Frame) []wire.Frame {
+	if _, ok := f.Message.(*wire.Allocate); !ok {
+		return nil
+	}
+	return only(wire.Frame{ID: f.ID, Answer: true, Message: &wire.Found{Room: 1 << 40}})
 }
 
 func twice(f wire.Frame) []wire.Frame {

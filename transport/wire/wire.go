@@ -158,12 +158,15 @@ type Data struct {
 // Allocate offers one share. If the body is not empty it is the beginning of
 // the share (all of it, for a small one), so that nothing need be pulled. The
 // server answers Allocated; when it takes the share but lacks bytes it opens a
-// Pull conversation and reads the offer named by Secret.
+// Pull conversation and reads the offer named by Secret. With IfNone a server
+// that holds any share of the file takes nothing and answers Found instead, as
+// if it had been asked to Find.
 type Allocate struct {
 	StorageIndex grid.StorageIndex `cbor:"1,keyasint"`
 	Num          grid.ShareNum     `cbor:"2,keyasint"`
 	Size         uint64            `cbor:"3,keyasint"` // of the share body, bytes
 	Secret       Secret            `cbor:"4,keyasint"`
+	IfNone       bool              `cbor:"5,keyasint,omitempty"`
 }
 
 // Secret is an unguessable name for one share reader at one server.
