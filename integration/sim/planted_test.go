@@ -12,7 +12,8 @@ import (
 )
 
 // planted are bugs, each with what the model must say of it in one of some
-// worlds.
+// worlds; several such sayings, where it depends on who looks first, have bars
+// between them.
 var planted = map[string]struct {
 	plant func(g *simGrid)
 	says  string
@@ -31,7 +32,7 @@ var planted = map[string]struct {
 	},
 	"a lease is forgotten": {
 		func(g *simGrid) { g.servers[0].disk.wrong = forgetLeases },
-		"there is no lease of",
+		"there is no lease of|leases were counted",
 	},
 	"bytes of shares rot as they are written": {
 		func(g *simGrid) { g.servers[0].disk.wrong = spoilBodies },
@@ -99,7 +100,7 @@ func TestModelFindsPlantedBugs(t *testing.T) {
 func findBug(plant func(*simGrid), says string) error {
 	for seed := range uint64(maxWorlds) {
 		err := breeze(plant)(sim.New(seed, nil))
-		if err != nil && strings.Contains(err.Error(), says) {
+		if err != nil && slices.ContainsFunc(strings.Split(says, "|"), func(s string) bool { return strings.Contains(err.Error(), s) }) {
 			return nil
 		}
 		if err != nil {
