@@ -26,9 +26,9 @@ type uploadModel struct {
 
 	asks      []grid.ServerID
 	tries     map[transfer.Offer]bool // of the unanswered offers, those that may be answered by Holds
-	offers    []transfer.Offer // unanswered
-	pulls     []transfer.Offer // under way
-	cut       []transfer.Offer // under way, without a connection
+	offers    []transfer.Offer        // unanswered
+	pulls     []transfer.Offer        // under way
+	cut       []transfer.Offer        // under way, without a connection
 	encoding  bool
 	encoded   bool
 	stored    map[transfer.Offer][32]byte
