@@ -14,6 +14,7 @@ import (
 	"github.com/tarn-grid/tarn/actors/client"
 	"github.com/tarn-grid/tarn/actors/env"
 	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/lease"
 )
 
 // piecesAhead is how many pieces may wait for a slow reader.
@@ -21,7 +22,7 @@ const piecesAhead = 2
 
 // Open opens the file that a capability names. Nothing is fetched before it is
 // read. Errors: ErrCap.
-func (n *Node) Open(ctx context.Context, capability string) (File, error) {
+func (n *Node) Open(ctx context.Context, capability string, how ...Option) (File, error) {
 	if n.config.Client == nil {
 		return nil, ErrNoClient
 	}
@@ -33,7 +34,7 @@ func (n *Node) Open(ctx context.Context, capability string) (File, error) {
 	case file.LIT:
 		return literalFile(c.Data), nil
 	case file.CHK:
-		return n.openFile(ctx, c)
+		return n.openFile(ctx, c, AuthorityOf(how...))
 	}
 	return nil, fmt.Errorf("%w: a capability of the kind %s can't be read as a file yet", ErrCap, parsed.Kind())
 }
@@ -69,20 +70,20 @@ type remoteFile struct {
 	node   *Node
 	ctx    context.Context
 	cancel context.CancelFunc
-	cap    file.CHK
+	key    warmKey
 	actor  *env.PID
 	closed sync.Once
 }
 
-func (n *Node) openFile(ctx context.Context, c file.CHK) (File, error) {
+func (n *Node) openFile(ctx context.Context, c file.CHK, a lease.Authority) (File, error) {
 	ctx, cancel := n.until(ctx)
-	f := &remoteFile{node: n, ctx: ctx, cancel: cancel, cap: c}
-	if f.actor = n.warm.take(c); f.actor != nil {
+	f := &remoteFile{node: n, ctx: ctx, cancel: cancel, key: warmKey{c, a.ID()}}
+	if f.actor = n.warm.take(f.key); f.actor != nil {
 		return f, nil
 	}
 	opened, err := env.Ask[client.Opened](ctx, n.system, n.root,
 		func(replyTo *env.PID) any {
-			return actors.ToClient{Message: client.Open{ReplyTo: replyTo, Cap: c}}
+			return actors.ToClient{Message: client.Open{ReplyTo: replyTo, Cap: c, Authority: a}}
 		},
 		func(replyTo *env.PID) any { return actors.ToClient{Message: client.Cancel{ReplyTo: replyTo}} })
 	if err != nil {
@@ -94,7 +95,7 @@ func (n *Node) openFile(ctx context.Context, c file.CHK) (File, error) {
 }
 
 // Size implements File.
-func (f *remoteFile) Size() int64 { return f.cap.Size }
+func (f *remoteFile) Size() int64 { return f.key.cap.Size }
 
 // WriteRange implements File. The context is the one that the file was opened
 // with.
@@ -144,7 +145,7 @@ func copyPieces(w io.Writer, call *env.Call) error {
 // Close implements File. What is known of the file stays warm for a while.
 func (f *remoteFile) Close() error {
 	f.closed.Do(func() {
-		f.node.warm.put(f.cap, f.actor)
+		f.node.warm.put(f.key, f.actor)
 		f.cancel()
 	})
 	return nil

@@ -130,13 +130,13 @@ func (o *OfflineOperator) operate(_ context.Context, op server.Operation) (any, 
 
 // OwnUsage asks every server that this node is logged in to for the column of
 // the node's account there; the others are listed with the reason.
-func (n *Node) OwnUsage(ctx context.Context) ([]AccountUsage, []ServerError, error) {
+func (n *Node) OwnUsage(ctx context.Context, how ...Option) ([]AccountUsage, []ServerError, error) {
 	if n.config.Client == nil {
 		return nil, nil, ErrNoClient
 	}
 	ctx, cancel := n.until(ctx)
 	defer cancel()
-	picture, err := n.clientPicture(ctx, true)
+	picture, err := n.clientPicture(ctx, client.AskStatus{Settled: true, Authority: AuthorityOf(how...)})
 	if err != nil {
 		return nil, nil, n.cause(err)
 	}

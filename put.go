@@ -63,7 +63,7 @@ func (n *Node) Put(ctx context.Context, r io.Reader, o PutOptions) (PutResult, e
 	if spec.Key, err = keys.key(ctx, in, params); err != nil {
 		return PutResult{}, errors.Join(err, in.Close())
 	}
-	result, err := n.upload(ctx, spec, o.Progress)
+	result, err := n.upload(ctx, spec, o)
 	n.countPut(result, err)
 	return result, n.cause(public(err))
 }
@@ -78,9 +78,11 @@ func (n *Node) countPut(r PutResult, err error) {
 }
 
 // upload lets the client branch store what was spooled.
-func (n *Node) upload(ctx context.Context, spec client.PutSpec, progress func(done, total int64)) (PutResult, error) {
+func (n *Node) upload(ctx context.Context, spec client.PutSpec, o PutOptions) (PutResult, error) {
 	call := n.system.Open(ctx, n.root,
-		func(replyTo *env.PID) any { return actors.ToClient{Message: client.Put{ReplyTo: replyTo, File: spec}} },
+		func(replyTo *env.PID) any {
+			return actors.ToClient{Message: client.Put{ReplyTo: replyTo, File: spec, Authority: o.Authority}}
+		},
 		func(replyTo *env.PID) any { return actors.ToClient{Message: client.Cancel{ReplyTo: replyTo}} })
 	defer call.Close()
 	for {
@@ -90,18 +92,26 @@ func (n *Node) upload(ctx context.Context, spec client.PutSpec, progress func(do
 		}
 		switch m := reply.(type) {
 		case client.Progress:
-			if progress != nil {
-				progress(m.Done, m.Total)
+			if o.Progress != nil {
+				o.Progress(m.Done, m.Total)
 			}
 		case client.Stored:
 			return PutResult{
 				Cap: m.Cap.String(), Size: m.Cap.Size, Pushed: m.Pushed, Found: m.Found,
-				Happiness: m.Happiness, Placement: m.Placement,
+				Happiness: m.Happiness, Placement: m.Placement, LeftOut: leftOut(m.LeftOut),
 			}, nil
 		case error:
 			return PutResult{}, m
 		}
 	}
+}
+
+func leftOut(list []client.LeftOut) []ServerError {
+	var out []ServerError
+	for _, l := range list {
+		out = append(out, ServerError{l.Server, l.Nickname, l.Err})
+	}
+	return out
 }
 
 func literal(in *input) (PutResult, error) {

@@ -32,7 +32,7 @@ func (n *Node) clientStatus(ctx context.Context, s *Status) error {
 	if n.config.Client == nil {
 		return nil
 	}
-	c, err := n.clientPicture(ctx, false)
+	c, err := n.clientPicture(ctx, client.AskStatus{})
 	if err != nil {
 		return err
 	}
@@ -47,9 +47,10 @@ func (n *Node) clientStatus(ctx context.Context, s *Status) error {
 	return nil
 }
 
-func (n *Node) clientPicture(ctx context.Context, settled bool) (client.Status, error) {
+func (n *Node) clientPicture(ctx context.Context, question client.AskStatus) (client.Status, error) {
 	return env.Ask[client.Status](ctx, n.system, n.root, func(replyTo *env.PID) any {
-		return actors.ToClient{Message: client.AskStatus{ReplyTo: replyTo, Settled: settled}}
+		question.ReplyTo = replyTo
+		return actors.ToClient{Message: question}
 	}, nil)
 }
 

@@ -87,6 +87,8 @@ type PutOptions struct {
 	// Size of the input in bytes if it is known, else -1. A wrong one is an
 	// error.
 	Size int64
+	// Authority to store under instead of the node's own; empty for that.
+	Authority lease.Authority
 	// Progress, if not nil, is called now and then with the bytes that have
 	// been encoded and their total.
 	Progress func(done, total int64)
@@ -105,6 +107,28 @@ type PutResult struct {
 	Happiness int
 	// Placement says which servers hold which share.
 	Placement map[grid.ShareNum][]grid.ServerID
+	// LeftOut are the servers that could not be asked, with the reason: not
+	// reached, or they would not accept the authority.
+	LeftOut []ServerError
+}
+
+// Option changes how a call uses servers.
+type Option func(*options)
+
+type options struct{ authority lease.Authority }
+
+// Under has a call use an authority instead of the node's own: over connections
+// of its own, which servers can't tell to be this node's.
+func Under(a lease.Authority) Option { return func(o *options) { o.authority = a } }
+
+// AuthorityOf is what Under was given, empty if it is not among the options: for
+// who stands in for a Node.
+func AuthorityOf(how ...Option) lease.Authority {
+	var o options
+	for _, set := range how {
+		set(&o)
+	}
+	return o.authority
 }
 
 // File is an open file. It reads any range; what it returns was verified

@@ -140,6 +140,20 @@ func readPasted(path string) (lease.Pasted, error) {
 // be it in the same text. Errors: lease.ErrAuthority and its like for a text
 // that has neither, lease.ErrNotSigner for chains of others.
 func (w *Wallet) Add(r io.Reader) (Held, error) {
+	h, err := w.read(r)
+	if err != nil {
+		return Held{}, err
+	}
+	text, err := pastedText(h.Pasted)
+	if err != nil {
+		return Held{}, err
+	}
+	h.Name = authorityName(text)
+	return h, w.write(h.Name, text)
+}
+
+// read is what r has, without a name.
+func (w *Wallet) read(r io.Reader) (Held, error) {
 	p, err := lease.ReadPasted(r)
 	if err != nil {
 		return Held{}, err
@@ -155,12 +169,7 @@ func (w *Wallet) Add(r io.Reader) (Held, error) {
 	if err != nil {
 		return Held{}, fmt.Errorf("no key of this client can use it: %w", err)
 	}
-	text, err := pastedText(p)
-	if err != nil {
-		return Held{}, err
-	}
-	h := Held{Name: authorityName(text), Pasted: p, Usable: usable}
-	return h, w.write(h.Name, text)
+	return Held{Pasted: p, Usable: usable}, nil
 }
 
 // pastedText is the text of what can be used.
@@ -253,6 +262,18 @@ func (h Held) Summary() AuthoritySummary {
 		}
 	}
 	return s
+}
+
+// ReadAuthority reads what somebody handed over, for a single use: an
+// authority, or certificates for a key of this client. Errors: those of
+// Wallet.Add.
+func (n *Node) ReadAuthority(r io.Reader) (lease.Authority, error) {
+	w, err := OpenWallet(n.config)
+	if err != nil {
+		return lease.Authority{}, err
+	}
+	h, err := w.read(r)
+	return h.Usable, err
 }
 
 // AddAuthority reads what somebody handed over, an authority or certificates

@@ -7,6 +7,7 @@ import (
 	"github.com/tarn-grid/tarn/actors/client"
 	"github.com/tarn-grid/tarn/actors/env"
 	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/lease"
 )
 
 const (
@@ -29,17 +30,23 @@ type warmer struct {
 }
 
 type idleReader struct {
-	cap   file.CHK
+	key   warmKey
 	actor *env.PID
 	timer *time.Timer
 }
 
+// warmKey is a file, and the authority under which it is read.
+type warmKey struct {
+	cap       file.CHK
+	authority lease.AuthorityID
+}
+
 // take returns an idle reader of the file, nil if there is none.
-func (w *warmer) take(c file.CHK) *env.PID {
+func (w *warmer) take(k warmKey) *env.PID {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i := len(w.idle) - 1; i >= 0; i-- {
-		if r := w.idle[i]; r.cap == c && r.timer.Stop() {
+		if r := w.idle[i]; r.key == k && r.timer.Stop() {
 			w.idle = append(w.idle[:i], w.idle[i+1:]...)
 			return r.actor
 		}
@@ -48,10 +55,10 @@ func (w *warmer) take(c file.CHK) *env.PID {
 }
 
 // put keeps a reader that nobody uses any more, in place of the oldest.
-func (w *warmer) put(c file.CHK, actor *env.PID) {
+func (w *warmer) put(k warmKey, actor *env.PID) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	r := &idleReader{cap: c, actor: actor}
+	r := &idleReader{key: k, actor: actor}
 	r.timer = time.AfterFunc(warmTime, func() { w.drop(r) })
 	w.idle = append(w.idle, r)
 	if len(w.idle) > warmReaders {

@@ -86,6 +86,80 @@ func (a Authority) For(server grid.ServerID) []Credential {
 	return usable
 }
 
+// At is what can be used at the server that announces itself so, the likeliest
+// first: chains from managers that it announces, chains that name the server,
+// accounts, other chains. A chain from a manager that a server with managers
+// does not announce is shown only where it names the server: the others would
+// learn of it and refuse.
+func (a Authority) At(s grid.Announcement) []Credential {
+	likely := func(c Credential) int {
+		root, chained := c.Chain.Root()
+		_, named := c.Chain.server()
+		switch {
+		case chained && !readable(s.CertificateVersions):
+			return hopeless
+		case chained && slices.Contains(s.Accepts, root):
+			return 0
+		case named:
+			return 1
+		case !chained:
+			return 2
+		case len(s.Accepts) > 0:
+			return hopeless
+		}
+		return 3
+	}
+	usable := slices.DeleteFunc(a.For(s.Server), func(c Credential) bool { return likely(c) == hopeless })
+	slices.SortStableFunc(usable, func(c, d Credential) int { return likely(c) - likely(d) })
+	return usable
+}
+
+// hopeless is a credential that a server would refuse.
+const hopeless = 4
+
+// readable reports whether a server that announces these versions of
+// certificates can read ours; one that announces none does not say.
+func readable(versions []uint) bool {
+	return len(versions) == 0 || slices.Contains(versions, CertificateVersion)
+}
+
+// ErrUnfit is why an authority is of no use at a server, as far as can be told
+// from its announcement.
+var ErrUnfit = errors.New("the authority is not for this server")
+
+// Fit is nil where there is something to show to a server, else ErrUnfit with
+// the reason.
+func (a Authority) Fit(s grid.Announcement) error {
+	if len(a.At(s)) > 0 {
+		return nil
+	}
+	all := a.For(s.Server)
+	switch {
+	case len(all) == 0:
+		return fmt.Errorf("%w: none of its keys and certificates is", ErrUnfit)
+	case !readable(s.CertificateVersions):
+		return fmt.Errorf("%w: it can't read certificates of version %d", ErrUnfit, CertificateVersion)
+	}
+	root, _ := all[0].Chain.Root()
+	return fmt.Errorf("%w: it does not announce that it accepts %s", ErrUnfit, root)
+}
+
+// AuthorityID tells authorities apart, without giving them away.
+type AuthorityID [sha256.Size]byte
+
+// ID is the SHA-256 of a tag and all holdings in their order.
+func (a Authority) ID() AuthorityID {
+	h := sha256.New()
+	h.Write([]byte(authorityIDTag))
+	for _, holding := range a.Holdings {
+		digest := sha256.Sum256([]byte(holding.id()))
+		h.Write(digest[:])
+	}
+	return AuthorityID(h.Sum(nil))
+}
+
+const authorityIDTag = "tarn authority id v1:"
+
 // Join is the holdings of a, then those of b that a does not have.
 func (a Authority) Join(b Authority) Authority {
 	var both Authority

@@ -27,7 +27,7 @@ import (
 // Node is what the gateway needs of *tarn.Node.
 type Node interface {
 	Put(ctx context.Context, r io.Reader, o tarn.PutOptions) (tarn.PutResult, error)
-	Open(ctx context.Context, capability string) (tarn.File, error)
+	Open(ctx context.Context, capability string, how ...tarn.Option) (tarn.File, error)
 	Status(ctx context.Context) (tarn.Status, error)
 }
 

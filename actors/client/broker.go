@@ -1,6 +1,8 @@
 package client
 
 import (
+	"cmp"
+	"errors"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -81,7 +83,17 @@ type (
 )
 
 // candidateList answers candidates.
-type candidateList struct{ servers []candidate }
+type candidateList struct {
+	servers []candidate
+	left    []LeftOut
+}
+
+// LeftOut is a server that gets nothing of a file, and why.
+type LeftOut struct {
+	Server   grid.ServerID
+	Nickname string
+	Err      error
+}
 
 // candidate is a connected server.
 type candidate struct {
@@ -165,7 +177,7 @@ func (b *broker) candidates(ctx actor.Context, m candidates) {
 		ready = loggedIn
 	}
 	b.wait(ctx, &waiter{want: m.want, ready: ready, answer: func(ctx actor.Context) {
-		ctx.Send(m.replyTo, candidateList{b.permuted(m.si, ready)})
+		ctx.Send(m.replyTo, candidateList{b.permuted(m.si, ready), b.leftOut(ready)})
 	}})
 }
 
@@ -184,6 +196,20 @@ func (b *broker) permuted(si grid.StorageIndex, ready func(*entry) bool) []candi
 	}
 	return out
 }
+
+// leftOut is the servers that are not ready, by id.
+func (b *broker) leftOut(ready func(*entry) bool) []LeftOut {
+	var list []LeftOut
+	for _, id := range sortedServers(b.servers) {
+		if e := b.servers[id]; !ready(e) {
+			list = append(list, LeftOut{id, e.announcement.Nickname, cmp.Or(e.report.err, errNotYet)})
+		}
+	}
+	return list
+}
+
+// errNotYet is why a server is left out of which nothing else is known.
+var errNotYet = errors.New("not connected yet")
 
 // wait answers at once when enough servers are ready and none has just been
 // heard of. Otherwise those that are down are asked to try again, and the

@@ -17,6 +17,7 @@ package client
 
 import (
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -82,21 +83,23 @@ type Journal interface {
 // Owns: which server has which actor.
 // On failure: the whole branch starts anew; uploads and downloads under way end with an error.
 type Client struct {
-	env     *env.Env
-	config  Config
-	dialer  transport.Dialer // for servers
-	vault   *actor.PID
-	broker  *actor.PID
-	renewer *actor.PID
-	intros  []*actor.PID
-	servers map[grid.ServerID]*actor.PID
-	jobs    int // how many files were asked for, which names requests in logs
+	branch   // under the node's own authority
+	config   Config
+	renewer  *actor.PID
+	intros   []*actor.PID
+	jobs     int                            // how many files were asked for, which names requests in logs
+	using    map[string]func(actor.Context) // ends the use of an authority, by the PID id of the job
+	lent     map[lease.AuthorityID]*lending
+	lendings int // how many there were, which names them
 }
 
 // New makes a Client.
 func New(e *env.Env, c Config) env.Producer {
 	return func() actor.Actor {
-		return &Client{env: e, config: c, dialer: transport.AtMost(c.Dialer, maxDials), servers: map[grid.ServerID]*actor.PID{}}
+		return &Client{
+			branch: newBranch(e, transport.AtMost(c.Dialer, maxDials), c.References), config: c,
+			using: map[string]func(actor.Context){}, lent: map[lease.AuthorityID]*lending{},
+		}
 	}
 }
 
@@ -106,6 +109,8 @@ type (
 	Put struct {
 		ReplyTo *actor.PID
 		File    PutSpec
+		// Authority to store under; the node's own where it is empty.
+		Authority lease.Authority
 	}
 	// Cancel gives up what was asked for with this address for replies.
 	Cancel struct{ ReplyTo *actor.PID }
@@ -114,6 +119,9 @@ type (
 	AskStatus struct {
 		ReplyTo *actor.PID
 		Settled bool
+		// Authority under which servers are connected; the node's own where it
+		// is empty.
+		Authority lease.Authority
 	}
 	// AddAuthority lets the node use more; answered by Done.
 	AddAuthority struct {
@@ -137,17 +145,31 @@ func (c *Client) Receive(ctx actor.Context) {
 	case *actor.Started:
 		c.start(ctx)
 	case brokerUp:
-		c.tellBroker(ctx)
+		c.each(func(pid *actor.PID) { ctx.Send(pid, sayAgain{}) })
+		ctx.Send(c.renewer, sayAgain{})
+		c.askIntroducers(ctx)
+	case lentUp:
+		c.askIntroducers(ctx)
+	case heard, introducerReport:
+		c.tellBrokers(ctx, m)
 	case serverKnown:
 		c.known(ctx, m.announcement)
 	case Put:
-		c.env.Spawn.Child(ctx, "upload"+jobName(m.ReplyTo), newUpload(c.env, c.config, c.broker, c.job("put"), m))
+		broker, done := c.under(ctx, m.Authority)
+		pid := c.env.Spawn.Child(ctx, "upload"+jobName(m.ReplyTo), newUpload(c.env, c.config, broker, c.job("put"), m))
+		c.using[pid.Id] = done
 	case Open:
-		c.env.Spawn.Child(ctx, "download"+jobName(m.ReplyTo), newDownload(c.env, c.broker, c.job("get"), m))
+		broker, done := c.under(ctx, m.Authority)
+		pid := c.env.Spawn.Child(ctx, "download"+jobName(m.ReplyTo), newDownload(c.env, broker, c.job("get"), m))
+		c.using[pid.Id] = done
+	case letGo:
+		c.letGo(ctx, m)
 	case Cancel:
 		c.cancel(ctx, m)
 	case AskStatus:
-		ctx.Send(c.broker, m)
+		broker, done := c.under(ctx, m.Authority)
+		ctx.Send(broker, m)
+		done(ctx)
 	case AskRenewals, RenewNow:
 		ctx.Send(c.renewer, m)
 	case AddAuthority:
@@ -162,38 +184,18 @@ func (c *Client) Receive(ctx actor.Context) {
 }
 
 func (c *Client) start(ctx actor.Context) {
-	c.vault = c.env.Spawn.Child(ctx, "vault", newVault(c.config.Authority))
-	c.broker = c.env.Spawn.Child(ctx, "broker", newBroker(c.env, len(c.config.Introducers)))
+	c.startBranch(ctx, c.config.Authority, len(c.config.Introducers))
 	c.renewer = c.env.Spawn.Child(ctx, "renewer", newRenewer(c.env, c.config.Journal, c.broker))
 	for i, in := range c.config.Introducers {
-		c.intros = append(c.intros, c.env.Spawn.Child(ctx, "introduction/"+itoa(i+1), newIntroduction(c.env, c.config.Dialer, in, i+1, c.broker)))
+		c.intros = append(c.intros, c.env.Spawn.Child(ctx, "introduction/"+itoa(i+1), newIntroduction(c.env, c.config.Dialer, in, i+1, ctx.Self())))
 	}
 }
 
-// tellBroker has everything said again to a broker that knows nothing.
-func (c *Client) tellBroker(ctx actor.Context) {
+// askIntroducers has everything said again for a broker that knows nothing.
+func (c *Client) askIntroducers(ctx actor.Context) {
 	for _, pid := range c.intros {
 		ctx.Send(pid, sayAgain{})
 	}
-	c.each(func(pid *actor.PID) { ctx.Send(pid, sayAgain{}) })
-	ctx.Send(c.renewer, sayAgain{})
-}
-
-// each visits the server actors in the order of their ids.
-func (c *Client) each(visit func(*actor.PID)) {
-	for _, id := range sortedServers(c.servers) {
-		visit(c.servers[id])
-	}
-}
-
-// known starts the actor of a server, or tells it what is new of it.
-func (c *Client) known(ctx actor.Context, a grid.Announcement) {
-	if pid := c.servers[a.Server]; pid != nil {
-		ctx.Send(pid, announced{a})
-		return
-	}
-	parts := serverParts{dialer: c.dialer, references: c.config.References, vault: c.vault, broker: c.broker}
-	c.servers[a.Server] = c.env.Spawn.Child(ctx, "server/"+a.Server.String(), newServer(c.env, parts, a))
 }
 
 // cancel reaches a job by the name that it was given.
@@ -214,20 +216,24 @@ func (c *Client) job(kind string) *slog.Logger {
 // jobName ties a job to the address that its answers go to.
 func jobName(replyTo *actor.PID) string { return "/for-" + replyTo.Id }
 
-// terminated follows the end of a child: a file under way needs nothing more,
-// a server is forgotten until it is announced again, and without the others
-// there is no client.
+// terminated follows the end of a child: a file under way uses no authority any
+// more, and one that was lent and failed is lent anew when it is asked for.
 func (c *Client) terminated(ctx actor.Context, who *actor.PID) {
-	for id, pid := range c.servers {
-		if pid.Equal(who) {
-			delete(c.servers, id)
-			ctx.Send(c.broker, serverGone{id})
+	if done := c.using[who.Id]; done != nil {
+		delete(c.using, who.Id)
+		done(ctx)
+		return
+	}
+	for id, l := range c.lent {
+		if l.pid.Equal(who) {
+			delete(c.lent, id)
 			return
 		}
 	}
-	if who.Equal(c.vault) || who.Equal(c.broker) || who.Equal(c.renewer) {
+	if who.Equal(c.renewer) {
 		panic("client: " + who.Id + " failed for good")
 	}
+	c.ended(ctx, who)
 }
 
 // vault holds private keys. It signs and never exports.
@@ -245,10 +251,12 @@ func newVault(a lease.Authority) env.Producer {
 type signLogin struct {
 	replyTo     *actor.PID
 	generation  uint64
-	server      grid.ServerID
+	server      grid.Announcement
 	beneficiary grid.PublicKey
 	nonce       lease.Nonce
 	credential  int
+	// again is the credential of the login there is, to renew it; else zero.
+	again lease.CredentialID
 }
 
 // signedLogin has ok false when there is no such credential.
@@ -278,14 +286,17 @@ func (v *vault) Receive(ctx actor.Context) {
 }
 
 func (v *vault) sign(m signLogin) signedLogin {
-	credentials := v.authority.For(m.server)
-	if m.credential >= len(credentials) {
+	credentials := v.authority.At(m.server)
+	if m.again != (lease.CredentialID{}) {
+		m.credential = slices.IndexFunc(credentials, func(c lease.Credential) bool { return c.ID() == m.again })
+	}
+	if m.credential < 0 || m.credential >= len(credentials) {
 		return signedLogin{generation: m.generation}
 	}
 	c := credentials[m.credential]
 	_, labelled := c.Chain.Label()
 	request := lease.Request{Beneficiary: m.beneficiary, Nonce: m.nonce, SignerGetsLease: !labelled}
-	request.Server = &m.server
+	request.Server = &m.server.Server
 	signed, err := request.Sign(c.Chain, c.Key)
 	return signedLogin{
 		generation: m.generation, ok: true, err: err,

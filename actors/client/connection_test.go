@@ -123,7 +123,9 @@ func TestRemovedAuthorityIsUsedNoMore(t *testing.T) {
 	r := newRig(t, 1)
 	p := r.peers[0]
 	id := p.id()
-	card, err := lease.Chain{}.Sign(account(9).Key(id), lease.Certificate{Delegate: account(1).PublicKey(id)})
+	card, err := lease.Chain{}.Sign(account(9).Key(id), lease.Certificate{
+		Delegate: account(1).PublicKey(id), Restrictions: lease.Restrictions{Server: &id},
+	})
 	r.must(err)
 	given := lease.Authority{Holdings: []lease.Holding{{Chain: card, Account: account(1)}}}
 	r.config.Authority = given.Join(r.config.Authority)

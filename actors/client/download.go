@@ -14,6 +14,7 @@ import (
 	"github.com/tarn-grid/tarn/file/immutable"
 	"github.com/tarn-grid/tarn/file/transfer"
 	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
 
@@ -27,6 +28,9 @@ type (
 	Open struct {
 		ReplyTo *actor.PID
 		Cap     file.CHK
+		// Authority to log in under where reading needs it; the node's own where
+		// it is empty.
+		Authority lease.Authority
 	}
 	// ReadRange asks an opened file for Length bytes from Offset on, within
 	// the file; answered by Pieces in order and RangeEnd, or by an error. The

@@ -22,7 +22,7 @@ type introduction struct {
 	dialer transport.Dialer
 	in     Introducer
 	number int
-	broker *actor.PID
+	client *actor.PID // that wants to know
 
 	link      *link
 	stopTimer func()
@@ -40,10 +40,10 @@ type announcementOf struct {
 	at     time.Time
 }
 
-func newIntroduction(e *env.Env, d transport.Dialer, in Introducer, number int, broker *actor.PID) env.Producer {
+func newIntroduction(e *env.Env, d transport.Dialer, in Introducer, number int, client *actor.PID) env.Producer {
 	return func() actor.Actor {
 		return &introduction{
-			env: e, dialer: d, in: in, number: number, broker: broker,
+			env: e, dialer: d, in: in, number: number, client: client,
 			heard: map[grid.ServerID]announcementOf{}, backoff: backoff{env: e},
 		}
 	}
@@ -162,7 +162,7 @@ func (n *introduction) take(ctx actor.Context, signed []byte) bool {
 	}
 	of := announcementOf{signed, a, n.env.Clock.Now()}
 	n.heard[a.Server] = of
-	ctx.Send(n.broker, heard{a, of.at})
+	ctx.Send(n.client, heard{a, of.at})
 	return true
 }
 
@@ -205,15 +205,15 @@ func (n *introduction) lost(ctx actor.Context, err error) {
 func (n *introduction) say(ctx actor.Context, r introducerReport) {
 	r.number, r.server, r.since = n.number, n.in.Target.Server, n.env.Clock.Now()
 	n.report = r
-	ctx.Send(n.broker, r)
+	ctx.Send(n.client, r)
 }
 
 func (n *introduction) sayAgain(ctx actor.Context) {
 	for _, id := range sortedServers(n.heard) {
 		of := n.heard[id]
-		ctx.Send(n.broker, heard{of.parsed, of.at})
+		ctx.Send(n.client, heard{of.parsed, of.at})
 	}
-	ctx.Send(n.broker, n.report) // last: it may settle things
+	ctx.Send(n.client, n.report) // last: it may settle things
 }
 
 // backoff is the time until the next attempt: it doubles with each failure in

@@ -52,6 +52,9 @@ const (
 	// renewRetry is how soon a renewal that failed is tried again.
 	renewRetry     = time.Minute
 	windowPatience = 10 * time.Second
+	// lentTime is how long connections are kept under an authority that came
+	// with a request, after its last use.
+	lentTime = 5 * time.Minute
 )
 
 // What bounds it in size.

@@ -242,7 +242,10 @@ type job struct {
 
 func (j *job) over() bool { return j.stored != nil || j.err != nil }
 
-func (r *rig) put(data []byte, p file.Params) *job {
+func (r *rig) put(data []byte, p file.Params) *job { return r.putAs(lease.Authority{}, data, p) }
+
+// putAs stores under an authority.
+func (r *rig) putAs(a lease.Authority, data []byte, p file.Params) *job {
 	j := &job{source: newSource(data)}
 	j.replyTo = r.inbox(func(m any) {
 		switch m := m.(type) {
@@ -254,7 +257,7 @@ func (r *rig) put(data []byte, p file.Params) *job {
 			j.err = m
 		}
 	})
-	r.send(client.Put{ReplyTo: j.replyTo, File: client.PutSpec{Source: j.source, Size: int64(len(data)), Key: fileKey, Params: p}})
+	r.send(client.Put{ReplyTo: j.replyTo, File: client.PutSpec{Source: j.source, Size: int64(len(data)), Key: fileKey, Params: p}, Authority: a})
 	return j
 }
 
@@ -280,8 +283,14 @@ type reading struct {
 
 func (r *rig) open(c file.CHK) *reading {
 	r.Helper()
+	return r.openAs(lease.Authority{}, c)
+}
+
+// openAs opens a file under an authority.
+func (r *rig) openAs(a lease.Authority, c file.CHK) *reading {
+	r.Helper()
 	f := &reading{}
-	r.send(client.Open{ReplyTo: r.inbox(func(m any) { f.pid = m.(client.Opened).PID }), Cap: c})
+	r.send(client.Open{ReplyTo: r.inbox(func(m any) { f.pid = m.(client.Opened).PID }), Cap: c, Authority: a})
 	r.until("an open file", time.Minute, func() bool { return f.pid != nil })
 	return f
 }

@@ -258,10 +258,14 @@ func (s *server) hello(ctx actor.Context, m wire.Message) {
 func (s *server) askVault(ctx actor.Context) {
 	var nonce lease.Nonce
 	_, _ = s.env.Rand.Read(nonce[:]) // never fails
-	ctx.Send(s.vault, signLogin{
-		replyTo: ctx.Self(), generation: s.generation, server: s.announcement.Server,
+	m := signLogin{
+		replyTo: ctx.Self(), generation: s.generation, server: s.announcement,
 		beneficiary: s.link.session.Local(), nonce: nonce, credential: s.credential,
-	})
+	}
+	if s.report.state == LoggedIn {
+		m.again = s.signedAs.id
+	}
+	ctx.Send(s.vault, m)
 }
 
 // signed looks for a cached reference of the key that signed. A credential

@@ -42,6 +42,8 @@ type Stored struct {
 	// Pushed shares are new, Found ones were there.
 	Pushed, Found int
 	Happiness     int
+	// LeftOut are the servers that were not asked, by id.
+	LeftOut []LeftOut
 }
 
 // upload stores one file: it offers share readers, encodes as servers pull,
@@ -62,6 +64,7 @@ type upload struct {
 	core    *transfer.Upload
 	servers map[grid.ServerID]*uploadPeer
 	order   []grid.ServerID
+	left    []LeftOut
 	secrets map[transfer.Offer]wire.Secret
 	held    map[transfer.Offer][32]byte // UEB hashes of shares found
 	pass    *pass
@@ -191,6 +194,7 @@ func (u *upload) begin(ctx actor.Context, m candidateList) {
 	if u.core != nil {
 		return // it was asked twice
 	}
+	u.left = m.left
 	for _, c := range m.servers {
 		u.servers[c.id] = &uploadPeer{candidate: c, link: linkState{c.id, true, c.generation}}
 		u.order = append(u.order, c.id)
@@ -231,7 +235,7 @@ func (u *upload) carryOut(ctx actor.Context, effects []transfer.UploadEffect) {
 		case transfer.Finished:
 			u.finish(ctx, e)
 		case transfer.Failed:
-			u.fail(ctx, &UploadError{Err: e.Err, Reasons: e.Reasons})
+			u.fail(ctx, &UploadError{Err: e.Err, Reasons: u.reasons(e.Reasons)})
 		}
 	}
 }

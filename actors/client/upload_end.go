@@ -23,6 +23,9 @@ var errAskedAgain = fmt.Errorf("%w: the server asks for a share that it was sent
 
 var errAnswer = errors.New("an answer that does not belong to the question")
 
+// maxReasons is how many servers an UploadError names in its sentence.
+const maxReasons = 20
+
 // UploadError says why a file was not stored, and what each server said that
 // was given up.
 type UploadError struct {
@@ -44,6 +47,9 @@ func (e *UploadError) Error() string {
 		return s
 	}
 	slices.Sort(why)
+	if n := len(why) - maxReasons; n > 0 {
+		why = append(why[:maxReasons], fmt.Sprintf("and %d more", n))
+	}
 	return s + " (" + strings.Join(why, "; ") + ")"
 }
 
@@ -62,11 +68,23 @@ func isLinkLoss(err error) bool { return errors.Is(err, ErrNotConnected) }
 // stored.
 func (u *upload) finish(ctx actor.Context, e transfer.Finished) {
 	u.ended = true
-	answer := Stored{Cap: u.cap, Placement: e.Placement, Pushed: e.Pushed, Found: e.Found, Happiness: e.Happiness}
+	answer := Stored{Cap: u.cap, Placement: e.Placement, Pushed: e.Pushed, Found: e.Found, Happiness: e.Happiness, LeftOut: u.left}
 	file, leases := u.journalEntry(e)
 	u.log.Info("file stored", "storage-index", u.si().String(), "size", u.put.File.Size, "pushed", e.Pushed, "found", e.Found, "happiness", e.Happiness)
 	journal := u.journal
 	u.env.Exec.Do(env.Disk, ctx.Self(), func() any { return journalled{answer, journal.Add(file, leases)} })
+}
+
+// reasons is why servers that were asked failed, and others were not asked.
+func (u *upload) reasons(asked map[grid.ServerID]error) map[grid.ServerID]error {
+	all := maps.Clone(asked)
+	if all == nil {
+		all = map[grid.ServerID]error{}
+	}
+	for _, l := range u.left {
+		all[l.Server] = l.Err
+	}
+	return all
 }
 
 // journalEntry is the file, and its leases, as they are written down. When the

@@ -17,6 +17,7 @@ type getOptions struct {
 	capability string // - is standard input
 	capFile    string // instead of capability
 	to         string // - is standard output
+	authority  string // file, - or empty for the node's own
 }
 
 func newGet(e *env) *cobra.Command {
@@ -40,6 +41,7 @@ use --cap-file.`,
 			return runGet(ctx, e, o)
 		}),
 	}
+	registerAuthority(c, &o.authority)
 	c.Flags().StringVar(&o.capFile, "cap-file", "", "file with the capability in it")
 	return c
 }
@@ -64,6 +66,12 @@ func runGet(ctx context.Context, e *env, o getOptions) error {
 		return err
 	}
 	defer n.Close()
+	if o.authority == "-" && (o.capability == "-" || o.capFile == "-") {
+		return usageError{errors.New("standard input can be only one of capability and authority"), "tarn get"}
+	}
+	if n, err = e.under(n, o.authority); err != nil {
+		return err
+	}
 	capability, err := o.readCap(e)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,12 +11,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tarn-grid/tarn"
+	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/web/control"
 )
 
 type putOptions struct {
 	file      string // - is standard input
+	authority string // file, - or empty for the node's own
 	randomKey bool
+	json      bool
 }
 
 func newPut(e *env) *cobra.Command {
@@ -33,6 +37,8 @@ would keep the file; without it nobody can.`,
 			return runPut(ctx, e, o)
 		}),
 	}
+	registerAuthority(c, &o.authority)
+	c.Flags().BoolVar(&o.json, "json", false, "for programs: the capability, where the shares are, and which servers were left out")
 	c.Flags().BoolVar(&o.randomKey, "random-key", false, "a key of its own for this file, so that nobody can tell it is equal to another")
 	return c
 }
@@ -51,6 +57,12 @@ func runPut(ctx context.Context, e *env, o putOptions) error {
 		return err
 	}
 	defer n.Close()
+	if o.file == "-" && o.authority == "-" {
+		return usageError{errors.New("standard input can be only one of file and authority"), "tarn put"}
+	}
+	if n, err = e.under(n, o.authority); err != nil {
+		return err
+	}
 	input, size, err := e.open(o.file)
 	if err != nil {
 		return err
@@ -62,6 +74,9 @@ func runPut(ctx context.Context, e *env, o putOptions) error {
 	if err != nil {
 		return fmt.Errorf("store the file: %w", f.explain(err))
 	}
+	if o.json {
+		return writeJSON(e.stdout, result)
+	}
 	e.noteStored(result)
 	return e.print("%s\n", result.Cap)
 }
@@ -72,6 +87,41 @@ func (e *env) noteStored(r control.PutResult) {
 		return
 	}
 	e.note("%s in %d new and %d old shares, on %d servers", formatSize(r.Size), r.Pushed, r.Found, r.Happiness)
+	for i, s := range r.LeftOut {
+		if i == maxLeftOut {
+			e.note("and %d servers more were left out; see: tarn status", len(r.LeftOut)-i)
+			return
+		}
+		e.note("left out: %s %s: %s", short(s.Server), s.Nickname, s.Error)
+	}
+}
+
+// maxLeftOut is how many servers are named that got nothing of a file.
+const maxLeftOut = 10
+
+// registerAuthority is for commands that use servers.
+func registerAuthority(c *cobra.Command, into *string) {
+	c.Flags().StringVar(into, "authority", "", "file with an authority to use for this once, or - (default what the node has)")
+}
+
+// under has what n does use the authority in a file.
+func (e *env) under(n *control.Client, name string) (*control.Client, error) {
+	if name == "" {
+		return n, nil
+	}
+	input, _, err := e.open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer input.Close()
+	text, err := io.ReadAll(io.LimitReader(input, lease.MaxAuthoritySize+1))
+	if err != nil {
+		return nil, fmt.Errorf("read the authority: %w", err)
+	}
+	if _, err := lease.ReadPasted(bytes.NewReader(text)); err != nil {
+		return nil, fmt.Errorf("%s: %w", nameOf(name), err)
+	}
+	return n.Under(text), nil
 }
 
 // open opens a file to read, "-" being standard input. The size is -1 where it

@@ -19,6 +19,7 @@ import (
 type usageOptions struct {
 	json, traffic bool
 	days          int
+	authority     string // file, - or empty for the node's own
 }
 
 // usage is what `tarn usage --json` prints: what the node's client holds at
@@ -66,6 +67,7 @@ need run.`,
 	c.Flags().BoolVar(&o.json, "json", false, "for programs")
 	c.Flags().BoolVar(&o.traffic, "traffic", false, "what accounts of the node's own server moved, by day")
 	c.Flags().IntVar(&o.days, "days", 30, "how many days of traffic, with --traffic")
+	registerAuthority(c, &o.authority)
 	return c
 }
 
@@ -78,6 +80,9 @@ func runUsage(ctx context.Context, e *env, o usageOptions) error {
 		return err
 	}
 	defer n.Close()
+	if n, err = e.under(n, o.authority); err != nil {
+		return err
+	}
 	u, err := f.usage(ctx, n)
 	if err != nil {
 		return fmt.Errorf("ask for usage: %w", err)

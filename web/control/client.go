@@ -16,8 +16,9 @@ import (
 // Client talks to a node over its socket. It keeps no connection open between
 // calls longer than a moment; Close drops them.
 type Client struct {
-	http *http.Client
-	path string
+	http      *http.Client
+	path      string
+	authority []byte // a text to use instead of the node's own
 }
 
 // NewClient is a client of the node whose socket is at path. Nothing is
@@ -31,8 +32,12 @@ func NewClient(path string) *Client {
 		WriteBufferSize:    64 << 10,
 		ReadBufferSize:     64 << 10,
 	}
-	return &Client{&http.Client{Transport: transport}, path}
+	return &Client{http: &http.Client{Transport: transport}, path: path}
 }
+
+// Under is a client of the same node whose Put, Get and OwnUsage use the
+// authority of a text instead of the node's own; the text travels in bodies.
+func (c *Client) Under(authority []byte) *Client { return &Client{c.http, c.path, authority} }
 
 // Close drops idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
@@ -57,8 +62,12 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 
 // OwnUsage is what the node's client holds at every server.
 func (c *Client) OwnUsage(ctx context.Context) (OwnUsage, error) {
+	body, err := json.Marshal(usageRequest{string(c.authority)})
+	if err != nil {
+		return OwnUsage{}, fmt.Errorf("encode the request: %w", err)
+	}
 	var u OwnUsage
-	return u, c.call(ctx, http.MethodGet, pathUsage, nil, &u)
+	return u, c.call(ctx, http.MethodPost, pathUsage, bytes.NewReader(body), &u)
 }
 
 // AddAuthority gives the node's client the authority that r has the text of.
@@ -148,5 +157,6 @@ func readError(response *http.Response) error {
 	return o.err()
 }
 
-// PutOptions of a client: those of tarn.Put.
+// PutOptions of a client: those of tarn.Put, whose Authority is not used; see
+// Under.
 type PutOptions = tarn.PutOptions

@@ -18,6 +18,10 @@ func (c *Client) Put(ctx context.Context, r io.Reader, o PutOptions) (PutResult,
 	if o.Size >= 0 {
 		header.Set(headerSize, strconv.FormatInt(o.Size, 10))
 	}
+	if len(c.authority) > 0 {
+		header.Set(headerAuthority, strconv.Itoa(len(c.authority)))
+		r = io.MultiReader(bytes.NewReader(c.authority), r)
+	}
 	body := &stoppable{r: r}
 	response, err := c.do(ctx, http.MethodPost, pathPut+"?"+queryOf(o.Params, o.RandomKey).Encode(), body, header)
 	if input := body.failure(); input != nil {
@@ -96,7 +100,7 @@ type Get struct {
 // Get asks for length bytes of a file from offset on; a negative length means
 // to its end. The capability travels in the request's body. Close the result.
 func (c *Client) Get(ctx context.Context, capability string, offset, length int64) (*Get, error) {
-	ask, err := json.Marshal(getRequest{Cap: capability, Offset: offset, Length: length})
+	ask, err := json.Marshal(getRequest{Cap: capability, Offset: offset, Length: length, Authority: string(c.authority)})
 	if err != nil {
 		return nil, fmt.Errorf("encode the request: %w", err)
 	}

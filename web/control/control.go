@@ -20,14 +20,16 @@ import (
 
 	"github.com/tarn-grid/tarn"
 	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
 )
 
 // Node is what is served: the part of *tarn.Node that commands use.
 type Node interface {
 	Put(ctx context.Context, r io.Reader, o tarn.PutOptions) (tarn.PutResult, error)
-	Open(ctx context.Context, capability string) (tarn.File, error)
+	Open(ctx context.Context, capability string, how ...tarn.Option) (tarn.File, error)
 	Status(ctx context.Context) (tarn.Status, error)
-	OwnUsage(ctx context.Context) ([]tarn.AccountUsage, []tarn.ServerError, error)
+	OwnUsage(ctx context.Context, how ...tarn.Option) ([]tarn.AccountUsage, []tarn.ServerError, error)
+	ReadAuthority(r io.Reader) (lease.Authority, error)
 	AddAuthority(ctx context.Context, r io.Reader) (tarn.AuthoritySummary, error)
 	RemoveAuthority(ctx context.Context, name string) (tarn.AuthoritySummary, error)
 	Operator() (tarn.Operator, error)
@@ -50,10 +52,14 @@ const (
 
 // Header names. The trailers of a get say how it ended; headerSize is the
 // size in bytes of what a put sends, if it is known, or of what a get answers.
+//
+// headerAuthority is how many bytes of a put's body, before the file, are the
+// authority to use.
 const (
-	headerSize   = "X-Tarn-Size"
-	trailerCode  = "X-Tarn-Code"
-	trailerError = "X-Tarn-Error"
+	headerSize      = "X-Tarn-Size"
+	headerAuthority = "X-Tarn-Authority-Size"
+	trailerCode     = "X-Tarn-Code"
+	trailerError    = "X-Tarn-Error"
 )
 
 // codeOK is the trailer of a get that came to its end.

@@ -172,7 +172,9 @@ func TestGetThatBreaksOffIsNotWhole(t *testing.T) {
 // panicking is a node that goes away in the middle of a download.
 type panicking struct{ *memnode.Node }
 
-func (panicking) Open(context.Context, string) (tarn.File, error) { return panickingFile{}, nil }
+func (panicking) Open(context.Context, string, ...tarn.Option) (tarn.File, error) {
+	return panickingFile{}, nil
+}
 
 type panickingFile struct{}
 
@@ -225,6 +227,45 @@ func TestBadCapability(t *testing.T) {
 	secret := "URI:CHK:" + strings.Repeat("b", 26)
 	if _, err := read(t, c, secret, 0, -1); !errors.Is(err, tarn.ErrCap) || strings.Contains(err.Error(), "bbbb") {
 		t.Errorf("%v", err)
+	}
+}
+
+// An authority travels in bodies, before the file that is stored with it, and is
+// used for that call alone.
+func TestUnderAnAuthority(t *testing.T) {
+	node := &memnode.Node{}
+	c := start(t, node, t.TempDir())
+	authority := lease.Authority{Holdings: []lease.Holding{{Account: lease.OneKeyAccount([lease.SeedSize]byte{5})}}}
+	text, err := authority.Text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	under := c.Under(append(text, "And a word after it.\n"...))
+	stored, err := under.Put(t.Context(), bytes.NewReader(content), control.PutOptions{Size: int64(len(content))})
+	if err != nil || node.Options()[0].Authority.ID() != authority.ID() {
+		t.Fatalf("Put under %v, %v", node.Options(), err)
+	}
+	if got, err := read(t, under, stored.Cap, 0, -1); err != nil || !bytes.Equal(got, content) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	if _, err := under.OwnUsage(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if got, err := read(t, c, stored.Cap, 0, -1); err != nil || !bytes.Equal(got, content) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	if got := node.Under(); len(got) != 3 || got[0].ID() != authority.ID() || got[1].ID() != authority.ID() || len(got[2].Holdings) != 0 {
+		t.Errorf("used %d authorities: %v", len(got), got)
+	}
+	damaged := c.Under(text[:len(text)/2])
+	if _, err := damaged.Put(t.Context(), bytes.NewReader(content), control.PutOptions{Size: -1}); !errors.Is(err, lease.ErrAuthority) {
+		t.Errorf("Put under half an authority: %v", err)
+	}
+	if _, err := read(t, damaged, stored.Cap, 0, -1); !errors.Is(err, lease.ErrAuthority) {
+		t.Errorf("Get under half an authority: %v", err)
+	}
+	if _, err := damaged.OwnUsage(t.Context()); !errors.Is(err, lease.ErrAuthority) {
+		t.Errorf("OwnUsage under half an authority: %v", err)
 	}
 }
 

@@ -20,7 +20,7 @@ func Handler(node Node) http.Handler {
 	mux.HandleFunc("POST "+pathPut, s.put)
 	mux.HandleFunc("POST "+pathGet, s.get)
 	mux.HandleFunc("GET "+pathStatus, s.status)
-	mux.HandleFunc("GET "+pathUsage, s.usage)
+	mux.HandleFunc("POST "+pathUsage, s.usage)
 	s.operatorHandlers(mux)
 	mux.HandleFunc("POST "+pathAddAuthority, s.addAuthority)
 	mux.HandleFunc("POST "+pathRemoveAuthority, s.removeAuthority)
@@ -41,7 +41,17 @@ func (s *server) status(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *server) usage(w http.ResponseWriter, r *http.Request) {
-	accounts, failed, err := s.node.OwnUsage(r.Context())
+	var ask usageRequest
+	if err := readObject(r.Body, &ask); err != nil {
+		reply(w, nil, err)
+		return
+	}
+	how, err := s.under(ask.Authority)
+	if err != nil {
+		reply(w, nil, err)
+		return
+	}
+	accounts, failed, err := s.node.OwnUsage(r.Context(), how...)
 	reply(w, ownUsageOf(accounts, failed), err)
 }
 

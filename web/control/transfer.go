@@ -13,6 +13,7 @@ import (
 
 	"github.com/tarn-grid/tarn"
 	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/lease"
 )
 
 // progressEvery is the least time between two lines of progress.
@@ -33,6 +34,10 @@ func (s *server) put(w http.ResponseWriter, r *http.Request) {
 	}
 	events := &eventWriter{encoder: json.NewEncoder(w), flush: controller.Flush}
 	options.Progress = events.progress
+	if options.Authority, err = s.bodyAuthority(r); err != nil {
+		reply(w, nil, err)
+		return
+	}
 	result, err := s.node.Put(r.Context(), r.Body, options)
 	if err != nil {
 		events.send(putEvent{Error: objectOf(err)})
@@ -42,6 +47,38 @@ func (s *server) put(w http.ResponseWriter, r *http.Request) {
 	// The client stops sending once it has that line; to hang up before it has
 	// read it could cost it the line.
 	_, _ = io.Copy(io.Discard, r.Body)
+}
+
+// bodyAuthority reads the authority that stands before the file, if there is
+// one.
+func (s *server) bodyAuthority(r *http.Request) (lease.Authority, error) {
+	text := r.Header.Get(headerAuthority)
+	if text == "" {
+		return lease.Authority{}, nil
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 || n > lease.MaxAuthoritySize {
+		return lease.Authority{}, fmt.Errorf("%w: authority of %q bytes", ErrRequest, text)
+	}
+	return s.authority(io.LimitReader(r.Body, n))
+}
+
+// authority reads all of r.
+func (s *server) authority(r io.Reader) (lease.Authority, error) {
+	a, err := s.node.ReadAuthority(r)
+	if err == nil {
+		_, err = io.Copy(io.Discard, r)
+	}
+	return a, err
+}
+
+// under is the option to use the authority of this text, or none.
+func (s *server) under(text string) ([]tarn.Option, error) {
+	if text == "" {
+		return nil, nil
+	}
+	a, err := s.authority(strings.NewReader(text))
+	return []tarn.Option{tarn.Under(a)}, err
 }
 
 // eventWriter may be called from any goroutine.
@@ -131,7 +168,12 @@ func (s *server) get(w http.ResponseWriter, r *http.Request) {
 		reply(w, nil, err)
 		return
 	}
-	f, err := s.node.Open(r.Context(), ask.Cap)
+	how, err := s.under(ask.Authority)
+	if err != nil {
+		reply(w, nil, err)
+		return
+	}
+	f, err := s.node.Open(r.Context(), ask.Cap, how...)
 	if err != nil {
 		reply(w, nil, err)
 		return

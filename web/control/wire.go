@@ -107,11 +107,15 @@ type ServerError struct {
 }
 
 func ownUsageOf(accounts []tarn.AccountUsage, failed []tarn.ServerError) OwnUsage {
-	out := OwnUsage{Accounts: listOf(accounts, accountUsageOf), Failed: make([]ServerError, len(failed))}
+	return OwnUsage{Accounts: listOf(accounts, accountUsageOf), Failed: serverErrorsOf(failed)}
+}
+
+func serverErrorsOf(failed []tarn.ServerError) []ServerError {
+	out := make([]ServerError, len(failed))
 	for i, f := range failed {
-		out.Failed[i] = ServerError{Server: f.Server.String(), Nickname: f.Nickname}
+		out[i] = ServerError{Server: f.Server.String(), Nickname: f.Nickname}
 		if f.Err != nil {
-			out.Failed[i].Error = f.Err.Error()
+			out[i].Error = f.Err.Error()
 		}
 	}
 	return out
@@ -126,10 +130,11 @@ type PutResult struct {
 	Found     int              `json:"found"`
 	Happiness int              `json:"happiness"`
 	Placement map[int][]string `json:"placement,omitempty"`
+	LeftOut   []ServerError    `json:"left_out,omitempty"`
 }
 
 func putResultOf(r tarn.PutResult) *PutResult {
-	out := &PutResult{Cap: r.Cap, Size: r.Size, Pushed: r.Pushed, Found: r.Found, Happiness: r.Happiness}
+	out := &PutResult{Cap: r.Cap, Size: r.Size, Pushed: r.Pushed, Found: r.Found, Happiness: r.Happiness, LeftOut: serverErrorsOf(r.LeftOut)}
 	if len(r.Placement) > 0 {
 		out.Placement = make(map[int][]string, len(r.Placement))
 	}
@@ -159,7 +164,14 @@ type putEvent struct {
 // getRequest asks for length bytes from offset on; a negative length means
 // to the end.
 type getRequest struct {
-	Cap    string `json:"cap"`
-	Offset int64  `json:"offset,omitempty"`
-	Length int64  `json:"length"`
+	Cap       string `json:"cap"`
+	Offset    int64  `json:"offset,omitempty"`
+	Length    int64  `json:"length"`
+	Authority string `json:"authority,omitempty"`
+}
+
+// usageRequest asks for what is held under an authority, or under the node's
+// own.
+type usageRequest struct {
+	Authority string `json:"authority,omitempty"`
 }

@@ -37,6 +37,20 @@ type Node struct {
 	mu      sync.Mutex
 	files   map[string][]byte
 	options []tarn.PutOptions
+	under   []lease.Authority
+}
+
+// Under is the authorities of all calls of Open and OwnUsage so far.
+func (n *Node) Under() []lease.Authority {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return append([]lease.Authority(nil), n.under...)
+}
+
+func (n *Node) noteAuthority(how []tarn.Option) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.under = append(n.under, tarn.AuthorityOf(how...))
 }
 
 // Options are those of all calls of Put so far.
@@ -95,7 +109,8 @@ func (n *Node) keep(content []byte) tarn.PutResult {
 }
 
 // Open finds a file again.
-func (n *Node) Open(_ context.Context, capability string) (tarn.File, error) {
+func (n *Node) Open(_ context.Context, capability string, how ...tarn.Option) (tarn.File, error) {
+	n.noteAuthority(how)
 	parsed, err := file.Parse(capability)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", tarn.ErrCap, err)
@@ -136,7 +151,8 @@ func (f *memFile) WriteRange(w io.Writer, offset, length int64) error {
 func (n *Node) Status(context.Context) (tarn.Status, error) { return n.Now, nil }
 
 // OwnUsage is what Own and Failed say.
-func (n *Node) OwnUsage(context.Context) ([]tarn.AccountUsage, []tarn.ServerError, error) {
+func (n *Node) OwnUsage(_ context.Context, how ...tarn.Option) ([]tarn.AccountUsage, []tarn.ServerError, error) {
+	n.noteAuthority(how)
 	return n.Own, n.Failed, nil
 }
 
@@ -144,6 +160,9 @@ func (n *Node) OwnUsage(context.Context) ([]tarn.AccountUsage, []tarn.ServerErro
 func (n *Node) RemoveAuthority(_ context.Context, name string) (tarn.AuthoritySummary, error) {
 	return tarn.AuthoritySummary{}, fmt.Errorf("%w: %s", tarn.ErrNoAuthority, name)
 }
+
+// ReadAuthority reads a real authority.
+func (n *Node) ReadAuthority(r io.Reader) (lease.Authority, error) { return lease.ReadAuthority(r) }
 
 // AddAuthority reads a real authority and forgets it.
 func (n *Node) AddAuthority(_ context.Context, r io.Reader) (tarn.AuthoritySummary, error) {
