@@ -30,6 +30,9 @@ type Operator interface {
 	// Traffic lists what every account moved, by UTC day, from a day on.
 	Traffic(ctx context.Context, since time.Time) ([]AccountTraffic, error)
 
+	// Audit lists who keeps the shares of a file, and by whose grants.
+	Audit(ctx context.Context, si grid.StorageIndex) ([]AuditedLease, error)
+
 	// SetDisabled refuses everything to an account, or ends that.
 	SetDisabled(ctx context.Context, name string, disabled bool) (Changed, error)
 	// SetQuota changes one account's quota, in bytes; nil is none.
@@ -143,6 +146,28 @@ type LastShare struct {
 	StorageIndex grid.StorageIndex
 	Num          grid.ShareNum
 	Size         int64
+}
+
+// NamedKey is a key and the operator's name for it, if there is one.
+type NamedKey struct {
+	Petname string
+	Key     grid.PublicKey
+}
+
+// AuditedLease is a lease on a share and how its holder came to it.
+type AuditedLease struct {
+	Share grid.ShareNum
+	// Size is the share's, Charged the bytes that the holder pays for.
+	Size, Charged int64
+	// Holder is the account; AnonymousPetname and StarterPetname have no key.
+	Holder                 NamedKey
+	Made, Renewed, Expires time.Time
+	// Keys lead from the account on the server to the key that logged in.
+	Keys []NamedKey
+	// Certificates is the chain as it was shown at a login, if Kept: it is kept
+	// when something is stored or renewed after a login that showed it.
+	Certificates lease.Chain
+	Kept         bool
 }
 
 // operations is an Operator: what carries an operation out is the running
@@ -328,4 +353,28 @@ func (o operations) Removal(ctx context.Context, name string) (Removal, error) {
 		r.Last = append(r.Last, LastShare{s.ID.StorageIndex, s.ID.Num, s.Share.Size})
 	}
 	return r, nil
+}
+
+// Audit implements Operator.
+func (o operations) Audit(ctx context.Context, si grid.StorageIndex) ([]AuditedLease, error) {
+	a, err := carried[server.Audit](ctx, o, server.AskAudit{StorageIndex: si})
+	if err != nil {
+		return nil, err
+	}
+	name := func(k grid.PublicKey) NamedKey { return NamedKey{a.Petnames[k], k} }
+	out := make([]AuditedLease, len(a.Leases))
+	for i, l := range a.Leases {
+		out[i] = AuditedLease{
+			Share: l.ID.Share.Num, Size: l.Share.Size, Charged: l.Lease.Size + lease.LeaseOverhead, Holder: name(l.ID.Column.Key),
+			Made: time.Unix(l.Lease.Made, 0), Renewed: time.Unix(l.Lease.Renewed, 0), Expires: time.Unix(l.Lease.Expires, 0),
+			Certificates: l.Certificates, Kept: l.Kept,
+		}
+		if l.ID.Column.Kind != lease.KeyedColumn {
+			out[i].Holder = NamedKey{Petname: l.ID.Column.String()}
+		}
+		for _, k := range l.Keys {
+			out[i].Keys = append(out[i].Keys, name(k))
+		}
+	}
+	return out, nil
 }

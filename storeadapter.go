@@ -83,3 +83,13 @@ func (s serverStore) Progress() ([]byte, error) { return s.Store.Progress() }
 
 // SaveProgress implements server.Store.
 func (s serverStore) SaveProgress(cursor []byte) error { return s.Store.SaveProgress(cursor) }
+
+// Holders implements server.Store.
+func (s serverStore) Holders(id lease.ShareID) ([]server.StoredLease, error) {
+	found, err := s.Store.Holders(id)
+	all := make([]server.StoredLease, len(found))
+	for i, l := range found {
+		all[i] = server.StoredLease(l)
+	}
+	return all, err
+}

@@ -30,6 +30,9 @@ type Grant struct {
 	Effective Restrictions
 	// Chain is kept with each lease, to tell later by whose grants it was made.
 	Chain Digest
+	// Certificates is the chain as the login showed it, encoded; nil without
+	// certificates, and where a reference was shown instead.
+	Certificates []byte
 }
 
 // newGrant puts a grant together from the signers of chain and request, the

@@ -58,7 +58,7 @@ func (g Grant) chain() ChainRecord {
 	for i, p := range g.Pairs {
 		pairs[i] = Pair{Signer: p.Signer, Delegate: p.Delegate}
 	}
-	return ChainRecord{Column: ColumnOf(g.Label), Digest: g.Chain, Keys: g.Keys, Pairs: pairs}
+	return ChainRecord{Column: ColumnOf(g.Label), Digest: g.Chain, Keys: g.Keys, Pairs: pairs, Certificates: g.Certificates}
 }
 
 // Column is whose column leases under the grant stand in. The zero Grant is a

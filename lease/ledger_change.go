@@ -21,6 +21,10 @@ type View interface {
 	Counter(CounterKey) (Counter, bool, error)
 	Key(Column) (KeyEntry, bool, error)
 	Chain(id uint32) (ChainRecord, bool, error)
+	// Certificates is a stored chain as a login showed it. There may be none: it
+	// is kept when something is stored or renewed under it after a login with the
+	// chain, and most logins show a reference instead.
+	Certificates(chain uint32) ([]byte, bool, error)
 	ChainID(ChainKey) (uint32, bool, error)
 	ChainRefs(id uint32) (uint32, bool, error)
 	Root(grid.PublicKey) (Root, bool, error)
@@ -53,19 +57,20 @@ type Change struct {
 	// before.
 	Renames []Rename
 
-	Shares     []Edit[ShareID, Share]
-	Inline     []Edit[ShareID, []byte] // bodies of shares whose File is 0
-	Leases     []Edit[LeaseID, Lease]
-	Counters   []Edit[CounterKey, Counter]
-	Keys       []Edit[Column, KeyEntry]
-	Chains     []Edit[uint32, ChainRecord]
-	ChainIDs   []Edit[ChainKey, uint32]
-	ChainRefs  []Edit[uint32, uint32]
-	Roots      []Edit[grid.PublicKey, Root]
-	Revoked    []Edit[grid.PublicKey, bool]
-	Cancelling []Edit[grid.PublicKey, bool]
-	Traffic    []Edit[TrafficKey, Traffic]
-	LastIDs    []Edit[Sequence, uint32]
+	Shares       []Edit[ShareID, Share]
+	Inline       []Edit[ShareID, []byte] // bodies of shares whose File is 0
+	Leases       []Edit[LeaseID, Lease]
+	Counters     []Edit[CounterKey, Counter]
+	Keys         []Edit[Column, KeyEntry]
+	Chains       []Edit[uint32, ChainRecord]
+	Certificates []Edit[uint32, []byte]
+	ChainIDs     []Edit[ChainKey, uint32]
+	ChainRefs    []Edit[uint32, uint32]
+	Roots        []Edit[grid.PublicKey, Root]
+	Revoked      []Edit[grid.PublicKey, bool]
+	Cancelling   []Edit[grid.PublicKey, bool]
+	Traffic      []Edit[TrafficKey, Traffic]
+	LastIDs      []Edit[Sequence, uint32]
 }
 
 // Rename gives everything that a key has to another one.
@@ -75,27 +80,28 @@ type Rename struct{ From, To grid.PublicKey }
 func (c Change) Empty() bool {
 	return len(c.Shares)+len(c.Inline)+len(c.Leases)+len(c.Counters)+len(c.Keys)+len(c.Chains)+
 		len(c.ChainIDs)+len(c.ChainRefs)+len(c.Roots)+len(c.Revoked)+len(c.Traffic)+len(c.LastIDs)+
-		len(c.Renames)+len(c.Cancelling) == 0
+		len(c.Renames)+len(c.Cancelling)+len(c.Certificates) == 0
 }
 
 // finish resolves what was deferred and lists the edits.
 func (t *tx) finish() (Change, error) {
 	t.settleKeys()
 	c := Change{
-		Renames:    t.renames,
-		Shares:     t.shares.edits(ShareID.Compare),
-		Inline:     t.inline.edits(ShareID.Compare),
-		Leases:     t.leases.edits(LeaseID.Compare),
-		Counters:   t.counters.edits(CounterKey.Compare),
-		Keys:       t.keys.edits(Column.Compare),
-		Chains:     t.chains.edits(cmp.Compare[uint32]),
-		ChainIDs:   t.chainIDs.edits(ChainKey.compare),
-		ChainRefs:  t.chainRefs.edits(cmp.Compare[uint32]),
-		Roots:      t.roots.edits(compareKeys),
-		Revoked:    t.revoked.edits(compareKeys),
-		Cancelling: t.cancelling.edits(compareKeys),
-		Traffic:    t.traffic.edits(TrafficKey.compare),
-		LastIDs:    t.lastIDs.edits(cmp.Compare[Sequence]),
+		Renames:      t.renames,
+		Shares:       t.shares.edits(ShareID.Compare),
+		Inline:       t.inline.edits(ShareID.Compare),
+		Leases:       t.leases.edits(LeaseID.Compare),
+		Counters:     t.counters.edits(CounterKey.Compare),
+		Keys:         t.keys.edits(Column.Compare),
+		Chains:       t.chains.edits(cmp.Compare[uint32]),
+		Certificates: t.certificates.edits(cmp.Compare[uint32]),
+		ChainIDs:     t.chainIDs.edits(ChainKey.compare),
+		ChainRefs:    t.chainRefs.edits(cmp.Compare[uint32]),
+		Roots:        t.roots.edits(compareKeys),
+		Revoked:      t.revoked.edits(compareKeys),
+		Cancelling:   t.cancelling.edits(compareKeys),
+		Traffic:      t.traffic.edits(TrafficKey.compare),
+		LastIDs:      t.lastIDs.edits(cmp.Compare[Sequence]),
 	}
 	return c, t.err
 }

@@ -106,6 +106,9 @@ func (l *Ledger) prolong(now time.Time, lease *Lease) {
 func (l *Ledger) renew(t *tx, now time.Time, g Grant, id ShareID, s Share) Committed {
 	done := Committed{Renewed: true}
 	done.TookOver = signedByLabel(g) && t.try(func() bool { return l.takeOver(t, g, id, s) })
+	if chain, ok := t.chainIDs.get(g.chain().Key()); ok {
+		t.keepCertificates(chain, g.Certificates)
+	}
 	l.makeLease(t, now, g, id, s, &done)
 	return done
 }

@@ -125,6 +125,9 @@ type ChainRecord struct {
 	Digest Digest           // zero when the root acts for itself
 	Keys   []grid.PublicKey // as in Grant: the root first
 	Pairs  []Pair           // as in Grant
+	// Certificates is the chain itself, if the grant had it. A View tells it
+	// apart.
+	Certificates []byte
 }
 
 // Cost is what the label, the root and every pair pay for the chain itself.

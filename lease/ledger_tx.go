@@ -83,25 +83,26 @@ var errCorrupt = errors.New("lease table contradicts itself")
 // tx is one step in the making. The first error sticks, and then nothing of
 // the step counts.
 type tx struct {
-	view       View
-	err        error
-	trying     bool     // what is written now may have to be undone
-	undo       []func() // the newest last
-	keyRefs    map[Column]int
-	shares     overlay[ShareID, Share]
-	inline     overlay[ShareID, []byte]
-	leases     overlay[LeaseID, Lease]
-	counters   overlay[CounterKey, Counter]
-	keys       overlay[Column, KeyEntry]
-	chains     overlay[uint32, ChainRecord]
-	chainIDs   overlay[ChainKey, uint32]
-	chainRefs  overlay[uint32, uint32]
-	roots      overlay[grid.PublicKey, Root]
-	revoked    overlay[grid.PublicKey, bool]
-	cancelling overlay[grid.PublicKey, bool]
-	renames    []Rename
-	traffic    overlay[TrafficKey, Traffic]
-	lastIDs    overlay[Sequence, uint32]
+	view         View
+	err          error
+	trying       bool     // what is written now may have to be undone
+	undo         []func() // the newest last
+	keyRefs      map[Column]int
+	shares       overlay[ShareID, Share]
+	inline       overlay[ShareID, []byte]
+	leases       overlay[LeaseID, Lease]
+	counters     overlay[CounterKey, Counter]
+	keys         overlay[Column, KeyEntry]
+	chains       overlay[uint32, ChainRecord]
+	certificates overlay[uint32, []byte]
+	chainIDs     overlay[ChainKey, uint32]
+	chainRefs    overlay[uint32, uint32]
+	roots        overlay[grid.PublicKey, Root]
+	revoked      overlay[grid.PublicKey, bool]
+	cancelling   overlay[grid.PublicKey, bool]
+	renames      []Rename
+	traffic      overlay[TrafficKey, Traffic]
+	lastIDs      overlay[Sequence, uint32]
 }
 
 func newTx(v View) *tx {
@@ -113,6 +114,7 @@ func newTx(v View) *tx {
 	t.counters = overlayOf(t, v.Counter)
 	t.keys = overlayOf(t, v.Key)
 	t.chains = overlayOf(t, v.Chain)
+	t.certificates = overlayOf(t, v.Certificates)
 	t.chainIDs = overlayOf(t, v.ChainID)
 	t.chainRefs = overlayOf(t, v.ChainRefs)
 	t.roots = overlayOf(t, v.Root)
@@ -258,12 +260,25 @@ func (t *tx) charge(c ChainRecord, size int64) uint32 {
 	}
 	refs, _ := t.chainRefs.get(id)
 	t.chainRefs.put(id, refs+1)
+	t.keepCertificates(id, c.Certificates)
 	return id
+}
+
+// keepCertificates stores a chain as it was shown, unless it is stored already.
+func (t *tx) keepCertificates(chain uint32, shown []byte) {
+	if len(shown) == 0 {
+		return
+	}
+	if _, stored := t.certificates.get(chain); !stored {
+		t.certificates.put(chain, shown)
+	}
 }
 
 func (t *tx) storeChain(c ChainRecord) uint32 {
 	id := t.nextID(ChainSequence, 1)
-	t.chains.put(id, c)
+	record := c
+	record.Certificates = nil
+	t.chains.put(id, record)
 	t.chainIDs.put(c.Key(), id)
 	for _, k := range c.Charges() {
 		t.move(k, c.Cost(), 0)
@@ -300,6 +315,7 @@ func (t *tx) dropChainRef(id uint32, c ChainRecord) {
 	}
 	t.chainRefs.delete(id)
 	t.chains.delete(id)
+	t.certificates.delete(id)
 	t.chainIDs.delete(c.Key())
 	for _, k := range c.Charges() {
 		t.move(k, -c.Cost(), 0)

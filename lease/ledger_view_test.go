@@ -14,26 +14,27 @@ import (
 // mapView is a table that knows nothing but what Changes say: if they left
 // something out, the rules on top of it would break.
 type mapView struct {
-	shares     map[lease.ShareID]lease.Share
-	inline     map[lease.ShareID][]byte
-	leases     map[lease.LeaseID]lease.Lease
-	counters   map[lease.CounterKey]lease.Counter
-	keys       map[lease.Column]lease.KeyEntry
-	chains     map[uint32]lease.ChainRecord
-	chainIDs   map[lease.ChainKey]uint32
-	chainRefs  map[uint32]uint32
-	roots      map[grid.PublicKey]lease.Root
-	revoked    map[grid.PublicKey]bool
-	cancelling map[grid.PublicKey]bool
-	traffic    map[lease.TrafficKey]lease.Traffic
-	lastIDs    map[lease.Sequence]uint32
+	shares       map[lease.ShareID]lease.Share
+	inline       map[lease.ShareID][]byte
+	leases       map[lease.LeaseID]lease.Lease
+	counters     map[lease.CounterKey]lease.Counter
+	keys         map[lease.Column]lease.KeyEntry
+	chains       map[uint32]lease.ChainRecord
+	certificates map[uint32][]byte
+	chainIDs     map[lease.ChainKey]uint32
+	chainRefs    map[uint32]uint32
+	roots        map[grid.PublicKey]lease.Root
+	revoked      map[grid.PublicKey]bool
+	cancelling   map[grid.PublicKey]bool
+	traffic      map[lease.TrafficKey]lease.Traffic
+	lastIDs      map[lease.Sequence]uint32
 }
 
 func newMapView() *mapView {
 	return &mapView{
 		map[lease.ShareID]lease.Share{}, map[lease.ShareID][]byte{}, map[lease.LeaseID]lease.Lease{},
 		map[lease.CounterKey]lease.Counter{}, map[lease.Column]lease.KeyEntry{}, map[uint32]lease.ChainRecord{},
-		map[lease.ChainKey]uint32{}, map[uint32]uint32{}, map[grid.PublicKey]lease.Root{},
+		map[uint32][]byte{}, map[lease.ChainKey]uint32{}, map[uint32]uint32{}, map[grid.PublicKey]lease.Root{},
 		map[grid.PublicKey]bool{}, map[grid.PublicKey]bool{}, map[lease.TrafficKey]lease.Traffic{}, map[lease.Sequence]uint32{},
 	}
 }
@@ -58,6 +59,7 @@ func (v *mapView) apply(c lease.Change) {
 	edit(v.counters, c.Counters)
 	edit(v.keys, c.Keys)
 	edit(v.chains, c.Chains)
+	edit(v.certificates, c.Certificates)
 	edit(v.chainIDs, c.ChainIDs)
 	edit(v.chainRefs, c.ChainRefs)
 	edit(v.roots, c.Roots)
@@ -119,6 +121,7 @@ func (v *mapView) Lease(k lease.LeaseID) (lease.Lease, bool, error)        { ret
 func (v *mapView) Counter(k lease.CounterKey) (lease.Counter, bool, error) { return get(v.counters, k) }
 func (v *mapView) Key(k lease.Column) (lease.KeyEntry, bool, error)        { return get(v.keys, k) }
 func (v *mapView) Chain(k uint32) (lease.ChainRecord, bool, error)         { return get(v.chains, k) }
+func (v *mapView) Certificates(k uint32) ([]byte, bool, error)             { return get(v.certificates, k) }
 func (v *mapView) ChainID(k lease.ChainKey) (uint32, bool, error)          { return get(v.chainIDs, k) }
 func (v *mapView) ChainRefs(k uint32) (uint32, bool, error)                { return get(v.chainRefs, k) }
 func (v *mapView) Root(k grid.PublicKey) (lease.Root, bool, error)         { return get(v.roots, k) }

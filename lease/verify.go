@@ -82,7 +82,11 @@ func (l login) grant(in VerifyInput) (Grant, error) {
 	for i, c := range l.chain.links {
 		spaces[i] = c.certificate.Space
 	}
-	return newGrant(l.keys, spaces, label, effective, l.chain.Digest()), nil
+	g := newGrant(l.keys, spaces, label, effective, l.chain.Digest())
+	if l.chain.Len() > 0 {
+		g.Certificates = l.chain.Encode()
+	}
+	return g, nil
 }
 
 // checkAddress refuses what was made for another server or connection.

@@ -320,3 +320,61 @@ func TestTrafficByDay(t *testing.T) {
 		t.Errorf("traffic after 367 days: %+v", list)
 	}
 }
+
+// TestAudit names every lease with the chain as it was shown. A login by
+// reference shows none, so what is stored under a chain that is new is told by
+// its keys until the chain is shown again.
+func TestAudit(t *testing.T) {
+	r := newRig(t, 88)
+	r.addAccount(1, nil)
+	share := shareOf("x", 1000)
+	owner, si := r.dial("owner"), grid.StorageIndex{1}
+	owner.logIn(1)
+	owner.do(allocate(1, 0, share), share)
+
+	chain := r.chain([]byte{1, 10, 20})
+	shown := r.dial("shown")
+	shown.loggedIn(chain, key(20), true)
+	shorter := r.chain([]byte{1, 10})
+	first, resumed := r.dial("first"), r.dial("resumed")
+	in := first.do(&wire.Login{Chain: shorter.Encode(), Request: first.request(key(10), shorter, true)}).(*wire.LoggedIn)
+	if _, ok := resumed.do(&wire.Resume{Reference: in.Reference}).(*wire.LoggedIn); !ok {
+		t.Fatal("not resumed")
+	}
+	shown.do(&wire.AddLease{StorageIndex: si})
+	resumed.do(&wire.AddLease{StorageIndex: si})
+
+	audit := func() server.Audit {
+		t.Helper()
+		a, ok := r.ask(server.AskAudit{StorageIndex: si}).(server.Audit)
+		if !ok || len(a.Leases) != 3 {
+			t.Fatalf("audit %+v", a)
+		}
+		return a
+	}
+	for _, l := range audit().Leases {
+		switch l.ID.Column.Key {
+		case grid.PublicKeyOf(key(1)):
+			if !l.Kept || len(l.Keys) != 1 || l.Certificates.Len() != 0 {
+				t.Errorf("the owner's lease: %+v", l)
+			}
+		case grid.PublicKeyOf(key(20)):
+			if !l.Kept || string(l.Certificates.Encode()) != string(chain.Encode()) || len(l.Keys) != 3 || l.Lease.Expires == 0 {
+				t.Errorf("lease of who showed his chain: %+v", l)
+			}
+		case grid.PublicKeyOf(key(10)):
+			if l.Kept || len(l.Keys) != 2 {
+				t.Errorf("lease of who did not: %+v", l)
+			}
+		}
+	}
+	first.do(&wire.RenewLease{StorageIndexes: []grid.StorageIndex{si}})
+	for _, l := range audit().Leases {
+		if !l.Kept {
+			t.Errorf("still not kept: %+v", l)
+		}
+	}
+	if a := audit(); a.Petnames[grid.PublicKeyOf(key(1))] != "account 1" {
+		t.Errorf("petnames %v", a.Petnames)
+	}
+}

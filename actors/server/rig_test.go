@@ -394,3 +394,12 @@ func (t table) ScanUnder(root grid.PublicKey, from []byte, limit int) ([]server.
 func (t table) Progress() ([]byte, error) { return t.Store.Progress() }
 
 func (t table) SaveProgress(cursor []byte) error { return t.Store.SaveProgress(cursor) }
+
+func (t table) Holders(id lease.ShareID) ([]server.StoredLease, error) {
+	found, err := t.Store.Holders(id)
+	all := make([]server.StoredLease, len(found))
+	for i, l := range found {
+		all[i] = server.StoredLease(l)
+	}
+	return all, err
+}

@@ -26,6 +26,8 @@ type Store interface {
 	RevokedKeys() ([]grid.PublicKey, error)
 	CancellingRoots() ([]grid.PublicKey, error)
 	RootsWithLeases() ([]grid.PublicKey, error)
+	// Holders lists the leases on a share, by column.
+	Holders(lease.ShareID) ([]StoredLease, error)
 	// ScanUnder looks at up to limit leases from a cursor on for those whose
 	// chain starts at a root, the zero one being that of clients without a key.
 	ScanUnder(root grid.PublicKey, from []byte, limit int) (found []StoredLease, next []byte, err error)

@@ -17,6 +17,7 @@ type capOptions struct {
 	convergence   string // base32; empty means the node's
 	needed, total int    // 0 means the node's
 	segmentSize   string // empty means the node's
+	storageIndex  bool   // print that instead
 }
 
 func newCap(e *env) *cobra.Command {
@@ -37,6 +38,7 @@ convergence secret; the parameters then are 3 of 10 and 1 MiB.`,
 	c.Flags().StringVar(&o.convergence, "convergence", "", "convergence secret in base32 (default the node's)")
 	c.Flags().IntVar(&o.needed, "needed", 0, "shares that give the file back (default the node's, or 3)")
 	c.Flags().IntVar(&o.total, "total", 0, "shares in all (default the node's, or 10)")
+	c.Flags().BoolVar(&o.storageIndex, "storage-index", false, "print the name that servers know the file by, which is no secret, instead")
 	c.Flags().StringVar(&o.segmentSize, "segment-size", "", "bytes encoded at a time (default the node's, or 1MiB)")
 	return c
 }
@@ -66,7 +68,22 @@ func runCap(ctx context.Context, e *env, o capOptions) error {
 	if err != nil {
 		return fmt.Errorf("compute the capability: %w", err)
 	}
+	if o.storageIndex {
+		return e.printStorageIndex(capability)
+	}
 	return e.print("%s\n", capability)
+}
+
+func (e *env) printStorageIndex(capability string) error {
+	parsed, err := file.Parse(capability)
+	if err != nil {
+		return err
+	}
+	chk, ok := parsed.(file.CHK)
+	if !ok {
+		return usageError{err: errors.New("so small a file is in its capability, and has no shares")}
+	}
+	return e.print("%s\n", chk.StorageIndex())
 }
 
 // encoding is what the node would use, with what the flags replace.

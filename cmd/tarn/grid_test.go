@@ -38,7 +38,7 @@ func TestGrid(t *testing.T) {
 			"start": startCommand, "end": endCommand, "crash": crashCommand,
 			"keyof": keyofCommand, "nameof": nameofCommand,
 			"bigfile": bigfileCommand, "uploading": uploadingCommand, "emptied": emptiedCommand,
-			"logins": loginsCommand, "join": joinCommand, "account": accountCommand, "accountkey": accountKeyCommand,
+			"logins": loginsCommand, "fromfile": fromfileCommand, "join": joinCommand, "account": accountCommand, "accountkey": accountKeyCommand,
 		},
 	})
 }
@@ -129,6 +129,11 @@ func until(ts *testscript.TestScript, done func() bool) {
 			ts.Fatalf("it did not come in %v", demoPatience)
 		}
 	}
+}
+
+// fromfileCommand is "fromfile VAR FILE": the only line of a file.
+func fromfileCommand(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile(args[1])))
 }
 
 // joinCommand is "join VAR DIR": the reference of a running introducer.

@@ -196,3 +196,12 @@ func (d *disk) ScanUnder(root grid.PublicKey, from []byte, limit int) ([]server.
 func (d *disk) Progress() ([]byte, error) { return d.Store.Progress() }
 
 func (d *disk) SaveProgress(cursor []byte) error { return d.Store.SaveProgress(cursor) }
+
+func (d *disk) Holders(id lease.ShareID) ([]server.StoredLease, error) {
+	found, err := d.Store.Holders(id)
+	all := make([]server.StoredLease, len(found))
+	for i, l := range found {
+		all[i] = server.StoredLease(l)
+	}
+	return all, err
+}

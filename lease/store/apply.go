@@ -168,6 +168,9 @@ func (e *encoder) chains(c lease.Change) {
 	for _, d := range c.Chains {
 		edit1(e, withID(tagChain, d.Key), d, func(r lease.ChainRecord) []byte { return e.chain(r).encode() })
 	}
+	for _, d := range c.Certificates {
+		edit1(e, withID(tagShown, d.Key), d, func(b []byte) []byte { return b })
+	}
 	for _, d := range c.ChainRefs {
 		edit1(e, withID(tagChainRef, d.Key), d, encodeNumber32)
 	}

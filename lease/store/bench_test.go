@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/binary"
+	"flag"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -136,6 +137,31 @@ func (s *server) fill(b *testing.B, n int, round byte) uint64 {
 	size, err := db.EstimateDiskUsage([]byte{0}, []byte{0xff})
 	must(b, err)
 	return size
+}
+
+var usageLeases = flag.Int("leases", 100_000, "how many leases the table of BenchmarkUsage has")
+
+// BenchmarkUsage asks how much one account of a thousand holds: with
+// -args -leases 10000000 the table has ten million leases, and takes some
+// minutes to be filled.
+func BenchmarkUsage(b *testing.B) {
+	s := serve(b, mustOpen(b, vfs.Default, b.TempDir()))
+	s.fill(b, *usageLeases, 1)
+	before := s.Scanned()
+	asked := 0
+	for b.Loop() {
+		s.hot = hotCache{} // as if nobody had asked for long
+		k := benchAccount(asked % 1000)
+		own, err := s.ledger.Usage(lease.ColumnCounterKey(lease.ColumnOf(k)))
+		must(b, err)
+		below, err := s.ledger.Usage(lease.RootCounterKey(k))
+		must(b, err)
+		if own != below || own.Stored.Leases == 0 {
+			b.Fatalf("account %d holds %+v, and %+v below it", asked%1000, own, below)
+		}
+		asked++
+	}
+	b.ReportMetric(float64(s.Scanned()-before), "scanned")
 }
 
 func benchAccount(n int) (k grid.PublicKey) {

@@ -13,11 +13,11 @@ import (
 	"github.com/tarn-grid/tarn/lease"
 )
 
-var rewrite = flag.Bool("rewrite-golden", false, "write testdata/format-1 anew; only before it was released")
+var rewrite = flag.Bool("rewrite-golden", false, "write testdata/format-2 anew; only before it was released")
 
-const golden = "testdata/format-1"
+const golden = "testdata/format-2"
 
-// goldenShares are what the folder of format 1 was filled with.
+// goldenShares are what the folders were filled with.
 var goldenShares = []struct {
 	id    lease.ShareID
 	grant lease.Grant
@@ -38,21 +38,58 @@ func writeGolden(t *testing.T) {
 	}))
 	s.apply(s.ledger.SetRevoked(testKey(9), true))
 	for _, g := range goldenShares {
+		g.grant.Certificates = goldenCertificates(g.grant)
 		s.put(g.grant, g.id, content(g.size))
 	}
+	s.apply(s.ledger.PutRoot(lease.Root{Key: testKey(5)}))
+	s.apply(s.ledger.RemoveRoot(testKey(5), true))
 	s.ledger.CountTraffic(start, own(1).Column(), testKey(1), lease.Traffic{In: 11, Out: 22})
 	s.apply(s.ledger.FlushTraffic())
 	must(t, s.Close())
 	must(t, os.Remove(filepath.Join(golden, "incoming")))
 }
 
-// A folder that the first version wrote opens, with everything in it.
+// goldenCertificates is the chain of a grant that has one.
+func goldenCertificates(g lease.Grant) []byte {
+	if len(g.Keys) < 2 {
+		return nil
+	}
+	return []byte("the chain as it was shown")
+}
+
+// A folder that the first version wrote opens, with everything in it, and is
+// brought up to date.
 func TestGoldenFormat1(t *testing.T) {
+	s := openGolden(t, "testdata/format-1")
+	if found, err := formatOf(s.eng); found != format || err != nil {
+		t.Errorf("it has format %d after it was opened, want %d (%v)", found, format, err)
+	}
+}
+
+func TestGoldenFormat2(t *testing.T) {
 	if *rewrite {
 		writeGolden(t)
 	}
+	s := openGolden(t, golden)
+	for _, g := range goldenShares {
+		l, _, err := s.Lease(lease.LeaseID{Column: g.grant.Column(), Share: g.id})
+		must(t, err)
+		shown, _, err := s.Certificates(l.Chain)
+		must(t, err)
+		if want := goldenCertificates(g.grant); string(shown) != string(want) {
+			t.Errorf("chain of %v is %q, want %q", g.id, shown, want)
+		}
+	}
+	if roots, err := s.CancellingRoots(); err != nil || len(roots) != 1 || roots[0] != testKey(5) {
+		t.Errorf("to be cancelled: %v, %v", roots, err)
+	}
+}
+
+// openGolden opens a copy and looks at what all formats have.
+func openGolden(t *testing.T, folder string) *server {
+	t.Helper()
 	dir := t.TempDir()
-	must(t, os.CopyFS(dir, os.DirFS(golden)))
+	must(t, os.CopyFS(dir, os.DirFS(folder)))
 	s := serve(t, mustOpen(t, vfs.Default, dir))
 	for _, g := range goldenShares {
 		s.wantContent(g.id, content(g.size))
@@ -72,6 +109,7 @@ func TestGoldenFormat1(t *testing.T) {
 	if days[lease.DayOf(start)] != (lease.Traffic{In: 11, Out: 22}) {
 		t.Errorf("traffic %v", days)
 	}
+	return s
 }
 
 func wantGoldenRoot(t *testing.T, s *Store) {
@@ -112,6 +150,7 @@ func TestForeignTableIsRefused(t *testing.T) {
 // fails changes nothing.
 func TestUpgradeTakesEachStepOnce(t *testing.T) {
 	s := NewMemory()
+	must(t, write(s.eng, batch{{key: formatKey, value: encodeNumber(1)}}))
 	mark := func(name string) func(*Store) (batch, error) {
 		return func(s *Store) (batch, error) {
 			b, _, err := s.eng.get(metaKey("test"))

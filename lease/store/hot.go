@@ -21,7 +21,7 @@ const hotRecords = 8192
 
 func isHot(key []byte) bool {
 	switch key[0] {
-	case tagKey, tagCounter, tagRoot, tagRevoked, tagCancel, tagChain, tagChainID, tagChainRef, tagMeta:
+	case tagKey, tagCounter, tagRoot, tagRevoked, tagCancel, tagChain, tagShown, tagChainID, tagChainRef, tagMeta:
 		return true
 	}
 	return false

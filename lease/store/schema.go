@@ -18,6 +18,7 @@ const (
 	tagRevoked  = 'V' // public key 32 -> nothing
 	tagCancel   = 'X' // public key 32 -> nothing
 	tagChain    = 'H' // chain id 4 -> label, digest, keys, pairs
+	tagShown    = 'E' // chain id 4 -> the chain as a login showed it
 	tagChainID  = 'D' // label's id 4, root's id 4, digest 32 -> chain id
 	tagChainRef = 'h' // chain id 4 -> leases under it
 	tagLease    = 'L' // label's id 4, storage index 16, number 1 -> lease

@@ -23,7 +23,7 @@
 //   - After the first failed write nothing is acknowledged any more: Failed is
 //     closed, and Apply and Wait return ErrFailed. The owner ends the process.
 //
-// # Key schema, format 1
+// # Key schema, format 2
 //
 // Keys start with a byte that says what they are; numbers in keys are big
 // endian. Keys of accounts are interned: a lease names its column by a 4-byte
@@ -40,8 +40,9 @@
 //	C 3 signer4 delegate4          -> the same, of a pair
 //	R key32                        -> bits, [s quota] [u operation] [s until], petname
 //	V key32                        -> (empty) a revoked key
-//	X key32                        -> (empty) a root that is gone, its leases are being cancelled
+//	X key32                        -> (empty) a root that is gone, its leases are being cancelled; format 2
 //	H chain4                       -> u column, digest32, keys and pairs as u ids
+//	E chain4                       -> the chain as a login showed it, in lease's encoding (no version byte); format 2
 //	D column4 root4 digest32       -> u chain
 //	h chain4                       -> u leases under the chain
 //	L column4 SI16 num1            -> s expires, s expires-renewed, s renewed-made, u size, u chain

@@ -3,11 +3,15 @@ package store
 import "fmt"
 
 // format is the number of the key schema that this code writes.
-const format = 1
+const format = 2
 
 // steps brings a table from format i+1 to i+2. Each is one batch that Open
 // makes durable together with the new number, so a crash repeats it whole.
-var steps = []func(*Store) (batch, error){}
+var steps = []func(*Store) (batch, error){
+	// Format 2 has records of kinds that format 1 did not know (E, X), and none
+	// that is changed.
+	func(*Store) (batch, error) { return nil, nil },
+}
 
 // upgrade gives an empty table its format number, refuses a newer one and
 // takes the steps from an older one.

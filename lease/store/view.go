@@ -57,6 +57,11 @@ func (s *Store) Key(c lease.Column) (lease.KeyEntry, bool, error) {
 	return read(s, withPublicKey(tagKey, c.Key), decodeKey)
 }
 
+// Certificates implements lease.View.
+func (s *Store) Certificates(chain uint32) ([]byte, bool, error) {
+	return s.get(withID(tagShown, chain))
+}
+
 // ChainRefs implements lease.View.
 func (s *Store) ChainRefs(id uint32) (uint32, bool, error) {
 	return read(s, withID(tagChainRef, id), decodeNumber32)

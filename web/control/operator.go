@@ -58,6 +58,7 @@ var operatorCalls = map[string]operatorCall{
 	"accounts/add": callOf(addAccount),
 	"accounts":     callOf(listAccounts),
 	"usage":        callOf(operatorUsage),
+	"audit":        callOf(audit),
 	"traffic":      callOf(listTraffic),
 	"disable":      callOf(setDisabled),
 	"quota":        callOf(setQuota),
@@ -415,4 +416,53 @@ func (o Operator) SetAmbient(ctx context.Context, on bool, quota *int64) (c Chan
 
 func setAmbient(ctx context.Context, o tarn.Operator, ask ambience) (Changed, error) {
 	return changedOf(o.SetAmbient(ctx, ask.On, ask.Quota))
+}
+
+// NamedKey is tarn.NamedKey as JSON.
+type NamedKey struct {
+	Petname string `json:"petname,omitempty"`
+	Key     string `json:"key,omitempty"`
+}
+
+func namedKeyOf(k tarn.NamedKey) NamedKey { return NamedKey{k.Petname, keyText(k.Key)} }
+
+// AuditedLease is tarn.AuditedLease as JSON, the certificates as lease encodes
+// them; null where they were not kept.
+type AuditedLease struct {
+	Share        int        `json:"share"`
+	Size         int64      `json:"size"`
+	Charged      int64      `json:"charged"`
+	Holder       NamedKey   `json:"holder"`
+	Made         time.Time  `json:"made"`
+	Renewed      time.Time  `json:"renewed"`
+	Expires      time.Time  `json:"expires"`
+	Keys         []NamedKey `json:"keys"`
+	Certificates []byte     `json:"certificates"`
+}
+
+type auditing struct {
+	StorageIndex string `json:"storage_index"`
+}
+
+// Audit lists who keeps the shares of a file, and by whose grants.
+func (o Operator) Audit(ctx context.Context, si grid.StorageIndex) (list []AuditedLease, err error) {
+	return list, o.call(ctx, "audit", auditing{si.String()}, &list)
+}
+
+func audit(ctx context.Context, o tarn.Operator, ask auditing) ([]AuditedLease, error) {
+	si, err := grid.ParseStorageIndex(ask.StorageIndex)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRequest, err)
+	}
+	list, err := o.Audit(ctx, si)
+	return listOf(list, func(l tarn.AuditedLease) AuditedLease {
+		a := AuditedLease{
+			Share: int(l.Share), Size: l.Size, Charged: l.Charged, Holder: namedKeyOf(l.Holder),
+			Made: l.Made, Renewed: l.Renewed, Expires: l.Expires, Keys: listOf(l.Keys, namedKeyOf),
+		}
+		if l.Kept {
+			a.Certificates = l.Certificates.Encode()
+		}
+		return a
+	}), err
 }

@@ -91,6 +91,9 @@ func testOperator(t *testing.T, o control.Operator) {
 	if traffic, err := o.Traffic(ctx, time.Now()); err != nil || len(traffic) != 0 {
 		t.Errorf("Traffic = %+v, %v", traffic, err)
 	}
+	if list, err := o.Audit(ctx, grid.StorageIndex{1}); err != nil || len(list) != 0 {
+		t.Errorf("Audit = %+v, %v", list, err)
+	}
 	if r, err := o.Removal(ctx, "alice"); err != nil || len(r.Accounts) != 1 || r.Shares != 0 {
 		t.Errorf("Removal = %+v, %v", r, err)
 	}
