@@ -11,6 +11,7 @@ import (
 	"github.com/tarn-grid/tarn/file/transfer"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/lease/membership"
 	"github.com/tarn-grid/tarn/lease/store"
 )
 
@@ -77,7 +78,7 @@ func public(err error) error {
 		return kind{ErrNotEnoughShares, err}
 	case errors.Is(err, store.ErrLocked):
 		return kind{ErrFolderInUse, err}
-	case errors.Is(err, server.ErrExists):
+	case errors.Is(err, server.ErrExists), errors.Is(err, membership.ErrExists):
 		return kind{ErrExists, err}
 	case errors.Is(err, server.ErrNoAccount):
 		return kind{ErrNoAccount, err}

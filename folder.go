@@ -25,6 +25,8 @@ import (
 //	private/references/        references that servers handed to this client
 //	private/authorities/       what client add-authority was given
 //	private/introducer-N.yaml  what the N-th introducer announced
+//	private/memberships/       account managers whose cards this client uses
+//	private/manager/           members and servers of this account manager's grid
 //	private/announcements      what was published to this introducer
 //	private/journal/           what this client stored (lease/store)
 type nodeFolder struct{ dir string }

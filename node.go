@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/tarn-grid/tarn/actors/env"
 	"github.com/tarn-grid/tarn/actors/inbound"
 	"github.com/tarn-grid/tarn/actors/introducer"
+	"github.com/tarn-grid/tarn/actors/manager"
 	"github.com/tarn-grid/tarn/actors/server"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
@@ -42,6 +44,11 @@ type Node struct {
 	lock     *os.File
 	store    *store.Store   // nil without the storage role
 	journal  *store.Journal // nil without the client role
+
+	// joining guards introducers, those of the client: configured, or brought by
+	// a membership.
+	joining     sync.Mutex
+	introducers []IntroducerRef
 
 	done    chan struct{}
 	once    sync.Once // closes done
@@ -114,6 +121,9 @@ func (n *Node) parts() (actors.Config, error) {
 			Listen: listen(in.Key, in.Listen), Store: published{n.folder.private("announcements")}, Fatal: n.end,
 		}
 	}
+	if m := n.config.Manager; m != nil {
+		c.Manager = &manager.Config{Key: m.Key, Listen: listen(m.Key, m.Listen), Store: n.folder.memberFiles(), Fatal: n.end}
+	}
 	return c, nil
 }
 
@@ -129,11 +139,35 @@ func (n *Node) clientParts(dialer transport.Dialer) (*client.Config, error) {
 	if n.journal, err = n.folder.openJournal(); err != nil {
 		return nil, err
 	}
-	c := &client.Config{Dialer: dialer, Authority: authority, References: references{n.folder.private("references")}, Journal: n.journal}
+	c := &client.Config{
+		Dialer: dialer, Account: n.config.Client.Account, Authority: authority, Named: n.namedServers(),
+		References: references{n.folder.private("references")}, Journal: n.journal,
+	}
 	for i, ref := range n.config.Introducers {
 		c.Introducers = append(c.Introducers, client.Introducer{Target: transport.Target(ref), Cache: n.folder.announcements(i)})
 	}
+	n.introducers = slices.Clone(n.config.Introducers)
+	memberships, err := n.folder.memberships()
+	if err != nil {
+		return nil, err
+	}
+	for _, ref := range memberships {
+		c.Memberships = append(c.Memberships, n.folder.membership(ref))
+		for _, in := range n.addIntroducers(ref.Introducers) {
+			c.Introducers = append(c.Introducers, n.introducer(in))
+		}
+	}
 	return c, nil
+}
+
+// namedServers are those that get new shares whatever an account manager says:
+// the node's own among them.
+func (n *Node) namedServers() []grid.ServerID {
+	named := slices.Clone(n.config.Client.Servers)
+	if n.config.Storage != nil {
+		named = append(named, grid.ServerID(grid.PublicKeyOf(n.config.Storage.Key)))
+	}
+	return named
 }
 
 func (n *Node) storageParts(dialer transport.Dialer) (*server.Config, error) {
@@ -176,6 +210,11 @@ func (n *Node) listening(ctx context.Context) error {
 	defer cancel()
 	if n.config.Introducer != nil {
 		if _, err := ask[introducer.Status](ctx, n, actors.ToIntroducer{Message: introducer.AskStatus{}}); err != nil {
+			return n.cause(err)
+		}
+	}
+	if n.config.Manager != nil {
+		if _, err := ask[manager.Status](ctx, n, actors.ToManager{Message: manager.AskStatus{}}); err != nil {
 			return n.cause(err)
 		}
 	}

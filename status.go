@@ -11,6 +11,7 @@ import (
 	"github.com/tarn-grid/tarn/actors/client"
 	"github.com/tarn-grid/tarn/actors/env"
 	"github.com/tarn-grid/tarn/actors/introducer"
+	"github.com/tarn-grid/tarn/actors/manager"
 	"github.com/tarn-grid/tarn/actors/server"
 	"github.com/tarn-grid/tarn/grid"
 )
@@ -20,7 +21,7 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 	ctx, cancel := n.until(ctx)
 	defer cancel()
 	s := Status{Nickname: n.config.Nickname, Version: version(), Started: n.started}
-	for _, fill := range []func(context.Context, *Status) error{n.clientStatus, n.storageStatus, n.introducerStatus} {
+	for _, fill := range []func(context.Context, *Status) error{n.clientStatus, n.storageStatus, n.introducerStatus, n.managerStatus} {
 		if err := fill(ctx, &s); err != nil {
 			return Status{}, n.cause(err)
 		}
@@ -39,9 +40,9 @@ func (n *Node) clientStatus(ctx context.Context, s *Status) error {
 	for _, srv := range c.Servers {
 		s.Servers = append(s.Servers, n.serverStatus(srv))
 	}
-	for i, in := range c.Introducers {
+	for _, in := range c.Introducers {
 		s.Introducers = append(s.Introducers, IntroducerStatus{
-			Ref: n.config.Introducers[i], Connected: in.Connected, Since: in.Since, LastError: errorText(in.Err),
+			Ref: IntroducerRef(in.Target), Connected: in.Connected, Since: in.Since, LastError: errorText(in.Err),
 		})
 	}
 	return nil
@@ -101,6 +102,21 @@ func (n *Node) introducerStatus(ctx context.Context, s *Status) error {
 		ref.Hints = n.config.Introducer.Announce
 	}
 	s.Introducer = &ref
+	return nil
+}
+
+func (n *Node) managerStatus(ctx context.Context, s *Status) error {
+	if n.config.Manager == nil {
+		return nil
+	}
+	st, err := ask[manager.Status](ctx, n, actors.ToManager{Message: manager.AskStatus{}})
+	if err != nil {
+		return err
+	}
+	s.Manager = &ManagerStatus{
+		Key: grid.PublicKeyOf(n.config.Manager.Key), Hints: n.config.Manager.hints(st.Hints),
+		Members: st.Members, Sessions: st.Sessions,
+	}
 	return nil
 }
 

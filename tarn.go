@@ -26,10 +26,11 @@ type Config struct {
 	// Introducers are references of the introducers to learn servers from
 	// and, as a storage server, to announce to.
 	Introducers []IntroducerRef
-	// Client, Storage and Introducer are the roles; nil is off.
+	// Client, Storage, Introducer and Manager are the roles; nil is off.
 	Client     *ClientConfig
 	Storage    *StorageConfig
 	Introducer *IntroducerConfig
+	Manager    *ManagerConfig
 	// Log receives everything; nil discards.
 	Log *slog.Logger
 }
@@ -43,6 +44,10 @@ type ClientConfig struct {
 	Convergence []byte
 	// Account is the seed from which the key for each server is derived.
 	Account lease.Account
+	// Servers get new shares though they are not in the grid of the account
+	// manager whose member the node is. Without an account manager any server
+	// does that takes them.
+	Servers []grid.ServerID
 }
 
 // StorageConfig is the storage role.
@@ -183,6 +188,14 @@ type Status struct {
 	Servers     []ServerStatus // as a client
 	Storage     *StorageStatus // as a storage server
 	Introducer  *IntroducerRef // as an introducer: the reference that others join with
+	Manager     *ManagerStatus // as an account manager
+}
+
+// ManagerStatus is what an operator sees of the own account manager.
+type ManagerStatus struct {
+	Key               grid.PublicKey // what servers accept
+	Hints             []grid.Hint
+	Members, Sessions int
 }
 
 // StorageStatus is what an operator sees of the own server.

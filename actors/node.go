@@ -1,6 +1,6 @@
 // Package actors is the top of a node's supervision tree: Node starts the
 // roles that the configuration switches on, each a branch of its own
-// (packages client, server, introducer), and passes messages to them.
+// (packages client, server, introducer, manager), and passes messages to them.
 //
 // Promises: a branch that fails is restarted without harm to the others; one
 // that keeps failing ends the node, which says why.
@@ -15,6 +15,7 @@ import (
 	"github.com/tarn-grid/tarn/actors/client"
 	"github.com/tarn-grid/tarn/actors/env"
 	"github.com/tarn-grid/tarn/actors/introducer"
+	"github.com/tarn-grid/tarn/actors/manager"
 	"github.com/tarn-grid/tarn/actors/server"
 )
 
@@ -26,6 +27,7 @@ type Config struct {
 	Client     *client.Config
 	Storage    *server.Config
 	Introducer *introducer.Config
+	Manager    *manager.Config
 	// Fatal is called when a role can't go on.
 	Fatal func(error)
 }
@@ -38,7 +40,7 @@ type Node struct {
 	env    *env.Env
 	config Config
 
-	client, storage, introducer *actor.PID
+	client, storage, introducer, manager *actor.PID
 }
 
 // New makes a Node.
@@ -55,6 +57,9 @@ type ToStorage struct{ Message any }
 // ToIntroducer carries a message to the introducer role.
 type ToIntroducer struct{ Message any }
 
+// ToManager carries a message to the account manager role.
+type ToManager struct{ Message any }
+
 // Receive implements actor.Actor.
 func (n *Node) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
@@ -66,6 +71,8 @@ func (n *Node) Receive(ctx actor.Context) {
 		pass(ctx, n.storage, m.Message)
 	case ToIntroducer:
 		pass(ctx, n.introducer, m.Message)
+	case ToManager:
+		pass(ctx, n.manager, m.Message)
 	case *actor.Terminated:
 		n.config.Fatal(fmt.Errorf("%s failed again and again; the log says how", m.Who.Id))
 	}
@@ -76,6 +83,9 @@ func (n *Node) Receive(ctx actor.Context) {
 func (n *Node) start(ctx actor.Context) {
 	if n.config.Introducer != nil {
 		n.introducer = n.env.Spawn.Child(ctx, "introducer", introducer.New(n.env, *n.config.Introducer))
+	}
+	if n.config.Manager != nil {
+		n.manager = n.env.Spawn.Child(ctx, "manager", manager.New(n.env, *n.config.Manager))
 	}
 	if n.config.Storage != nil {
 		n.storage = n.env.Spawn.Child(ctx, "storage", server.New(n.env, *n.config.Storage))

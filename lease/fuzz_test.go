@@ -28,8 +28,8 @@ func TestFuzzTargetsHaveCorpora(t *testing.T) {
 			t.Errorf("%s has no corpus: %v", f.Name.Name, err)
 		}
 	}
-	if targets != 8 {
-		t.Errorf("%d fuzz targets, expected 8", targets)
+	if targets != 11 {
+		t.Errorf("%d fuzz targets, expected 11", targets)
 	}
 }
 
@@ -141,6 +141,46 @@ func FuzzParseAccount(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		if a, err := ParseAccount(text); err == nil && a.Text() != strings.TrimSpace(text) {
 			t.Errorf("two texts of one account")
+		}
+	})
+}
+
+func FuzzReadCard(f *testing.F) {
+	f.Add(goldenBytes(f, "membership.txt", 0))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		card, err := ReadCard(b, pub("manager"))
+		if err != nil {
+			return
+		}
+		if !bytes.Equal(card.Chain.Encode(), b) || card.Chain.Len() != 1 {
+			t.Errorf("two spellings of one card: %x", b)
+		}
+	})
+}
+
+func FuzzDecodeKeyList(f *testing.F) {
+	f.Add(goldenBytes(f, "membership.txt", 1))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		list, err := DecodeKeyList(b)
+		if err != nil {
+			return
+		}
+		if !bytes.Equal(list.encode(), b) || len(list.Keys) > MaxGridServers {
+			t.Errorf("two spellings of one list: %x", b)
+		}
+		list.Holds()
+	})
+}
+
+func FuzzOpenServerList(f *testing.F) {
+	f.Add(goldenBytes(f, "membership.txt", 2))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		list, err := OpenServerList(b, pub("manager"))
+		if err != nil {
+			return
+		}
+		if again, err := list.Sign(keyOf("manager")); err != nil || !bytes.Equal(again, b) {
+			t.Errorf("two spellings of one list: %x, %v", b, err)
 		}
 	})
 }

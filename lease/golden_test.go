@@ -37,6 +37,8 @@ func TestGolden(t *testing.T) {
 				return goldenAccountKeys(t, d.Input)
 			case "account":
 				return goldenAccount(d.Input)
+			case "card", "keylist", "serverlist", "cardproof":
+				return goldenMembership(t, d.Cmd)
 			default:
 				d.Fatalf(t, "unknown command %s", d.Cmd)
 				return ""
@@ -132,6 +134,33 @@ func goldenAccount(input string) string {
 	account, one := AccountOf(seed), OneKeyAccount(seed)
 	return fmt.Sprintf("seed      %x\nserver S  %x\ntext      %s\nkey at S  %v\none key   %s\nkey       %v\n",
 		seed, server[:], account.Text(), account.PublicKey(server), one.Text(), one.PublicKey(server))
+}
+
+func goldenMembership(t *testing.T, what string) string {
+	t.Helper()
+	two := inOrder(2)
+	switch what {
+	case "card":
+		return annotate(t, mustCard(t, CardTerms{Space: new(int64(50e9))}, noon).Chain.Encode())
+	case "keylist":
+		return annotate(t, mustKeyList(t, two))
+	case "serverlist":
+		b, err := ServerList{Sequence: 7, Servers: two}.Sign(keyOf("manager"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return annotate(t, b)
+	}
+	return fmt.Sprintf("%x # signature\n", SignCardProof(keyOf("alice at S"), pub("manager"), serverNamed("S"), pub("peer")))
+}
+
+func mustKeyList(t testing.TB, servers []grid.ServerID) []byte {
+	t.Helper()
+	b, err := AccountOf(seedOf("alice")).SignKeyList(pub("manager"), servers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // goldenBytes is the n-th vector of a file.

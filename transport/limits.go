@@ -10,7 +10,7 @@ import "github.com/tarn-grid/tarn/transport/wire"
 // conversation, admitted that Admit was called where it accepted.
 func MaxBody(p Protocol, dialled, opened, admitted bool) int {
 	switch {
-	case p == Introduction: // announcements are messages
+	case p == Introduction || p == Membership: // announcements and lists are messages
 		return 0
 	case p == Pull && !opened: // who reads a share sends nothing but questions
 		return 0

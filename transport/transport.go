@@ -26,6 +26,7 @@ const (
 	Storage      Protocol = "/tarn/1/storage"      // client to storage server: login, shares, leases
 	Pull         Protocol = "/tarn/1/pull"         // storage server back to the client: reads of an offered share
 	Introduction Protocol = "/tarn/1/introduction" // anyone to an introducer: publish, subscribe
+	Membership   Protocol = "/tarn/1/manager"      // anyone to an account manager: enrol, servers, cards
 )
 
 // Errors that actors act on. They reach Closed events and Dial callbacks

@@ -25,8 +25,8 @@ func newBranch(e *env.Env, d transport.Dialer, r ReferenceCache) branch {
 	return branch{env: e, dialer: d, references: r, servers: map[grid.ServerID]*actor.PID{}}
 }
 
-func (b *branch) startBranch(ctx actor.Context, a lease.Authority, introducers int) {
-	b.vault = b.env.Spawn.Child(ctx, "vault", newVault(a))
+func (b *branch) startBranch(ctx actor.Context, a lease.Authority, own lease.Account, introducers int) {
+	b.vault = b.env.Spawn.Child(ctx, "vault", newVault(a, own))
 	b.broker = b.env.Spawn.Child(ctx, "broker", newBroker(b.env, introducers))
 }
 

@@ -22,6 +22,7 @@ type broker struct {
 	total   int // of introducers; until all have reported nothing is settled
 	servers map[grid.ServerID]*entry
 	intros  map[int]introducerReport
+	places  places
 	waiting []*waiter
 	nudged  time.Time
 	watcher *actor.PID
@@ -46,7 +47,7 @@ type waiter struct {
 
 func newBroker(e *env.Env, introducers int) env.Producer {
 	return func() actor.Actor {
-		return &broker{env: e, total: introducers, servers: map[grid.ServerID]*entry{}, intros: map[int]introducerReport{}}
+		return &broker{env: e, total: introducers, servers: map[grid.ServerID]*entry{}, intros: map[int]introducerReport{}, places: newPlaces()}
 	}
 }
 
@@ -133,6 +134,19 @@ func (b *broker) Receive(ctx actor.Context) {
 		b.status(ctx, m)
 	case tryAgain:
 		b.tryAll(ctx, withKey)
+	case named:
+		for _, id := range m.servers {
+			b.places.named[id] = true
+		}
+	case gridServers:
+		b.places.grids[m.manager] = m.servers
+		b.release(ctx)
+	case noGrid:
+		delete(b.places.grids, m.manager)
+		b.release(ctx)
+	case expectIntroducers:
+		b.total = m.total
+		b.release(ctx)
 	case notFresh:
 		b.release(ctx)
 	case late:
@@ -171,10 +185,23 @@ func connected(e *entry) bool { return e.report.state == Connected || e.report.s
 func loggedIn(e *entry) bool  { return e.report.state == LoggedIn }
 func withKey(e *entry) bool   { return loggedIn(e) && !e.report.account.IsZero() }
 
+// trouble is why a server is of less use than it might be; nil when not.
+func (b *broker) trouble(e *entry) error {
+	if loggedIn(e) && !b.places.may(e.announcement.Server) {
+		return errOtherGrid
+	}
+	return e.report.err
+}
+
+// mayStore is a server that takes shares of ours, and gets them.
+func (b *broker) mayStore(e *entry) bool {
+	return loggedIn(e) && b.places.may(e.announcement.Server)
+}
+
 func (b *broker) candidates(ctx actor.Context, m candidates) {
 	ready := connected
 	if m.storing {
-		ready = loggedIn
+		ready = b.mayStore
 	}
 	b.wait(ctx, &waiter{want: m.want, ready: ready, answer: func(ctx actor.Context) {
 		ctx.Send(m.replyTo, candidateList{b.permuted(m.si, ready), b.leftOut(ready)})
@@ -202,7 +229,7 @@ func (b *broker) leftOut(ready func(*entry) bool) []LeftOut {
 	var list []LeftOut
 	for _, id := range sortedServers(b.servers) {
 		if e := b.servers[id]; !ready(e) {
-			list = append(list, LeftOut{id, e.announcement.Nickname, cmp.Or(e.report.err, errNotYet)})
+			list = append(list, LeftOut{id, e.announcement.Nickname, cmp.Or(b.trouble(e), errNotYet)})
 		}
 	}
 	return list
@@ -281,7 +308,7 @@ func (b *broker) tryAll(ctx actor.Context, ready func(*entry) bool) {
 
 // unsettled reports whether something is still being found out.
 func (b *broker) unsettled() bool {
-	if len(b.intros) < b.total {
+	if len(b.intros) < b.total || !b.places.known() {
 		return true
 	}
 	for _, e := range b.servers {

@@ -17,7 +17,6 @@ package client
 
 import (
 	"log/slog"
-	"slices"
 	"strings"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -36,6 +35,13 @@ type Config struct {
 	Introducers []Introducer
 	// Authority is what the node may use, the preferred holdings first.
 	Authority lease.Authority
+	// Account is the node's own, from which its keys come; Authority has it too.
+	Account lease.Account
+	// Memberships are the account managers whose cards the node uses.
+	Memberships []Membership
+	// Named are servers that may get new shares though no account manager's grid
+	// has them; those that an authority names need not stand here.
+	Named []grid.ServerID
 	// References keeps what servers handed out, across restarts.
 	References ReferenceCache
 	// Journal remembers what was stored.
@@ -87,6 +93,7 @@ type Client struct {
 	config   Config
 	renewer  *actor.PID
 	intros   []*actor.PID
+	members  members
 	jobs     int                            // how many files were asked for, which names requests in logs
 	using    map[string]func(actor.Context) // ends the use of an authority, by the PID id of the job
 	lent     map[lease.AuthorityID]*lending
@@ -97,7 +104,7 @@ type Client struct {
 func New(e *env.Env, c Config) env.Producer {
 	return func() actor.Actor {
 		return &Client{
-			branch: newBranch(e, transport.AtMost(c.Dialer, maxDials), c.References), config: c,
+			branch: newBranch(e, transport.AtMost(c.Dialer, maxDials), c.References), config: c, members: newMembers(),
 			using: map[string]func(actor.Context){}, lent: map[lease.AuthorityID]*lending{},
 		}
 	}
@@ -145,6 +152,7 @@ func (c *Client) Receive(ctx actor.Context) {
 	case *actor.Started:
 		c.start(ctx)
 	case brokerUp:
+		c.tellPlaces(ctx)
 		c.each(func(pid *actor.PID) { ctx.Send(pid, sayAgain{}) })
 		ctx.Send(c.renewer, sayAgain{})
 		c.askIntroducers(ctx)
@@ -174,21 +182,38 @@ func (c *Client) Receive(ctx actor.Context) {
 		ctx.Send(c.renewer, m)
 	case AddAuthority:
 		ctx.Send(c.vault, m)
+		ctx.Send(c.broker, named{namedIn(m.Authority)})
 		ctx.Send(c.broker, tryAgain{})
 	case RemoveAuthority:
 		ctx.Send(c.vault, m)
 		c.each(func(pid *actor.PID) { ctx.Send(pid, loginAnew{}) })
+	case Join:
+		c.join(ctx, m)
+	case membershipReport:
+		c.members.status[m.status.Manager] = m.status
+	case notAMember:
+		c.leave(ctx, m.manager)
+	case AskMemberships:
+		ctx.Send(m.ReplyTo, c.members.list())
 	case *actor.Terminated:
 		c.terminated(ctx, m.Who)
 	}
 }
 
 func (c *Client) start(ctx actor.Context) {
-	c.startBranch(ctx, c.config.Authority, len(c.config.Introducers))
+	c.startBranch(ctx, c.config.Authority, c.config.Account, len(c.config.Introducers))
 	c.renewer = c.env.Spawn.Child(ctx, "renewer", newRenewer(c.env, c.config.Journal, c.broker))
-	for i, in := range c.config.Introducers {
-		c.intros = append(c.intros, c.env.Spawn.Child(ctx, "introduction/"+itoa(i+1), newIntroduction(c.env, c.config.Dialer, in, i+1, ctx.Self())))
+	for _, in := range c.config.Introducers {
+		c.introduce(ctx, in)
 	}
+	for _, m := range c.config.Memberships {
+		c.member(ctx, m)
+	}
+}
+
+func (c *Client) introduce(ctx actor.Context, in Introducer) {
+	n := len(c.intros) + 1
+	c.intros = append(c.intros, c.env.Spawn.Child(ctx, "introduction/"+itoa(n), newIntroduction(c.env, c.config.Dialer, in, n, ctx.Self())))
 }
 
 // askIntroducers has everything said again for a broker that knows nothing.
@@ -230,76 +255,9 @@ func (c *Client) terminated(ctx actor.Context, who *actor.PID) {
 			return
 		}
 	}
+	c.members.gone(who)
 	if who.Equal(c.renewer) {
 		panic("client: " + who.Id + " failed for good")
 	}
 	c.ended(ctx, who)
-}
-
-// vault holds private keys. It signs and never exports.
-//
-// Owns: the authority that this node may use.
-// On failure: starts anew with the authority that the node was started with.
-type vault struct{ authority lease.Authority }
-
-func newVault(a lease.Authority) env.Producer {
-	return func() actor.Actor { return &vault{a} }
-}
-
-// signLogin asks for the login of the n-th credential at a server; answered
-// by signedLogin.
-type signLogin struct {
-	replyTo     *actor.PID
-	generation  uint64
-	server      grid.Announcement
-	beneficiary grid.PublicKey
-	nonce       lease.Nonce
-	credential  int
-	// again is the credential of the login there is, to renew it; else zero.
-	again lease.CredentialID
-}
-
-// signedLogin has ok false when there is no such credential.
-type signedLogin struct {
-	generation uint64
-	ok         bool
-	key        grid.PublicKey // that signed
-	label      grid.PublicKey // whose the leases are
-	id         lease.CredentialID
-	chain      []byte
-	request    []byte
-	err        error
-}
-
-// Receive implements actor.Actor.
-func (v *vault) Receive(ctx actor.Context) {
-	switch m := ctx.Message().(type) {
-	case signLogin:
-		ctx.Send(m.replyTo, v.sign(m))
-	case AddAuthority:
-		v.authority = v.authority.Join(m.Authority)
-		ctx.Send(m.ReplyTo, Done{})
-	case RemoveAuthority:
-		v.authority = v.authority.Without(m.Authority)
-		ctx.Send(m.ReplyTo, Done{})
-	}
-}
-
-func (v *vault) sign(m signLogin) signedLogin {
-	credentials := v.authority.At(m.server)
-	if m.again != (lease.CredentialID{}) {
-		m.credential = slices.IndexFunc(credentials, func(c lease.Credential) bool { return c.ID() == m.again })
-	}
-	if m.credential < 0 || m.credential >= len(credentials) {
-		return signedLogin{generation: m.generation}
-	}
-	c := credentials[m.credential]
-	_, labelled := c.Chain.Label()
-	request := lease.Request{Beneficiary: m.beneficiary, Nonce: m.nonce, SignerGetsLease: !labelled}
-	request.Server = &m.server.Server
-	signed, err := request.Sign(c.Chain, c.Key)
-	return signedLogin{
-		generation: m.generation, ok: true, err: err,
-		key: grid.PublicKeyOf(c.Key), label: c.Label(), id: c.ID(), chain: c.Chain.Encode(), request: signed,
-	}
 }

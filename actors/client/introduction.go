@@ -203,7 +203,7 @@ func (n *introduction) lost(ctx actor.Context, err error) {
 }
 
 func (n *introduction) say(ctx actor.Context, r introducerReport) {
-	r.number, r.server, r.since = n.number, n.in.Target.Server, n.env.Clock.Now()
+	r.number, r.target, r.since = n.number, n.in.Target, n.env.Clock.Now()
 	n.report = r
 	ctx.Send(n.client, r)
 }

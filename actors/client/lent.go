@@ -40,7 +40,7 @@ type lentUp struct{}
 func (l *lent) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
-		l.startBranch(ctx, l.authority, l.total)
+		l.startBranch(ctx, l.authority, lease.Account{}, l.total)
 	case brokerUp:
 		ctx.Send(ctx.Parent(), lentUp{})
 		l.each(func(pid *actor.PID) { ctx.Send(pid, sayAgain{}) })
@@ -110,7 +110,7 @@ func (c *Client) under(ctx actor.Context, a lease.Authority) (broker *actor.PID,
 	if l == nil {
 		c.lendings++
 		l = &lending{}
-		l.pid = c.env.Spawn.Child(ctx, "lent/"+itoa(c.lendings), newLent(c.branch, a, len(c.config.Introducers)))
+		l.pid = c.env.Spawn.Child(ctx, "lent/"+itoa(c.lendings), newLent(c.branch, a, len(c.intros)))
 		c.lent[id] = l
 	}
 	l.users++

@@ -55,6 +55,19 @@ const (
 	// lentTime is how long connections are kept under an authority that came
 	// with a request, after its last use.
 	lentTime = 5 * time.Minute
+	// cardGap is the longest time between two questions to an account manager
+	// that have nothing to wait for.
+	cardGap = 400 * time.Millisecond
+	// listInterval is how often the grid's servers are asked for, refusedInterval
+	// how long a refusal of the account manager is taken for an answer.
+	listInterval    = 6 * time.Hour
+	refusedInterval = 24 * time.Hour
+	// Newer cards are asked for at random times: cardSpread is over how long
+	// those are strewn while a card has weeks left, cardSoon where it has not,
+	// leastRefresh how long a card is left in peace at least.
+	cardSpread   = 3 * 24 * time.Hour
+	cardSoon     = time.Minute
+	leastRefresh = time.Hour
 )
 
 // What bounds it in size.

@@ -235,7 +235,7 @@ func TestRenewerFails(t *testing.T) {
 	r.start()
 	failures := 0
 	r.world.Inject = func(id string, m any) bool {
-		fails := id == "client/renewer" && r.world.Rand().Int64N(40) == 0
+		fails := id == "client/renewer" && r.world.Rand().Int64N(30) == 0
 		if fails {
 			failures++
 		}

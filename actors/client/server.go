@@ -263,7 +263,7 @@ func (s *server) askVault(ctx actor.Context) {
 		beneficiary: s.link.session.Local(), nonce: nonce, credential: s.credential,
 	}
 	if s.report.state == LoggedIn {
-		m.again = s.signedAs.id
+		m.again, m.againKey = s.signedAs.id, s.signedAs.key
 	}
 	ctx.Send(s.vault, m)
 }

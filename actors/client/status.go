@@ -9,6 +9,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/transport"
 )
 
 // State is where a connection stands.
@@ -47,7 +48,7 @@ type ServerStatus struct {
 
 // IntroducerStatus is one introducer in a Status.
 type IntroducerStatus struct {
-	Server    grid.ServerID
+	Target    transport.Target
 	Connected bool
 	Since     time.Time
 	Err       error
@@ -72,7 +73,7 @@ type serverReport struct {
 // introducerReport is what an introduction says of itself.
 type introducerReport struct {
 	number    int
-	server    grid.ServerID
+	target    transport.Target
 	connected bool
 	since     time.Time
 	err       error
@@ -86,12 +87,12 @@ func (b *broker) picture() Status {
 		s.Servers = append(s.Servers, ServerStatus{
 			Announcement: e.announcement, Known: e.known,
 			State: e.report.state, Since: e.report.since, Address: e.report.address, Account: e.report.account,
-			RoundTrip: e.report.roundTrip, Room: e.report.room, Err: e.report.err, PID: e.report.pid,
+			RoundTrip: e.report.roundTrip, Room: e.report.room, Err: b.trouble(e), PID: e.report.pid,
 		})
 	}
 	for _, n := range slices.Sorted(maps.Keys(b.intros)) {
 		in := b.intros[n]
-		s.Introducers = append(s.Introducers, IntroducerStatus{in.server, in.connected, in.since, in.err})
+		s.Introducers = append(s.Introducers, IntroducerStatus{in.target, in.connected, in.since, in.err})
 	}
 	return s
 }

@@ -26,6 +26,7 @@ type settings struct {
 	Web         *webSettings        `yaml:"web"`
 	Storage     *storageSettings    `yaml:"storage"`
 	Introducer  *introducerSettings `yaml:"introducer"`
+	Manager     *managerSettings    `yaml:"manager"`
 }
 
 type clientSettings struct {
@@ -34,6 +35,8 @@ type clientSettings struct {
 	SharesTotal  int    `yaml:"shares-total"`
 	SegmentSize  string `yaml:"segment-size"`
 	Convergent   *bool  `yaml:"convergent"`
+
+	Servers []string `yaml:"servers"`
 }
 
 type webSettings struct {
@@ -49,6 +52,11 @@ type storageSettings struct {
 }
 
 type introducerSettings struct {
+	Listen   []string `yaml:"listen"`
+	Announce []string `yaml:"announce"`
+}
+
+type managerSettings struct {
 	Listen   []string `yaml:"listen"`
 	Announce []string `yaml:"announce"`
 }
@@ -92,7 +100,7 @@ func mapping(document *yaml.Node) *yaml.Node {
 
 // sections must have something in them: an empty one would silently be a role
 // that is off.
-var sections = map[string]bool{"client": true, "web": true, "storage": true, "introducer": true}
+var sections = map[string]bool{"client": true, "web": true, "storage": true, "introducer": true, "manager": true}
 
 func checkSections(document *yaml.Node) error {
 	top := mapping(document)

@@ -11,10 +11,11 @@ func exampleSettings() settings {
 	convergent := true
 	return settings{
 		Version: settingsVersion, Nickname: "alice \"#: \\ ä", Introducers: []string{"tarn:introducer/v0-x@/ip4/127.0.0.1/tcp/1"},
-		Client:     &clientSettings{3, 4, 5, "1MiB", &convergent},
+		Client:     &clientSettings{3, 4, 5, "1MiB", &convergent, []string{"v0-x"}},
 		Web:        &webSettings{"127.0.0.1:3456", []string{"tarn.example"}},
 		Storage:    &storageSettings{[]string{"/ip4/127.0.0.1/tcp/2"}, []string{"/dns/a/tcp/3", "/dns/b/tcp/3"}, "5GB", true},
 		Introducer: &introducerSettings{[]string{"/ip6/::1/tcp/2"}, []string{"/dns/c/tcp/3"}},
+		Manager:    &managerSettings{[]string{"/ip6/::1/tcp/4"}, []string{"/dns/d/tcp/5"}},
 	}
 }
 

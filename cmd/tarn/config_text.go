@@ -38,6 +38,9 @@ client:
   # true: the same file gets the same capability again (its key depends on
   # private/convergence). false: each upload has a key of its own.
   convergent: {{.Convergent}}
+  # A member of an account manager's grid stores on the servers of that grid
+  # alone, and on those named here, v0-...
+  servers:{{list .Servers}}
 {{end}}{{with .Web}}
 # The gateway: HTTP for browsers and other programs on this machine.
 web:
@@ -67,6 +70,14 @@ introducer:
   # Addresses to accept connections on. 0.0.0.0 is every interface.
   listen:{{list .Listen}}
   # Addresses under which others reach it, if they are not those above.
+  announce:{{list .Announce}}
+{{end}}{{with .Manager}}
+# The account manager gives out memberships in a grid whose servers accept its
+# key. Members are added with: tarn manager add.
+manager:
+  # Addresses to accept connections on. 0.0.0.0 is every interface.
+  listen:{{list .Listen}}
+  # Addresses under which members reach it, if they are not those above.
   announce:{{list .Announce}}
 {{end}}`))
 

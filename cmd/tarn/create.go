@@ -18,6 +18,7 @@ const (
 	defaultWebPort          = "3456"
 	defaultServerListen     = "/ip4/127.0.0.1/tcp/3457"
 	defaultIntroducerListen = "/ip4/127.0.0.1/tcp/3458"
+	defaultManagerListen    = "/ip4/127.0.0.1/tcp/3459"
 	defaultReservedSpace    = "1GB"
 )
 

@@ -11,6 +11,7 @@ import (
 	"github.com/tarn-grid/tarn/file"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/lease/membership"
 	"github.com/tarn-grid/tarn/web/control"
 )
 
@@ -97,6 +98,10 @@ var exits = []struct {
 	{tarn.ErrAmbiguous, exitUsage},
 	{tarn.ErrNoStorage, exitUsage},
 	{tarn.ErrNoClient, exitUsage},
+	{tarn.ErrNoManager, exitUsage},
+	{tarn.ErrMembershipRef, exitUsage},
+	{membership.ErrTerms, exitUsage},
+	{membership.ErrUnknown, exitNotFound},
 	{tarn.ErrIntroducerRef, exitUsage},
 	{file.ErrParams, exitUsage},
 	{grid.ErrPublicKey, exitUsage},

@@ -15,6 +15,7 @@ import (
 //	node.url                  where the gateway is, while the node runs
 //	private/node.privkey      the storage server's key
 //	private/introducer.privkey, introducer.ref
+//	private/manager.privkey   the account manager's key
 //	private/account           the seed of the client's account keys
 //	private/convergence       the client's convergence secret
 //	private/control.sock      the running node

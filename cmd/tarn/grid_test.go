@@ -39,6 +39,7 @@ func TestGrid(t *testing.T) {
 			"keyof": keyofCommand, "nameof": nameofCommand,
 			"bigfile": bigfileCommand, "uploading": uploadingCommand, "emptied": emptiedCommand,
 			"logins": loginsCommand, "fromfile": fromfileCommand, "join": joinCommand, "account": accountCommand, "accountkey": accountKeyCommand,
+			"accept": acceptCommand, "gridserver": gridServerCommand,
 		},
 	})
 }

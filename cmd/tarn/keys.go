@@ -16,6 +16,7 @@ import (
 const (
 	serverKeyFile     = "node.privkey"
 	introducerKeyFile = "introducer.privkey"
+	managerKeyFile    = "manager.privkey"
 	accountFile       = "account"
 	convergenceFile   = "convergence"
 )

@@ -99,8 +99,13 @@ func (s settings) config(f folder) (tarn.Config, error) {
 			return c, err
 		}
 	}
-	if c.Client == nil && c.Storage == nil && c.Introducer == nil {
-		return c, f.wrong("the file", errors.New("none of the sections client, storage and introducer is there, so there is nothing to run"))
+	if s.Manager != nil {
+		if c.Manager, err = s.Manager.config(f); err != nil {
+			return c, err
+		}
+	}
+	if c.Client == nil && c.Storage == nil && c.Introducer == nil && c.Manager == nil {
+		return c, f.wrong("the file", errors.New("none of the sections client, storage, introducer and manager is there, so there is nothing to run"))
 	}
 	return c, nil
 }
@@ -111,6 +116,13 @@ func (s *clientSettings) config(f folder) (*tarn.ClientConfig, error) {
 		return nil, f.wrong("client", err)
 	}
 	c := &tarn.ClientConfig{Params: params}
+	for i, text := range s.Servers {
+		id, err := grid.ParseServerID(text)
+		if err != nil {
+			return nil, f.wrong(fmt.Sprintf("client.servers, number %d", i+1), err)
+		}
+		c.Servers = append(c.Servers, id)
+	}
 	if c.Account, err = readSecret(f, accountFile, lease.ParseAccount); err != nil {
 		return nil, err
 	}
@@ -173,6 +185,17 @@ func (s *introducerSettings) config(f folder) (*tarn.IntroducerConfig, error) {
 	}
 	key, err := readSecret(f, introducerKeyFile, parseKey)
 	return &tarn.IntroducerConfig{Listen: s.Listen, Announce: hints(s.Announce), Key: key}, err
+}
+
+func (s *managerSettings) config(f folder) (*tarn.ManagerConfig, error) {
+	if err := checkListen(s.Listen); err != nil {
+		return nil, f.wrong("manager.listen", err)
+	}
+	if err := checkAnnounce(s.Announce); err != nil {
+		return nil, f.wrong("manager.announce", err)
+	}
+	key, err := readSecret(f, managerKeyFile, parseKey)
+	return &tarn.ManagerConfig{Listen: s.Listen, Announce: hints(s.Announce), Key: key}, err
 }
 
 func hints(addresses []string) []grid.Hint {

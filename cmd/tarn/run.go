@@ -88,13 +88,24 @@ func newLog(w io.Writer, o runOptions) (*slog.Logger, error) {
 }
 
 // memoryLimit is beyond how many bytes Go's collector works harder, so that a
-// node stays small however much passes through it. GOMEMLIMIT overrides it.
-const memoryLimit = 88 << 20
+// node stays small however much passes through it. GOMEMLIMIT overrides it. An
+// account manager holds its members' keys, a million of which take 140 MiB.
+const (
+	memoryLimit        = 88 << 20
+	managerMemoryLimit = 512 << 20
+)
+
+func (n node) memoryLimit() int64 {
+	if n.config.Manager != nil {
+		return managerMemoryLimit
+	}
+	return memoryLimit
+}
 
 // serve runs the node until ctx ends or the node does.
 func serve(ctx context.Context, e *env, f folder, n node) (err error) {
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryLimit)
+		debug.SetMemoryLimit(n.memoryLimit())
 	}
 	running, err := tarn.Open(ctx, n.config)
 	if err != nil {

@@ -91,6 +91,9 @@ func statusHead(s control.Status) string {
 		text += fmt.Sprintf("Storage server %s: %d accounts, %d sessions, %s free, %s being uploaded\n",
 			short(s.Storage.Server), s.Storage.Accounts, s.Storage.Sessions, formatSize(s.Storage.Free), formatSize(s.Storage.Reserved))
 	}
+	if s.Manager != nil {
+		text += fmt.Sprintf("Account manager %s: %d members, %d sessions\n", s.Manager.Key, s.Manager.Members, s.Manager.Sessions)
+	}
 	return text
 }
 

@@ -242,6 +242,7 @@ func testBodiesPerSide(k *kit) {
 		{server, client, transport.Pull, false, 0},
 		{client, server, transport.Introduction, true, 0},
 		{client, server, transport.Introduction, false, 0},
+		{client, server, transport.Membership, true, 0},
 	} {
 		from, to := k.pair(c.opener, c.other, c.protocol, plenty, plenty)
 		if c.answers {

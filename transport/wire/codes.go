@@ -45,6 +45,13 @@ const (
 	KindEnumerated       Kind = 34
 	KindUsageBelow       Kind = 35
 	KindUsageBelowReport Kind = 36
+	KindEnrol            Kind = 50
+	KindEnrolled         Kind = 51
+	KindAskServers       Kind = 52
+	KindServerList       Kind = 53
+	KindFetchCard        Kind = 54
+	KindRefreshCard      Kind = 55
+	KindCard             Kind = 56
 )
 
 // Code is an error that somebody acts on, as a number on the wire. Codes are

@@ -154,6 +154,8 @@ func plain(m wire.Message) any {
 		return []any{*m, [16]byte(m.Secret)}
 	case *wire.OpenOffer:
 		return [16]byte(m.Secret)
+	case *wire.Enrol:
+		return []any{*m, [16]byte(m.Secret)}
 	}
 	return m
 }

@@ -54,6 +54,13 @@ var makers = [...]func() Message{
 	KindEnumerated:       func() Message { return new(Enumerated) },
 	KindUsageBelow:       func() Message { return new(UsageBelow) },
 	KindUsageBelowReport: func() Message { return new(UsageBelowReport) },
+	KindEnrol:            func() Message { return new(Enrol) },
+	KindEnrolled:         func() Message { return new(Enrolled) },
+	KindAskServers:       func() Message { return new(AskServers) },
+	KindServerList:       func() Message { return new(ServerList) },
+	KindFetchCard:        func() Message { return new(FetchCard) },
+	KindRefreshCard:      func() Message { return new(RefreshCard) },
+	KindCard:             func() Message { return new(Card) },
 }
 
 // Kind of an Error.

@@ -60,4 +60,9 @@ const (
 	MaxAccepts             = 32
 	MaxCertificateVersions = 16
 	MaxPermutationSeed     = 64
+
+	// MaxGridList bounds the list of keys of an Enrol and the list of servers of
+	// a ServerList, MaxMemberName the name in an Enrolled.
+	MaxGridList   = 48 << 10
+	MaxMemberName = 64
 )

@@ -32,6 +32,7 @@ func testAnnouncement() grid.Announcement {
 }
 
 func fill32(b byte) (a [32]byte) { return [32]byte(bytes.Repeat([]byte{b}, 32)) }
+func fill64(b byte) (a [64]byte) { return [64]byte(bytes.Repeat([]byte{b}, 64)) }
 func fill16(b byte) (a [16]byte) { return [16]byte(bytes.Repeat([]byte{b}, 16)) }
 
 func signed(tb testing.TB) []byte {
@@ -94,6 +95,13 @@ func samples(tb testing.TB) []sample {
 		{"usage-below-report", answer(12, &wire.UsageBelowReport{Signer: fill32(0xac), More: true, Delegates: []wire.DelegatedUsage{
 			{Delegate: fill32(0xae), Bytes: 1 << 40, Shares: 2, Reserved: 3},
 		}})},
+		{"enrol", ask(1, &wire.Enrol{Secret: fill16(0x5e), KeyList: []byte("key list")})},
+		{"enrolled", answer(1, &wire.Enrolled{Name: "alice", HasQuota: true, Quota: 1 << 40, Until: 1795000000})},
+		{"ask-servers", ask(2, &wire.AskServers{})},
+		{"server-list", answer(2, &wire.ServerList{Signed: []byte("server list")})},
+		{"fetch-card", ask(3, &wire.FetchCard{Server: fill32(0x5e), Key: fill32(0xac), Proof: fill64(0x51)})},
+		{"refresh-card", ask(4, &wire.RefreshCard{Card: []byte("card")})},
+		{"card", answer(4, &wire.Card{Chain: []byte("newer card")})},
 	}
 }
 

@@ -33,6 +33,9 @@ type Node interface {
 	AddAuthority(ctx context.Context, r io.Reader) (tarn.AuthoritySummary, error)
 	RemoveAuthority(ctx context.Context, name string) (tarn.AuthoritySummary, error)
 	Operator() (tarn.Operator, error)
+	Manager() (tarn.Manager, error)
+	Join(ctx context.Context, r tarn.MembershipRef) (tarn.Membership, error)
+	Memberships(ctx context.Context) ([]tarn.Membership, error)
 	Metrics() prometheus.Gatherer
 }
 

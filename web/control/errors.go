@@ -12,6 +12,7 @@ import (
 	"github.com/tarn-grid/tarn"
 	"github.com/tarn-grid/tarn/file"
 	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/lease/membership"
 )
 
 // Errors of the socket itself.
@@ -44,10 +45,14 @@ var codes = []struct {
 	{"too-few-servers", tarn.ErrTooFewServers, http.StatusInsufficientStorage},
 	{"no-storage", tarn.ErrNoStorage, http.StatusConflict},
 	{"no-client", tarn.ErrNoClient, http.StatusConflict},
+	{"no-manager", tarn.ErrNoManager, http.StatusConflict},
 	{"exists", tarn.ErrExists, http.StatusConflict},
 	{"no-such-account", tarn.ErrNoAccount, http.StatusNotFound},
 	{"ambiguous", tarn.ErrAmbiguous, http.StatusConflict},
 	{"key-in-use", tarn.ErrKeyInUse, http.StatusConflict},
+	{"unknown", membership.ErrUnknown, http.StatusNotFound},
+	{"bad-terms", membership.ErrTerms, http.StatusBadRequest},
+	{"bad-membership-reference", tarn.ErrMembershipRef, http.StatusBadRequest},
 	{"bad-parameters", file.ErrParams, http.StatusBadRequest},
 	{"no-authority", tarn.ErrNoAuthority, http.StatusNotFound},
 	{"bad-authority", lease.ErrAuthority, http.StatusBadRequest},

@@ -24,6 +24,7 @@ func Handler(node Node) http.Handler {
 	s.operatorHandlers(mux)
 	mux.HandleFunc("POST "+pathAddAuthority, s.addAuthority)
 	mux.HandleFunc("POST "+pathRemoveAuthority, s.removeAuthority)
+	s.handleManager(mux)
 	mux.Handle("GET "+pathMetrics, promhttp.HandlerFor(node.Metrics(), promhttp.HandlerOpts{}))
 	// Profiles, for whoever may read the socket: go tool pprof wants a file,
 	// which curl --unix-socket gives.

@@ -17,6 +17,15 @@ type Status struct {
 	Servers     []ServerStatus     `json:"servers"`
 	Storage     *StorageStatus     `json:"storage,omitempty"`
 	Introducer  string             `json:"introducer,omitempty"`
+	Manager     *ManagerStatus     `json:"manager,omitempty"`
+}
+
+// ManagerStatus is the node's own account manager.
+type ManagerStatus struct {
+	Key      string   `json:"key"`
+	Hints    []string `json:"addresses"`
+	Members  int      `json:"members"`
+	Sessions int      `json:"sessions"`
 }
 
 // IntroducerStatus is one introducer as the node sees it.
@@ -70,7 +79,18 @@ func statusOf(s tarn.Status) Status {
 	if s.Introducer != nil {
 		out.Introducer = s.Introducer.String()
 	}
+	if m := s.Manager; m != nil {
+		out.Manager = &ManagerStatus{m.Key.String(), hintTexts(m.Hints), m.Members, m.Sessions}
+	}
 	return out
+}
+
+func hintTexts(hints []grid.Hint) []string {
+	texts := make([]string, len(hints))
+	for i, h := range hints {
+		texts[i] = string(h)
+	}
+	return texts
 }
 
 func serverStatusOf(s tarn.ServerStatus) ServerStatus {
@@ -83,12 +103,8 @@ func serverStatusOf(s tarn.ServerStatus) ServerStatus {
 }
 
 func storageStatusOf(s tarn.StorageStatus) *StorageStatus {
-	hints := make([]string, len(s.Hints))
-	for i, h := range s.Hints {
-		hints[i] = string(h)
-	}
 	return &StorageStatus{
-		Server: s.Server.String(), Hints: hints, Sessions: s.Sessions,
+		Server: s.Server.String(), Hints: hintTexts(s.Hints), Sessions: s.Sessions,
 		Free: s.Free, Reserved: s.Reserved, Accounts: s.Accounts,
 	}
 }

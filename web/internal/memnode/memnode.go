@@ -18,6 +18,7 @@ import (
 	"github.com/tarn-grid/tarn/file/tagged"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/lease/membership"
 )
 
 // Node is the node. Its fields may be set before it is used.
@@ -34,10 +35,14 @@ type Node struct {
 	// Server is what Operator gives; without it the node is no storage server.
 	Server tarn.Operator
 
-	mu      sync.Mutex
-	files   map[string][]byte
-	options []tarn.PutOptions
-	under   []lease.Authority
+	// Book is that of an account manager; nil is none.
+	Book *membership.Book
+
+	mu          sync.Mutex
+	files       map[string][]byte
+	options     []tarn.PutOptions
+	under       []lease.Authority
+	memberships []tarn.Membership
 }
 
 // Under is the authorities of all calls of Open and OwnUsage so far.

@@ -1,0 +1,302 @@
+package client
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/tarn-grid/tarn/actors/env"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/transport"
+	"github.com/tarn-grid/tarn/transport/wire"
+)
+
+// Membership is one account manager of whose grid this node is a member, or
+// wants to be.
+type Membership struct {
+	Manager transport.Target
+	// Secret of the membership reference.
+	Secret wire.Secret
+	Store  MembershipStore
+}
+
+// key is what the manager signs with.
+func (m Membership) key() grid.PublicKey { return m.Manager.Server.Key() }
+
+// MembershipStore keeps what a manager said. Both methods may block and are
+// called by one goroutine at a time.
+type MembershipStore interface {
+	Load() (MembershipState, error) // the zero state at first
+	Save(MembershipState) error
+}
+
+// MembershipState is what is kept of a membership. None of it is secret.
+type MembershipState struct {
+	// Terms are what the manager said last; nil before the node is a member.
+	Terms *wire.Enrolled
+	// Servers is the signed list of the grid's servers (lease.OpenServerList).
+	Servers []byte
+	// Listed are the servers for which the manager knows this node's key.
+	Listed []grid.ServerID
+	// Cards are the newest (lease.ReadCard).
+	Cards [][]byte
+}
+
+// MembershipStatus is a picture of a membership.
+type MembershipStatus struct {
+	Manager grid.ServerID
+	// Terms are nil before the node is a member.
+	Terms *wire.Enrolled
+	// Servers is how many the grid has, Cards how many cards there are for them.
+	Servers, Cards int
+	// CardsUntil is when the first of the cards ends, in Unix seconds; 0 where
+	// there is none.
+	CardsUntil int64
+	// Err is why the manager gave no answer, or no card.
+	Err error
+}
+
+// errOtherGrid is why a server gets no new shares of ours.
+var errOtherGrid = errors.New("not a server of the account manager's grid, so it gets no new shares; name it under client.servers in tarn.yaml if it should")
+
+// membership keeps a node a member of one account manager's grid: it has the
+// manager know the node's keys, and fetches the cards for them, each over a
+// connection and under an identity of its own, at random times.
+//
+// Owns: the connection to the account manager, the cards from it and their file.
+// On failure: restarts from its file and asks the manager for what is missing.
+type membership struct {
+	env    *env.Env
+	log    *slog.Logger
+	dialer transport.Dialer
+	Membership
+	vault, broker *actor.PID
+
+	terms   *wire.Enrolled
+	signed  []byte // the list of servers
+	list    lease.ServerList
+	listed  map[grid.ServerID]bool
+	cards   map[grid.ServerID]lease.Card
+	due     map[grid.ServerID]time.Time // when the card of a server is asked for
+	err     error                       // why there was no answer
+	refusal error                       // why the answer was no
+	// listDue and enrolDue are when the list of servers is asked for, and when
+	// the keys are listed if some are not.
+	listDue, enrolDue time.Time
+
+	link    *link
+	ask     ask
+	timer   func() // stops what would happen next
+	backoff backoff
+	joining []*actor.PID
+	saving  bool
+	unsaved bool
+}
+
+func newMembership(e *env.Env, d transport.Dialer, m Membership, vault, broker *actor.PID) env.Producer {
+	return func() actor.Actor {
+		return &membership{
+			env: e, log: e.Log.With("manager", m.Manager.Server.Short()), dialer: d, Membership: m, vault: vault, broker: broker,
+			listed: map[grid.ServerID]bool{}, cards: map[grid.ServerID]lease.Card{}, due: map[grid.ServerID]time.Time{},
+			backoff: backoff{env: e},
+		}
+	}
+}
+
+// To a membership.
+type (
+	// joinNow asks the manager at once, with the secret of a reference that was
+	// given just now; its end is told to replyTo.
+	joinNow struct {
+		replyTo *actor.PID
+		secret  wire.Secret
+	}
+	stateLoaded struct {
+		state MembershipState
+		err   error
+	}
+	stateSaved struct{ err error }
+	// askNow is the time for the next question.
+	askNow struct{}
+	// managerLate ends the wait for an answer.
+	managerLate struct{ link *link }
+)
+
+// To the parent and the broker.
+type (
+	// membershipReport is what a membership says of itself after each change.
+	membershipReport struct{ status MembershipStatus }
+	// notAMember says that the manager refused this node before it ever was one.
+	notAMember struct{ manager grid.ServerID }
+	// gridServers says which servers a manager's grid has; nil before that is
+	// known.
+	gridServers struct {
+		manager grid.ServerID
+		servers map[grid.ServerID]bool
+	}
+)
+
+// Receive implements actor.Actor.
+func (m *membership) Receive(ctx actor.Context) {
+	switch msg := ctx.Message().(type) {
+	case *actor.Started:
+		m.env.Exec.Do(env.Disk, ctx.Self(), func() any {
+			state, err := m.Store.Load()
+			return stateLoaded{state, err}
+		})
+	case stateLoaded:
+		m.loaded(ctx, msg)
+	case joinNow:
+		m.join(ctx, msg)
+	case askNow:
+		m.next(ctx)
+	case signedForManager:
+		m.send(msg)
+	case linkEvent:
+		m.linkEvent(ctx, msg)
+	case managerLate:
+		if msg.link == m.link {
+			m.failed(ctx, fmt.Errorf("%w: no answer within %v", transport.ErrUnreachable, helloTime))
+		}
+	case stateSaved:
+		m.saved(ctx, msg)
+	case sayAgain:
+		m.say(ctx)
+	case *actor.Stopping, *actor.Restarting:
+		m.link.close()
+	}
+}
+
+func (m *membership) loaded(ctx actor.Context, msg stateLoaded) {
+	if msg.err != nil {
+		m.log.Warn("what the account manager said could not be read; it is asked again", "error", msg.err)
+	}
+	m.terms = msg.state.Terms
+	m.takeList(msg.state.Servers)
+	for _, id := range msg.state.Listed {
+		m.listed[id] = true
+	}
+	now := m.env.Clock.Now()
+	for _, b := range msg.state.Cards {
+		card, err := lease.ReadCard(b, m.key())
+		if err != nil {
+			m.log.Warn("a card that was kept is dropped", "error", err)
+			continue
+		}
+		m.cards[card.Server] = card
+		m.due[card.Server] = now.Add(m.draw(spread(card.Until, now)))
+	}
+	m.tellVault(ctx)
+	m.say(ctx)
+	m.next(ctx)
+}
+
+// takeList takes a list of servers that is newer than the one at hand.
+func (m *membership) takeList(signed []byte) bool {
+	if len(signed) == 0 {
+		return false
+	}
+	list, err := lease.OpenServerList(signed, m.key())
+	if err != nil {
+		m.log.Warn("a list of the grid's servers is dropped", "error", err)
+		return false
+	}
+	if m.signed != nil && list.Sequence <= m.list.Sequence {
+		return false
+	}
+	m.signed, m.list = signed, list
+	return true
+}
+
+// join asks for everything now.
+func (m *membership) join(ctx actor.Context, msg joinNow) {
+	m.Secret = msg.secret
+	m.joining = append(m.joining, msg.replyTo)
+	m.backoff.reset()
+	m.listDue, m.enrolDue = time.Time{}, time.Time{}
+	m.due = map[grid.ServerID]time.Time{}
+	clear(m.listed)
+	if m.link == nil && m.timer != nil {
+		m.next(ctx)
+	}
+}
+
+func (m *membership) draw(d time.Duration) time.Duration {
+	return time.Duration(m.env.Rand.Int64N(int64(d)))
+}
+
+// state is what is kept.
+func (m *membership) state() MembershipState {
+	s := MembershipState{Terms: m.terms, Servers: m.signed, Listed: sortedServers(m.listed)}
+	for _, id := range sortedServers(m.cards) {
+		s.Cards = append(s.Cards, m.cards[id].Chain.Encode())
+	}
+	return s
+}
+
+// save writes the state, once at a time.
+func (m *membership) save(ctx actor.Context) {
+	if m.saving {
+		m.unsaved = true
+		return
+	}
+	m.saving, m.unsaved = true, false
+	state, store := m.state(), m.Store
+	m.env.Exec.Do(env.Disk, ctx.Self(), func() any { return stateSaved{store.Save(state)} })
+}
+
+func (m *membership) saved(ctx actor.Context, msg stateSaved) {
+	m.saving = false
+	if msg.err != nil {
+		m.log.Error("what the account manager said could not be kept; the next start asks again", "error", msg.err)
+	}
+	if m.unsaved {
+		m.save(ctx)
+	}
+}
+
+func (m *membership) tellVault(ctx actor.Context) {
+	cards := make([]lease.Chain, 0, len(m.cards))
+	for _, id := range sortedServers(m.cards) {
+		cards = append(cards, m.cards[id].Chain)
+	}
+	ctx.Send(m.vault, useCards{m.Manager.Server, cards})
+}
+
+// say tells the broker where shares may go, and the parent how things stand.
+func (m *membership) say(ctx actor.Context) {
+	known := gridServers{manager: m.Manager.Server, servers: map[grid.ServerID]bool{}}
+	for _, id := range m.list.Servers {
+		known.servers[id] = true
+	}
+	ctx.Send(m.broker, known)
+	ctx.Send(ctx.Parent(), membershipReport{m.status()})
+}
+
+func (m *membership) status() MembershipStatus {
+	s := MembershipStatus{Manager: m.Manager.Server, Terms: m.terms, Servers: len(m.list.Servers), Err: cmp.Or(m.err, m.refusal)}
+	for _, id := range m.list.Servers {
+		card, ok := m.cards[id]
+		if !ok {
+			continue
+		}
+		s.Cards++
+		if s.CardsUntil == 0 || card.Until < s.CardsUntil {
+			s.CardsUntil = card.Until
+		}
+	}
+	return s
+}
+
+// answerJoin tells who waits how the join ended.
+func (m *membership) answerJoin(ctx actor.Context, answer any) {
+	for _, to := range m.joining {
+		ctx.Send(to, answer)
+	}
+	m.joining = nil
+}

@@ -1,0 +1,161 @@
+package client
+
+import (
+	"slices"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/tarn-grid/tarn/actors/env"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
+)
+
+// vault holds private keys. It signs and never exports.
+//
+// Owns: the authority that this node may use.
+// On failure: starts anew with the authority that the node was started with.
+type vault struct {
+	own   lease.Account
+	given lease.Authority // in the configuration and since
+	// cards of each account manager.
+	cards     map[grid.ServerID][]lease.Chain
+	authority lease.Authority // all of it
+}
+
+func newVault(a lease.Authority, own lease.Account) env.Producer {
+	return func() actor.Actor {
+		return &vault{own: own, given: a, authority: a, cards: map[grid.ServerID][]lease.Chain{}}
+	}
+}
+
+// signLogin asks for the login of the n-th credential at a server; answered
+// by signedLogin.
+type signLogin struct {
+	replyTo     *actor.PID
+	generation  uint64
+	server      grid.Announcement
+	beneficiary grid.PublicKey
+	nonce       lease.Nonce
+	credential  int
+	// again is the credential of the login there is, to renew it; else zero. A
+	// newer card of the same key may have taken its place.
+	again    lease.CredentialID
+	againKey grid.PublicKey
+}
+
+// signedLogin has ok false when there is no such credential.
+type signedLogin struct {
+	generation uint64
+	ok         bool
+	key        grid.PublicKey // that signed
+	label      grid.PublicKey // whose the leases are
+	id         lease.CredentialID
+	chain      []byte
+	request    []byte
+	err        error
+}
+
+// To the vault, from a membership.
+type (
+	// useCards replaces the cards from a manager.
+	useCards struct {
+		manager grid.ServerID
+		cards   []lease.Chain
+	}
+	// signKeyList and signCardProof are answered by signedForManager.
+	signKeyList struct {
+		replyTo *actor.PID
+		link    *link
+		manager grid.PublicKey
+		servers []grid.ServerID
+	}
+	signCardProof struct {
+		replyTo     *actor.PID
+		link        *link
+		manager     grid.PublicKey
+		server      grid.ServerID
+		beneficiary grid.PublicKey
+	}
+)
+
+// signedForManager is a key list, or the proof of a key, for the connection
+// that it was asked for.
+type signedForManager struct {
+	link   *link
+	key    grid.PublicKey
+	signed []byte
+}
+
+// Receive implements actor.Actor.
+func (v *vault) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case signLogin:
+		ctx.Send(m.replyTo, v.sign(m))
+	case AddAuthority:
+		v.given = v.given.Join(m.Authority)
+		v.combine()
+		ctx.Send(m.ReplyTo, Done{})
+	case RemoveAuthority:
+		v.given = v.given.Without(m.Authority)
+		v.combine()
+		ctx.Send(m.ReplyTo, Done{})
+	case useCards:
+		v.cards[m.manager] = m.cards
+		v.combine()
+	case signKeyList:
+		v.signKeyList(ctx, m)
+	case signCardProof:
+		key := v.own.Key(m.server)
+		proof := lease.SignCardProof(key, m.manager, m.server, m.beneficiary)
+		ctx.Send(m.replyTo, signedForManager{m.link, grid.PublicKeyOf(key), proof})
+	}
+}
+
+// combine adds the cards to what was given.
+func (v *vault) combine() {
+	var cards lease.Authority
+	for _, manager := range sortedServers(v.cards) {
+		for _, chain := range v.cards[manager] {
+			cards.Holdings = append(cards.Holdings, lease.Holding{Chain: chain, Account: v.own})
+		}
+	}
+	v.authority = v.given.Join(cards)
+}
+
+func (v *vault) signKeyList(ctx actor.Context, m signKeyList) {
+	signed, err := v.own.SignKeyList(m.manager, m.servers)
+	if err != nil {
+		panic("sign a key list: " + err.Error()) // the servers stand in a list that was checked
+	}
+	ctx.Send(m.replyTo, signedForManager{link: m.link, signed: signed})
+}
+
+func (v *vault) sign(m signLogin) signedLogin {
+	credentials := v.authority.At(m.server)
+	if m.again != (lease.CredentialID{}) {
+		m.credential = m.find(credentials)
+	}
+	if m.credential < 0 || m.credential >= len(credentials) {
+		return signedLogin{generation: m.generation}
+	}
+	c := credentials[m.credential]
+	_, labelled := c.Chain.Label()
+	request := lease.Request{Beneficiary: m.beneficiary, Nonce: m.nonce, SignerGetsLease: !labelled}
+	request.Server = &m.server.Server
+	signed, err := request.Sign(c.Chain, c.Key)
+	return signedLogin{
+		generation: m.generation, ok: true, err: err,
+		key: grid.PublicKeyOf(c.Key), label: c.Label(), id: c.ID(), chain: c.Chain.Encode(), request: signed,
+	}
+}
+
+// find is the index of the credential to renew, -1 if it is gone.
+func (m signLogin) find(credentials []lease.Credential) int {
+	same := func(c lease.Credential) bool { return c.ID() == m.again }
+	if i := slices.IndexFunc(credentials, same); i >= 0 {
+		return i
+	}
+	return slices.IndexFunc(credentials, func(c lease.Credential) bool {
+		return c.Chain.Len() > 0 && grid.PublicKeyOf(c.Key) == m.againKey
+	})
+}

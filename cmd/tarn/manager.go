@@ -1,0 +1,270 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tarn-grid/tarn"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/lease/membership"
+	"github.com/tarn-grid/tarn/web/control"
+)
+
+func newManager(e *env) *cobra.Command {
+	return group("manager", "What an account manager's operator does",
+		newAddMember(e), newListMembers(e), newSetMemberQuota(e), newSetUntil(e), newRemoveMember(e), newExportMembers(e),
+		newAddServer(e), newRemoveServer(e), newListServers(e))
+}
+
+// withManager does something with the folder's account manager, whether or not
+// its node runs.
+func (e *env) withManager(ctx context.Context, do func(tarn.Manager) error) error {
+	n, f, err := e.node()
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	if err := do(n.Manager()); !errors.Is(err, control.ErrNotRunning) {
+		return err
+	}
+	loaded, err := f.load(nil)
+	if err != nil {
+		return err
+	}
+	offline, err := tarn.OpenManager(ctx, loaded.config)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(offline), offline.Close())
+}
+
+type addMemberOptions struct{ name, quota, until string }
+
+func newAddMember(e *env) *cobra.Command {
+	var o addMemberOptions
+	c := &cobra.Command{
+		Use:   "add NAME",
+		Short: "Make a membership and print what the member joins with",
+		Long: `Makes a membership and prints its reference: a secret text that works for the
+first client that joins with it (tarn client join), and the only thing that the
+member needs. It can't be printed again. The node may run or not.
+
+The quota is what the member may store on each server, shares and their
+overhead, rounded up to 1, 2 or 5 times a power of ten; TIME is a date such as
+2027-01-31 or a duration such as 365d; the last cards end at the midnight after
+it, in UTC.`,
+		Example: "  tarn manager add --quota 50GB --until 2027-12-31 alice > alice.membership",
+		Args:    between(1, 1),
+		RunE: action(func(ctx context.Context, args []string) error {
+			o.name = args[0]
+			return runAddMember(ctx, e, o)
+		}),
+	}
+	c.Flags().StringVar(&o.quota, "quota", "", "how much the member may store on each server, such as 50GB (default no limit)")
+	c.Flags().StringVar(&o.until, "until", "", "when the membership ends, such as 2027-12-31 (default never)")
+	return c
+}
+
+func runAddMember(ctx context.Context, e *env, o addMemberOptions) error {
+	if err := checkPetname(o.name); err != nil {
+		return err
+	}
+	quota, err := optionalQuota(o.quota)
+	if err != nil {
+		return err
+	}
+	until, err := optionalUntil(o.until)
+	if err != nil {
+		return err
+	}
+	return e.withManager(ctx, func(m tarn.Manager) error {
+		member, ref, err := m.Add(ctx, o.name, quota, until)
+		if err != nil {
+			return fmt.Errorf("add the member %s: %w", o.name, err)
+		}
+		text, err := ref.Text()
+		if err != nil {
+			return fmt.Errorf("write the reference: %w", err)
+		}
+		e.note("%s may join with this, quota %s on each server, %s. It is a secret until then.", member.Name, formatQuota(member.Quota), untilText(member.Until))
+		return e.print("%s\n", text)
+	})
+}
+
+// optionalQuota is a quota that need not be given; empty is no limit.
+func optionalQuota(text string) (*int64, error) {
+	if text == "" {
+		return nil, nil
+	}
+	return quotaOf(text)
+}
+
+// optionalUntil is an end that need not be given, in Unix seconds; empty and
+// never are none.
+func optionalUntil(text string) (*int64, error) {
+	if text == "" || text == "never" {
+		return nil, nil
+	}
+	until, err := parseUntil(text, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	return new(until.Unix()), nil
+}
+
+func untilText(until *int64) string {
+	if until == nil {
+		return "without end"
+	}
+	return "until " + clock(time.Unix(*until, 0))
+}
+
+type changeMemberOptions struct{ name, value string }
+
+func newSetMemberQuota(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "set-quota NAME SIZE|none",
+		Short: "Change how much a member may store on each server",
+		Long: `Changes the quota of the cards that are made from now on. The member's client
+fetches newer cards within days; cards that are out keep their quota until they
+end, within 60 days.`,
+		Example: "  tarn manager set-quota alice 100GB",
+		Args:    between(2, 2),
+		RunE: action(func(ctx context.Context, args []string) error {
+			return runSetMemberQuota(ctx, e, changeMemberOptions{args[0], args[1]})
+		}),
+	}
+}
+
+func runSetMemberQuota(ctx context.Context, e *env, o changeMemberOptions) error {
+	quota, err := quotaOf(o.value)
+	if err != nil {
+		return err
+	}
+	return e.withManager(ctx, func(m tarn.Manager) error {
+		if err := m.SetQuota(ctx, o.name, quota); err != nil {
+			return fmt.Errorf("change the quota: %w", err)
+		}
+		if quota != nil {
+			e.note("The quota of %s is now %s on each server", o.name, formatSize(lease.PlanSize(*quota)))
+		}
+		return nil
+	})
+}
+
+func newSetUntil(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:     "set-until NAME TIME|never",
+		Short:   "Change when a membership ends",
+		Long:    `Changes when the cards end that are made from now on; those that are out keep their end.`,
+		Example: "  tarn manager set-until alice 2028-12-31",
+		Args:    between(2, 2),
+		RunE: action(func(ctx context.Context, args []string) error {
+			return runSetUntil(ctx, e, changeMemberOptions{args[0], args[1]})
+		}),
+	}
+}
+
+func runSetUntil(ctx context.Context, e *env, o changeMemberOptions) error {
+	until, err := optionalUntil(o.value)
+	if err != nil {
+		return err
+	}
+	return e.withManager(ctx, func(m tarn.Manager) error {
+		if err := m.SetUntil(ctx, o.name, until); err != nil {
+			return fmt.Errorf("change the end: %w", err)
+		}
+		return nil
+	})
+}
+
+func newRemoveMember(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "remove NAME",
+		Short: "End a membership",
+		Long: `Forgets the member, who gets no newer cards. Those that are out end within 60
+days; tarn manager export before this has the member's key for each server, whose
+operator can revoke it at once.`,
+		Example: "  tarn manager remove alice",
+		Args:    between(1, 1),
+		RunE: action(func(ctx context.Context, args []string) error {
+			return runRemoveMember(ctx, e, changeMemberOptions{name: args[0]})
+		}),
+	}
+}
+
+func runRemoveMember(ctx context.Context, e *env, o changeMemberOptions) error {
+	return e.withManager(ctx, func(m tarn.Manager) error {
+		if err := m.Remove(ctx, o.name); err != nil {
+			return fmt.Errorf("remove the member: %w", err)
+		}
+		e.note("%s gets no more cards; those that are out end by %s at the latest", o.name, clock(time.Unix(lease.CardUntil(time.Now()), 0)))
+		return nil
+	})
+}
+
+type gridServerOptions struct{ id, name string }
+
+func newAddServer(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "add-server SERVER [NAME]",
+		Short: "Make a storage server one of the grid",
+		Long: `Makes SERVER, v0-..., known to all members as one of the grid: their clients get
+cards for it and place new shares there. Its operator must accept the account
+manager's key, which tarn status shows.`,
+		Example: "  tarn manager add-server v0-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa cellar",
+		Args:    between(1, 2),
+		RunE: action(func(ctx context.Context, args []string) error {
+			o := gridServerOptions{id: args[0]}
+			if len(args) > 1 {
+				o.name = args[1]
+			}
+			return runAddServer(ctx, e, o)
+		}),
+	}
+}
+
+func runAddServer(ctx context.Context, e *env, o gridServerOptions) error {
+	id, err := grid.ParseServerID(o.id)
+	if err != nil {
+		return err
+	}
+	return e.withManager(ctx, func(m tarn.Manager) error {
+		if err := m.AddServer(ctx, membership.Server{ID: id, Name: o.name}); err != nil {
+			return fmt.Errorf("add the server: %w", err)
+		}
+		return nil
+	})
+}
+
+func newRemoveServer(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "remove-server SERVER",
+		Short: "Take a storage server out of the grid",
+		Long: `Members place no new shares on SERVER from when their clients hear of it, and get
+no newer cards for it. What lies there stays until its leases end.`,
+		Example: "  tarn manager remove-server v0-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+		Args:    between(1, 1),
+		RunE: action(func(ctx context.Context, args []string) error {
+			return runRemoveServer(ctx, e, gridServerOptions{id: args[0]})
+		}),
+	}
+}
+
+func runRemoveServer(ctx context.Context, e *env, o gridServerOptions) error {
+	id, err := grid.ParseServerID(o.id)
+	if err != nil {
+		return err
+	}
+	return e.withManager(ctx, func(m tarn.Manager) error {
+		if err := m.RemoveServer(ctx, id); err != nil {
+			return fmt.Errorf("remove the server: %w", err)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,275 @@
+package tarn
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/tarn-grid/tarn/actors"
+	"github.com/tarn-grid/tarn/actors/manager"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/lease/membership"
+)
+
+// ErrNoManager means that the node does not have that role.
+var ErrNoManager = errors.New("this node is not an account manager")
+
+// ManagerConfig is the account manager role.
+type ManagerConfig struct {
+	// Key is the manager's long-lived Ed25519 key: identity, and what signs
+	// membership cards.
+	Key      ed25519.PrivateKey
+	Listen   []string
+	Announce []grid.Hint
+}
+
+// hints are the addresses that members are told, given those that the manager
+// listens on.
+func (c ManagerConfig) hints(listening []grid.Hint) []grid.Hint {
+	if len(c.Announce) > 0 {
+		return c.Announce
+	}
+	return listening
+}
+
+// known are the addresses that it will listen on, none if the system chooses a
+// port.
+func (c ManagerConfig) known() []grid.Hint {
+	var hints []grid.Hint
+	for _, address := range c.Listen {
+		if strings.HasSuffix(address, "/0") {
+			return nil
+		}
+		hints = append(hints, grid.Hint(address))
+	}
+	return hints
+}
+
+// Manager decides who is a member of a commercial grid and which servers it
+// has. Names that are taken are ErrExists, unknown ones membership.ErrUnknown,
+// impossible terms membership.ErrTerms.
+type Manager interface {
+	// Add makes a membership. The quota is bytes at each server, rounded up to a
+	// plan size (lease.PlanSize), nil being none; it ends with until, in Unix
+	// seconds, unless that is nil. The reference is what the member needs, and
+	// is kept nowhere.
+	Add(ctx context.Context, name string, quota, until *int64) (membership.Member, MembershipRef, error)
+	// Members lists them by name, each with the keys it has.
+	Members(ctx context.Context) ([]Member, error)
+	// SetQuota and SetUntil change the terms of cards that are made from now on.
+	SetQuota(ctx context.Context, name string, quota *int64) error
+	SetUntil(ctx context.Context, name string, until *int64) error
+	// Remove ends a membership: the last card ends within two lease.CardPeriod.
+	Remove(ctx context.Context, name string) error
+	// Servers, AddServer and RemoveServer are about the servers of the grid.
+	Servers(ctx context.Context) ([]membership.Server, error)
+	AddServer(ctx context.Context, s membership.Server) error
+	RemoveServer(ctx context.Context, id grid.ServerID) error
+}
+
+// Member is a member and his keys.
+type Member struct {
+	membership.Member
+	Keys []lease.ServerKey // by server
+}
+
+// Manager of this node. Errors: ErrNoManager.
+func (n *Node) Manager() (Manager, error) {
+	if n.config.Manager == nil {
+		return nil, ErrNoManager
+	}
+	return runningManager{n}, nil
+}
+
+// runningManager works through the running actor.
+type runningManager struct{ n *Node }
+
+func askManager[R any](ctx context.Context, n *Node, message any) (R, error) {
+	ctx, cancel := n.until(ctx)
+	defer cancel()
+	answer, err := ask[R](ctx, n, actors.ToManager{Message: message})
+	return answer, n.cause(public(err))
+}
+
+// Add implements Manager.
+func (m runningManager) Add(ctx context.Context, name string, quota, until *int64) (membership.Member, MembershipRef, error) {
+	status, err := askManager[manager.Status](ctx, m.n, manager.AskStatus{})
+	if err != nil {
+		return membership.Member{}, MembershipRef{}, err
+	}
+	added, err := askManager[manager.Added](ctx, m.n, manager.Add{Name: name, Quota: quota, Until: until})
+	if err != nil {
+		return membership.Member{}, MembershipRef{}, err
+	}
+	return added.Member, m.n.config.membershipRef(added.Secret, status.Hints), nil
+}
+
+// membershipRef is what a member joins with, where the manager listens at hints.
+func (c Config) membershipRef(secret membership.Secret, hints []grid.Hint) MembershipRef {
+	r := MembershipRef{Secret: secret, Introducers: c.Introducers}
+	r.Manager.Server, r.Manager.Hints = grid.ServerID(grid.PublicKeyOf(c.Manager.Key)), c.Manager.hints(hints)
+	return r
+}
+
+// Members implements Manager.
+func (m runningManager) Members(ctx context.Context) ([]Member, error) {
+	l, err := askManager[manager.Listing](ctx, m.n, manager.List{})
+	return membersOf(l), err
+}
+
+func membersOf(l manager.Listing) []Member {
+	list := make([]Member, len(l.Members))
+	for i, member := range l.Members {
+		list[i] = Member{member, l.Keys[i]}
+	}
+	return list
+}
+
+// SetQuota implements Manager.
+func (m runningManager) SetQuota(ctx context.Context, name string, quota *int64) error {
+	return m.do(ctx, manager.SetTerms{Name: name, Terms: withQuota(quota)})
+}
+
+// SetUntil implements Manager.
+func (m runningManager) SetUntil(ctx context.Context, name string, until *int64) error {
+	return m.do(ctx, manager.SetTerms{Name: name, Terms: withUntil(until)})
+}
+
+func withQuota(quota *int64) func(membership.Member) (_, _ *int64) {
+	return func(m membership.Member) (_, _ *int64) { return quota, m.Until }
+}
+
+func withUntil(until *int64) func(membership.Member) (_, _ *int64) {
+	return func(m membership.Member) (_, _ *int64) { return m.Quota, until }
+}
+
+func (m runningManager) do(ctx context.Context, message any) error {
+	_, err := askManager[manager.Done](ctx, m.n, message)
+	return err
+}
+
+// Remove implements Manager.
+func (m runningManager) Remove(ctx context.Context, name string) error {
+	return m.do(ctx, manager.Remove{Name: name})
+}
+
+// Servers implements Manager.
+func (m runningManager) Servers(ctx context.Context) ([]membership.Server, error) {
+	l, err := askManager[manager.Listing](ctx, m.n, manager.List{})
+	return l.Servers, err
+}
+
+// AddServer implements Manager.
+func (m runningManager) AddServer(ctx context.Context, s membership.Server) error {
+	return m.do(ctx, manager.AddServer{Server: s})
+}
+
+// RemoveServer implements Manager.
+func (m runningManager) RemoveServer(ctx context.Context, id grid.ServerID) error {
+	return m.do(ctx, manager.RemoveServer{ID: id})
+}
+
+// OfflineManager works on the book of an account manager that does not run. It
+// holds the folder until it is closed.
+type OfflineManager struct {
+	config Config
+	lock   *os.File
+	store  memberFiles
+	book   *membership.Book
+}
+
+var _ Manager = (*OfflineManager)(nil)
+
+// OpenManager opens the book of an account manager that does not run. Errors:
+// ErrFolderInUse, ErrNoManager.
+func OpenManager(_ context.Context, c Config) (*OfflineManager, error) {
+	if c.Manager == nil {
+		return nil, ErrNoManager
+	}
+	f := nodeFolder{c.Dir}
+	lock, err := f.lock()
+	if err != nil {
+		return nil, err
+	}
+	m := &OfflineManager{config: c, lock: lock, store: f.memberFiles()}
+	state, err := m.store.Load()
+	if err == nil {
+		m.book, err = membership.NewBook(grid.PublicKeyOf(c.Manager.Key), state)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("read the account manager's members: %w", err), lock.Close())
+	}
+	return m, nil
+}
+
+// Close lets the folder go.
+func (m *OfflineManager) Close() error { return m.lock.Close() }
+
+// do makes a decision durable, then the book's.
+func (m *OfflineManager) do(c membership.Change, err error) error {
+	if err != nil {
+		return public(err)
+	}
+	if err := m.store.Save(c); err != nil {
+		return fmt.Errorf("save it: %w", err)
+	}
+	m.book.Apply(c)
+	return nil
+}
+
+// Add implements Manager. Where the port is known only when the node runs, the
+// reference can't be made before, and the error says so.
+func (m *OfflineManager) Add(_ context.Context, name string, quota, until *int64) (membership.Member, MembershipRef, error) {
+	var secret membership.Secret
+	_, _ = rand.Read(secret[:]) // never fails
+	ref := m.config.membershipRef(secret, m.config.Manager.known())
+	if len(ref.Manager.Hints) == 0 {
+		return membership.Member{}, MembershipRef{}, errors.New("the account manager's port is known only while it runs: start it first")
+	}
+	change, err := m.book.Add(name, quota, until, secret.Hash(), time.Now())
+	if err := m.do(change, err); err != nil {
+		return membership.Member{}, MembershipRef{}, err
+	}
+	return *change.Member, ref, nil
+}
+
+// Members implements Manager.
+func (m *OfflineManager) Members(context.Context) ([]Member, error) {
+	return membersOf(manager.ListingOf(m.book)), nil
+}
+
+// SetQuota implements Manager.
+func (m *OfflineManager) SetQuota(_ context.Context, name string, quota *int64) error {
+	return m.do(manager.SetTerms{Name: name, Terms: withQuota(quota)}.Decide(m.book))
+}
+
+// SetUntil implements Manager.
+func (m *OfflineManager) SetUntil(_ context.Context, name string, until *int64) error {
+	return m.do(manager.SetTerms{Name: name, Terms: withUntil(until)}.Decide(m.book))
+}
+
+// Remove implements Manager.
+func (m *OfflineManager) Remove(_ context.Context, name string) error {
+	return m.do(m.book.Remove(name))
+}
+
+// Servers implements Manager.
+func (m *OfflineManager) Servers(context.Context) ([]membership.Server, error) {
+	return m.book.Grid().Servers, nil
+}
+
+// AddServer implements Manager.
+func (m *OfflineManager) AddServer(_ context.Context, s membership.Server) error {
+	return m.do(m.book.AddServer(s))
+}
+
+// RemoveServer implements Manager.
+func (m *OfflineManager) RemoveServer(_ context.Context, id grid.ServerID) error {
+	return m.do(m.book.RemoveServer(id))
+}

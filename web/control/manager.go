@@ -1,0 +1,374 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/tarn-grid/tarn"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/lease/membership"
+)
+
+// Paths for an account manager's operator, and for members.
+const (
+	pathMembers      = "/v1/manager/members"
+	pathQuota        = "/v1/manager/quota"
+	pathUntil        = "/v1/manager/until"
+	pathRemoveMember = "/v1/manager/remove"
+	pathServers      = "/v1/manager/servers"
+	pathRemoveServer = "/v1/manager/remove-server"
+	pathJoin         = "/v1/join"
+	pathMemberships  = "/v1/memberships"
+)
+
+// maxMembershipRef bounds the text of a membership reference, in bytes.
+const maxMembershipRef = 64 << 10
+
+// Member is a member of an account manager as JSON: quota is bytes at each
+// server or null, times are RFC 3339.
+type Member struct {
+	Name    string      `json:"name"`
+	State   string      `json:"state"` // invited, member or ended
+	Account string      `json:"account,omitempty"`
+	Quota   *int64      `json:"quota"`
+	Until   *time.Time  `json:"until"`
+	Added   time.Time   `json:"added"`
+	Joined  time.Time   `json:"joined,omitzero"`
+	Keys    []ServerKey `json:"keys"`
+}
+
+// ServerKey is a member's key at a server.
+type ServerKey struct {
+	Server string `json:"server"`
+	Key    string `json:"key"`
+}
+
+// AddedMember is a new member, and the secret text that he joins with.
+type AddedMember struct {
+	Member    Member `json:"member"`
+	Reference string `json:"reference"`
+}
+
+// MemberTerms names a member and what is to change.
+type MemberTerms struct {
+	Name  string `json:"name"`
+	Quota *int64 `json:"quota,omitempty"`
+	Until *int64 `json:"until,omitempty"` // Unix seconds
+}
+
+// GridServer is a server of an account manager's grid.
+type GridServer struct {
+	ID   string `json:"id"`
+	Name string `json:"name,omitempty"`
+}
+
+// Membership is tarn.Membership as JSON.
+type Membership struct {
+	Manager    string     `json:"manager"`
+	Joined     bool       `json:"joined"`
+	Name       string     `json:"name,omitempty"`
+	Quota      *int64     `json:"quota"`
+	Until      *time.Time `json:"until"`
+	Servers    int        `json:"servers"`
+	Cards      int        `json:"cards"`
+	CardsUntil time.Time  `json:"cards_until,omitzero"`
+	LastError  string     `json:"last_error,omitempty"`
+}
+
+func timeOf(seconds *int64) *time.Time {
+	if seconds == nil {
+		return nil
+	}
+	return new(time.Unix(*seconds, 0).UTC())
+}
+
+func secondsOf(t *time.Time) *int64 {
+	if t == nil {
+		return nil
+	}
+	return new(t.Unix())
+}
+
+// unixTime is the zero time for 0.
+func unixTime(seconds int64) time.Time {
+	if seconds == 0 {
+		return time.Time{}
+	}
+	return time.Unix(seconds, 0).UTC()
+}
+
+// MembersOf is a list of members in its JSON form.
+func MembersOf(list []tarn.Member) []Member {
+	out := make([]Member, len(list))
+	for i, m := range list {
+		out[i] = memberOf(m.Member)
+		for _, k := range m.Keys {
+			out[i].Keys = append(out[i].Keys, ServerKey{k.Server.String(), k.Key.String()})
+		}
+	}
+	return out
+}
+
+func memberOf(m membership.Member) Member {
+	return Member{
+		Name: m.Name, State: stateOf(m), Account: keyText(m.Account), Quota: m.Quota, Until: timeOf(m.Until),
+		Added: unixTime(m.Added), Joined: unixTime(m.Joined), Keys: []ServerKey{},
+	}
+}
+
+func stateOf(m membership.Member) string {
+	switch {
+	case m.Ended(time.Now().Unix()):
+		return "ended"
+	case m.Joined == 0:
+		return "invited"
+	}
+	return "member"
+}
+
+// member reads what memberOf wrote, but for the claim.
+func (m Member) member() (membership.Member, error) {
+	out := membership.Member{Name: m.Name, Quota: m.Quota, Until: secondsOf(m.Until), Added: m.Added.Unix()}
+	if m.Account == "" {
+		return out, nil
+	}
+	out.Joined = m.Joined.Unix()
+	var err error
+	out.Account, err = grid.ParsePublicKey(m.Account)
+	return out, err
+}
+
+func membershipOf(m tarn.Membership) Membership {
+	return Membership{
+		Manager: m.Manager.String(), Joined: m.Joined, Name: m.Name, Quota: m.Quota, Until: timeOf(m.Until),
+		Servers: m.Servers, Cards: m.Cards, CardsUntil: unixTime(m.CardsUntil), LastError: m.LastError,
+	}
+}
+
+func (s *server) handleManager(mux *http.ServeMux) {
+	mux.HandleFunc("GET "+pathMembers, managed(s, func(ctx context.Context, m tarn.Manager, _ struct{}) ([]Member, error) {
+		list, err := m.Members(ctx)
+		return MembersOf(list), err
+	}))
+	mux.HandleFunc("POST "+pathMembers, managed(s, addMember))
+	mux.HandleFunc("POST "+pathQuota, managed(s, func(ctx context.Context, m tarn.Manager, ask MemberTerms) (struct{}, error) {
+		return struct{}{}, m.SetQuota(ctx, ask.Name, ask.Quota)
+	}))
+	mux.HandleFunc("POST "+pathUntil, managed(s, func(ctx context.Context, m tarn.Manager, ask MemberTerms) (struct{}, error) {
+		return struct{}{}, m.SetUntil(ctx, ask.Name, ask.Until)
+	}))
+	mux.HandleFunc("POST "+pathRemoveMember, managed(s, func(ctx context.Context, m tarn.Manager, ask MemberTerms) (struct{}, error) {
+		return struct{}{}, m.Remove(ctx, ask.Name)
+	}))
+	mux.HandleFunc("GET "+pathServers, managed(s, func(ctx context.Context, m tarn.Manager, _ struct{}) ([]GridServer, error) {
+		list, err := m.Servers(ctx)
+		return GridServersOf(list), err
+	}))
+	mux.HandleFunc("POST "+pathServers, managed(s, func(ctx context.Context, m tarn.Manager, ask GridServer) (struct{}, error) {
+		id, err := ask.id()
+		if err != nil {
+			return struct{}{}, err
+		}
+		return struct{}{}, m.AddServer(ctx, membership.Server{ID: id, Name: ask.Name})
+	}))
+	mux.HandleFunc("POST "+pathRemoveServer, managed(s, func(ctx context.Context, m tarn.Manager, ask GridServer) (struct{}, error) {
+		id, err := ask.id()
+		if err != nil {
+			return struct{}{}, err
+		}
+		return struct{}{}, m.RemoveServer(ctx, id)
+	}))
+	mux.HandleFunc("POST "+pathJoin, s.join)
+	mux.HandleFunc("GET "+pathMemberships, s.memberships)
+}
+
+// managed makes a function of the node's account manager into a handler. What
+// has no body asks for nothing.
+func managed[Ask, Answer any](s *server, do func(context.Context, tarn.Manager, Ask) (Answer, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var ask Ask
+		if r.Method == http.MethodPost {
+			if err := readObject(r.Body, &ask); err != nil {
+				reply(w, nil, err)
+				return
+			}
+		}
+		m, err := s.node.Manager()
+		if err != nil {
+			reply(w, nil, err)
+			return
+		}
+		answer, err := do(r.Context(), m, ask)
+		reply(w, answer, err)
+	}
+}
+
+func addMember(ctx context.Context, m tarn.Manager, ask MemberTerms) (AddedMember, error) {
+	member, ref, err := m.Add(ctx, ask.Name, ask.Quota, ask.Until)
+	if err != nil {
+		return AddedMember{}, err
+	}
+	text, err := ref.Text()
+	return AddedMember{memberOf(member), text}, err
+}
+
+// GridServersOf is a list of servers in its JSON form.
+func GridServersOf(list []membership.Server) []GridServer {
+	out := make([]GridServer, len(list))
+	for i, s := range list {
+		out[i] = GridServer{s.ID.String(), s.Name}
+	}
+	return out
+}
+
+func (g GridServer) id() (grid.ServerID, error) {
+	id, err := grid.ParseServerID(g.ID)
+	if err != nil {
+		return id, fmt.Errorf("%w: %w", ErrRequest, err)
+	}
+	return id, nil
+}
+
+func (s *server) join(w http.ResponseWriter, r *http.Request) {
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxMembershipRef))
+	if err != nil {
+		reply(w, nil, fmt.Errorf("%w: %w", ErrRequest, err))
+		return
+	}
+	ref, err := tarn.ParseMembershipRef(string(text))
+	if err != nil {
+		reply(w, nil, err)
+		return
+	}
+	m, err := s.node.Join(r.Context(), ref)
+	reply(w, membershipOf(m), err)
+}
+
+func (s *server) memberships(w http.ResponseWriter, r *http.Request) {
+	list, err := s.node.Memberships(r.Context())
+	out := make([]Membership, len(list))
+	for i, m := range list {
+		out[i] = membershipOf(m)
+	}
+	reply(w, out, err)
+}
+
+// Join makes the node's client a member of the grid of a membership reference.
+func (c *Client) Join(ctx context.Context, reference string) (Membership, error) {
+	var m Membership
+	return m, c.call(ctx, http.MethodPost, pathJoin, bytes.NewReader([]byte(reference)), &m)
+}
+
+// Memberships lists those of the node's client.
+func (c *Client) Memberships(ctx context.Context) ([]Membership, error) {
+	var list []Membership
+	return list, c.call(ctx, http.MethodGet, pathMemberships, nil, &list)
+}
+
+// Manager is the account manager of the node, as the node itself has it.
+func (c *Client) Manager() tarn.Manager { return remoteManager{c} }
+
+// remoteManager is an account manager behind a socket.
+type remoteManager struct{ c *Client }
+
+func (m remoteManager) post(ctx context.Context, path string, ask, answer any) error {
+	body, err := json.Marshal(ask)
+	if err != nil {
+		return fmt.Errorf("encode the request: %w", err)
+	}
+	return m.c.call(ctx, http.MethodPost, path, bytes.NewReader(body), answer)
+}
+
+// Add implements tarn.Manager.
+func (m remoteManager) Add(ctx context.Context, name string, quota, until *int64) (membership.Member, tarn.MembershipRef, error) {
+	var added AddedMember
+	if err := m.post(ctx, pathMembers, MemberTerms{name, quota, until}, &added); err != nil {
+		return membership.Member{}, tarn.MembershipRef{}, err
+	}
+	member, err := added.Member.member()
+	if err != nil {
+		return membership.Member{}, tarn.MembershipRef{}, err
+	}
+	ref, err := tarn.ParseMembershipRef(added.Reference)
+	return member, ref, err
+}
+
+// Members implements tarn.Manager.
+func (m remoteManager) Members(ctx context.Context) ([]tarn.Member, error) {
+	var list []Member
+	if err := m.c.call(ctx, http.MethodGet, pathMembers, nil, &list); err != nil {
+		return nil, err
+	}
+	out := make([]tarn.Member, len(list))
+	for i, member := range list {
+		var err error
+		if out[i].Member, err = member.member(); err != nil {
+			return nil, err
+		}
+		for _, k := range member.Keys {
+			key, err := k.parse()
+			if err != nil {
+				return nil, err
+			}
+			out[i].Keys = append(out[i].Keys, key)
+		}
+	}
+	return out, nil
+}
+
+func (k ServerKey) parse() (lease.ServerKey, error) {
+	server, err := grid.ParseServerID(k.Server)
+	if err != nil {
+		return lease.ServerKey{}, err
+	}
+	key, err := grid.ParsePublicKey(k.Key)
+	return lease.ServerKey{Server: server, Key: key}, err
+}
+
+// SetQuota implements tarn.Manager.
+func (m remoteManager) SetQuota(ctx context.Context, name string, quota *int64) error {
+	return m.post(ctx, pathQuota, MemberTerms{Name: name, Quota: quota}, &struct{}{})
+}
+
+// SetUntil implements tarn.Manager.
+func (m remoteManager) SetUntil(ctx context.Context, name string, until *int64) error {
+	return m.post(ctx, pathUntil, MemberTerms{Name: name, Until: until}, &struct{}{})
+}
+
+// Remove implements tarn.Manager.
+func (m remoteManager) Remove(ctx context.Context, name string) error {
+	return m.post(ctx, pathRemoveMember, MemberTerms{Name: name}, &struct{}{})
+}
+
+// Servers implements tarn.Manager.
+func (m remoteManager) Servers(ctx context.Context) ([]membership.Server, error) {
+	var list []GridServer
+	if err := m.c.call(ctx, http.MethodGet, pathServers, nil, &list); err != nil {
+		return nil, err
+	}
+	out := make([]membership.Server, len(list))
+	for i, s := range list {
+		id, err := s.id()
+		if err != nil {
+			return nil, err
+		}
+		out[i] = membership.Server{ID: id, Name: s.Name}
+	}
+	return out, nil
+}
+
+// AddServer implements tarn.Manager.
+func (m remoteManager) AddServer(ctx context.Context, s membership.Server) error {
+	return m.post(ctx, pathServers, GridServer{s.ID.String(), s.Name}, &struct{}{})
+}
+
+// RemoveServer implements tarn.Manager.
+func (m remoteManager) RemoveServer(ctx context.Context, id grid.ServerID) error {
+	return m.post(ctx, pathRemoveServer, GridServer{ID: id.String()}, &struct{}{})
+}

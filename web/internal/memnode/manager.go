@@ -1,0 +1,112 @@
+package memnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tarn-grid/tarn"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease/membership"
+)
+
+// Manager is a real book that is kept in memory; ErrNoManager unless Book is
+// set.
+func (n *Node) Manager() (tarn.Manager, error) {
+	if n.Book == nil {
+		return nil, tarn.ErrNoManager
+	}
+	return manager{n}, nil
+}
+
+// Join answers with a membership of the manager, under the name joined.
+func (n *Node) Join(_ context.Context, r tarn.MembershipRef) (tarn.Membership, error) {
+	if n.PutError != nil {
+		return tarn.Membership{}, n.PutError
+	}
+	m := tarn.Membership{Manager: r.Manager.Server, Joined: true, Name: "joined"}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.memberships = append(n.memberships, m)
+	return m, nil
+}
+
+// Memberships are those that were joined.
+func (n *Node) Memberships(context.Context) ([]tarn.Membership, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return append([]tarn.Membership(nil), n.memberships...), nil
+}
+
+type manager struct{ n *Node }
+
+func (m manager) apply(c membership.Change, err error) error {
+	if errors.Is(err, membership.ErrExists) {
+		return fmt.Errorf("%w: %w", tarn.ErrExists, err)
+	}
+	if err == nil {
+		m.n.Book.Apply(c)
+	}
+	return err
+}
+
+// Add implements tarn.Manager; the one-time secret is the name's beginning.
+func (m manager) Add(_ context.Context, name string, quota, until *int64) (membership.Member, tarn.MembershipRef, error) {
+	var ref tarn.MembershipRef
+	copy(ref.Secret[:], name)
+	ref.Manager.Server, ref.Manager.Hints = grid.ServerID{9}, []grid.Hint{"/dns/manager/tcp/1"}
+	c, err := m.n.Book.Add(name, quota, until, ref.Secret.Hash(), time.Unix(1000, 0))
+	if err := m.apply(c, err); err != nil {
+		return membership.Member{}, ref, err
+	}
+	return *c.Member, ref, nil
+}
+
+// Members implements tarn.Manager.
+func (m manager) Members(context.Context) ([]tarn.Member, error) {
+	var list []tarn.Member
+	for _, member := range m.n.Book.Members() {
+		list = append(list, tarn.Member{Member: member, Keys: m.n.Book.Keys(member.Name)})
+	}
+	return list, nil
+}
+
+func (m manager) find(name string) (found membership.Member) {
+	for _, member := range m.n.Book.Members() {
+		if member.Name == name {
+			found = member
+		}
+	}
+	return found
+}
+
+// SetQuota implements tarn.Manager.
+func (m manager) SetQuota(_ context.Context, name string, quota *int64) error {
+	return m.apply(m.n.Book.SetTerms(name, quota, m.find(name).Until))
+}
+
+// SetUntil implements tarn.Manager.
+func (m manager) SetUntil(_ context.Context, name string, until *int64) error {
+	return m.apply(m.n.Book.SetTerms(name, m.find(name).Quota, until))
+}
+
+// Remove implements tarn.Manager.
+func (m manager) Remove(_ context.Context, name string) error {
+	return m.apply(m.n.Book.Remove(name))
+}
+
+// Servers implements tarn.Manager.
+func (m manager) Servers(context.Context) ([]membership.Server, error) {
+	return m.n.Book.Grid().Servers, nil
+}
+
+// AddServer implements tarn.Manager.
+func (m manager) AddServer(_ context.Context, s membership.Server) error {
+	return m.apply(m.n.Book.AddServer(s))
+}
+
+// RemoveServer implements tarn.Manager.
+func (m manager) RemoveServer(_ context.Context, id grid.ServerID) error {
+	return m.apply(m.n.Book.RemoveServer(id))
+}
