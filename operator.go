@@ -10,7 +10,6 @@ import (
 
 	"github.com/tarn-grid/tarn/actors"
 	"github.com/tarn-grid/tarn/actors/client"
-	"github.com/tarn-grid/tarn/actors/env"
 	"github.com/tarn-grid/tarn/actors/server"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
@@ -154,21 +153,9 @@ func (n *Node) OwnUsage(ctx context.Context, how ...Option) ([]AccountUsage, []S
 }
 
 func (n *Node) usageAt(ctx context.Context, s client.ServerStatus) (AccountUsage, error) {
-	if s.State != client.LoggedIn {
-		if s.Err != nil {
-			return AccountUsage{}, fmt.Errorf("%w: %w", client.ErrNotConnected, s.Err)
-		}
-		return AccountUsage{}, client.ErrNotConnected
-	}
-	reply, err := env.Ask[client.Reply](ctx, n.system, s.PID, func(replyTo *env.PID) any {
-		return client.Call{ReplyTo: replyTo, Frame: wire.Frame{Message: &wire.Usage{}}}
-	}, nil)
-	if err = errors.Join(err, reply.Err); err != nil {
-		return AccountUsage{}, n.cause(err)
-	}
-	r, ok := reply.Frame.Message.(*wire.UsageReport)
-	if !ok {
-		return AccountUsage{}, fmt.Errorf("unexpected answer %T", reply.Frame.Message)
+	r, _, err := askServer[*wire.UsageReport](ctx, n, s, &wire.Usage{})
+	if err != nil {
+		return AccountUsage{}, err
 	}
 	u := AccountUsage{
 		Server: s.Announcement.Server, Nickname: s.Announcement.Nickname, Key: r.Label,

@@ -39,6 +39,7 @@ type ServerStatus struct {
 	Since        time.Time
 	Address      string
 	Account      grid.PublicKey // zero when not logged in
+	Label        grid.PublicKey // whose leases are made there; zero when not logged in
 	RoundTrip    time.Duration  // 0 when unknown
 	Room         uint64         // bytes, as last heard
 	Err          error          // why the last attempt failed
@@ -86,7 +87,7 @@ func (b *broker) picture() Status {
 		e := b.servers[id]
 		s.Servers = append(s.Servers, ServerStatus{
 			Announcement: e.announcement, Known: e.known,
-			State: e.report.state, Since: e.report.since, Address: e.report.address, Account: e.report.account,
+			State: e.report.state, Since: e.report.since, Address: e.report.address, Account: e.report.account, Label: e.report.label,
 			RoundTrip: e.report.roundTrip, Room: e.report.room, Err: b.trouble(e), PID: e.report.pid,
 		})
 	}

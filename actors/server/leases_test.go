@@ -54,7 +54,7 @@ func always(o wire.ShareOutcome) func(int) wire.ShareOutcome {
 }
 
 // enumerate lists all leases of the account, most of them at a time.
-func (c *client) enumerate(most uint) (all []wire.EnumeratedLease, answers int) {
+func (c *client) enumerate(most uint) (all []lease.HeldLease, answers int) {
 	c.Helper()
 	ask := &wire.Enumerate{Most: most}
 	for {

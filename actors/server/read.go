@@ -264,7 +264,7 @@ func (j readJob) enumerate(m *wire.Enumerate) readDone {
 	buf, release := wire.Buffer(len(leases) * wire.LeaseSize)
 	body := buf[:0]
 	for _, l := range leases {
-		body = wire.AppendLease(body, wire.EnumeratedLease{
+		body = wire.AppendLease(body, lease.HeldLease{
 			Share: l.ID.Share, Size: l.Lease.Size, Renewed: l.Lease.Renewed, Expires: l.Lease.Expires,
 		})
 	}

@@ -19,9 +19,9 @@ import (
 // its own. It is a table like a server's, in a folder of its own, and holds
 // nothing that lets anybody read a file.
 //
-// What changes a Journal is atomic. Add and Drop are durable when they return;
-// SetLeases is when one of them does, or the Journal is closed: what a crash
-// loses of it the servers say again. All methods are safe from any goroutine.
+// What changes a Journal is atomic. Add, Adopt and Drop are durable when they
+// return; SetLeases is when one of them does, or the Journal is closed: what a
+// crash loses of it the servers say again. All methods are safe from any goroutine.
 type Journal struct {
 	eng    engine
 	mu     sync.Mutex // of whoever changes something
@@ -133,6 +133,36 @@ func (c *journalChange) stillHeld(f lease.JournalFile) ([]lease.JournalShare, er
 		}
 	}
 	return held, nil
+}
+
+// Adopt notes leases at a server of which nothing more is known, each as one of
+// its file's; the others of that file stay. It is one change.
+func (j *Journal) Adopt(server grid.ServerID, leases []lease.JournalLease) error {
+	return j.change(func(c *journalChange) error {
+		for _, l := range leases {
+			if err := c.adopt(server, l); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (c *journalChange) adopt(server grid.ServerID, l lease.JournalLease) error {
+	f, known, err := c.file(l.Share.StorageIndex)
+	if err != nil {
+		return err
+	}
+	if !known {
+		f = lease.JournalFile{StorageIndex: l.Share.StorageIndex, Stored: l.Renewed}
+	}
+	f.Shares = append(f.Shares, lease.JournalShare{Server: server, Num: l.Share.Num})
+	slices.SortFunc(f.Shares, lease.JournalShare.Compare)
+	f.Shares = slices.Compact(f.Shares)
+	if err := c.putLease(server, l); err != nil {
+		return err
+	}
+	return c.putFile(f, known)
 }
 
 // Drop forgets files and the leases on them; those that are not there are no

@@ -100,6 +100,16 @@ func (m *journalModel) Set(t *rapid.T) {
 	}
 }
 
+func (m *journalModel) Adopt(t *rapid.T) {
+	p := drawPlace(t, drawFile(t))
+	l := drawLease(t, p.id)
+	must2(t, m.j.Adopt(p.server, []lease.JournalLease{l}))
+	m.held[p] = l
+	if _, known := m.files[p.id.StorageIndex]; !known {
+		m.files[p.id.StorageIndex] = lease.JournalFile{StorageIndex: p.id.StorageIndex, Stored: l.Renewed}
+	}
+}
+
 func (m *journalModel) Drop(t *rapid.T) {
 	gone := []grid.StorageIndex{drawFile(t), drawFile(t)}
 	must2(t, m.j.Drop(gone...))
@@ -215,7 +225,7 @@ func TestJournalAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &journalModel{NewMemoryJournal(), map[grid.StorageIndex]lease.JournalFile{}, map[modelPlace]lease.JournalLease{}}
 		t.Repeat(map[string]func(*rapid.T){
-			"add": m.Add, "add more": m.Add, "set": m.Set, "drop": m.Drop, "crash": m.Crash, "": m.check,
+			"add": m.Add, "add more": m.Add, "set": m.Set, "adopt": m.Adopt, "drop": m.Drop, "crash": m.Crash, "": m.check,
 		})
 	})
 }

@@ -93,13 +93,6 @@ const (
 	LeaseSize = ShareSize + 3*8
 )
 
-// EnumeratedLease is one of the account's leases. Times are Unix seconds.
-type EnumeratedLease struct {
-	Share            lease.ShareID
-	Size             int64 // bytes that it is charged for, without overhead
-	Renewed, Expires int64
-}
-
 // AppendShare writes storage index (16 bytes) and number (1).
 func AppendShare(b []byte, s lease.ShareID) []byte {
 	return append(append(b, s.StorageIndex[:]...), byte(s.Num))
@@ -123,7 +116,7 @@ func share(b []byte) lease.ShareID {
 
 // AppendLease writes the share, then size, renewed and expires as 8 bytes
 // each, big-endian.
-func AppendLease(b []byte, l EnumeratedLease) []byte {
+func AppendLease(b []byte, l lease.HeldLease) []byte {
 	b = AppendShare(b, l.Share)
 	for _, n := range []int64{l.Size, l.Renewed, l.Expires} {
 		b = binary.BigEndian.AppendUint64(b, uint64(n))
@@ -133,13 +126,13 @@ func AppendLease(b []byte, l EnumeratedLease) []byte {
 
 // Leases reads the body of an Enumerated. Shares that don't ascend are
 // refused: a list that went round in circles would never end.
-func Leases(body []byte) ([]EnumeratedLease, error) {
+func Leases(body []byte) ([]lease.HeldLease, error) {
 	if len(body)%LeaseSize != 0 {
 		return nil, malformed("leases in %d bytes, each has %d", len(body), LeaseSize)
 	}
-	list := make([]EnumeratedLease, 0, len(body)/LeaseSize)
+	list := make([]lease.HeldLease, 0, len(body)/LeaseSize)
 	for ; len(body) > 0; body = body[LeaseSize:] {
-		l := EnumeratedLease{Share: share(body)}
+		l := lease.HeldLease{Share: share(body)}
 		for i, to := range []*int64{&l.Size, &l.Renewed, &l.Expires} {
 			*to = int64(binary.BigEndian.Uint64(body[ShareSize+8*i:]))
 		}

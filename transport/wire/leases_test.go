@@ -30,11 +30,11 @@ func TestSharesAndLeasesRoundTrip(t *testing.T) {
 			t.Fatalf("shares %v, %v; want %v", got, err, ids)
 		}
 		slices.SortFunc(ids, lease.ShareID.Compare)
-		var leases []wire.EnumeratedLease
+		var leases []lease.HeldLease
 		body = nil
 		for _, id := range slices.Compact(ids) {
 			n := rapid.Int64Range(0, 1<<62)
-			leases = append(leases, wire.EnumeratedLease{Share: id, Size: n.Draw(t, "size"), Renewed: n.Draw(t, "renewed"), Expires: n.Draw(t, "expires")})
+			leases = append(leases, lease.HeldLease{Share: id, Size: n.Draw(t, "size"), Renewed: n.Draw(t, "renewed"), Expires: n.Draw(t, "expires")})
 			body = wire.AppendLease(body, leases[len(leases)-1])
 		}
 		if got, err := wire.Leases(body); err != nil || !slices.Equal(got, leases) {
@@ -44,12 +44,12 @@ func TestSharesAndLeasesRoundTrip(t *testing.T) {
 }
 
 func TestBadLeasesAreRefused(t *testing.T) {
-	one := wire.EnumeratedLease{Share: lease.ShareID{Num: 1}, Size: 5}
+	one := lease.HeldLease{Share: lease.ShareID{Num: 1}, Size: 5}
 	twice := wire.AppendLease(wire.AppendLease(nil, one), one)
 	if _, err := wire.Leases(twice); !errors.Is(err, wire.ErrMalformed) {
 		t.Errorf("the same lease twice: %v", err)
 	}
-	if _, err := wire.Leases(wire.AppendLease(nil, wire.EnumeratedLease{Size: -1})); !errors.Is(err, wire.ErrMalformed) {
+	if _, err := wire.Leases(wire.AppendLease(nil, lease.HeldLease{Size: -1})); !errors.Is(err, wire.ErrMalformed) {
 		t.Errorf("a negative size: %v", err)
 	}
 	if _, err := wire.Shares(make([]byte, wire.ShareSize-1)); !errors.Is(err, wire.ErrMalformed) {

@@ -114,7 +114,7 @@ func sharesBody(si grid.StorageIndex, nums ...grid.ShareNum) (b []byte) {
 
 func leaseBody(si grid.StorageIndex) []byte {
 	id := lease.ShareID{StorageIndex: si, Num: 3}
-	return wire.AppendLease(nil, wire.EnumeratedLease{Share: id, Size: 1000, Renewed: 1792321600, Expires: 1795000000})
+	return wire.AppendLease(nil, lease.HeldLease{Share: id, Size: 1000, Renewed: 1792321600, Expires: 1795000000})
 }
 
 func write(tb testing.TB, f wire.Frame) []byte {
