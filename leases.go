@@ -108,8 +108,8 @@ func serverLeases(s lease.JournalServer, known client.ServerStatus, round client
 	return l
 }
 
-func (n *Node) serversByID(ctx context.Context) (map[grid.ServerID]client.ServerStatus, error) {
-	picture, err := n.clientPicture(ctx, true)
+func (n *Node) serversByID(ctx context.Context, how ...Option) (map[grid.ServerID]client.ServerStatus, error) {
+	picture, err := n.clientPicture(ctx, client.AskStatus{Settled: true, Authority: AuthorityOf(how...)})
 	known := map[grid.ServerID]client.ServerStatus{}
 	for _, s := range picture.Servers {
 		known[s.Announcement.Server] = s
@@ -251,18 +251,18 @@ type FileLeases struct {
 // GiveUp ends this account's leases on a file, by any of its capabilities, and
 // forgets the file. Where a server can't be reached its leases end by
 // themselves, for nobody renews them any more. Errors: ErrCap.
-func (n *Node) GiveUp(ctx context.Context, capability string) ([]FileLeases, error) {
-	return n.onFile(ctx, capability, false)
+func (n *Node) GiveUp(ctx context.Context, capability string, how ...Option) ([]FileLeases, error) {
+	return n.onFile(ctx, capability, false, how...)
 }
 
 // Keep renews this account's leases on a file, by any of its capabilities, at
 // all servers that can be reached, and from now on as those of files that this
 // node stored. Errors: ErrCap.
-func (n *Node) Keep(ctx context.Context, capability string) ([]FileLeases, error) {
-	return n.onFile(ctx, capability, true)
+func (n *Node) Keep(ctx context.Context, capability string, how ...Option) ([]FileLeases, error) {
+	return n.onFile(ctx, capability, true, how...)
 }
 
-func (n *Node) onFile(ctx context.Context, capability string, renew bool) ([]FileLeases, error) {
+func (n *Node) onFile(ctx context.Context, capability string, renew bool, how ...Option) ([]FileLeases, error) {
 	if n.config.Client == nil {
 		return nil, ErrNoClient
 	}
@@ -276,7 +276,7 @@ func (n *Node) onFile(ctx context.Context, capability string, renew bool) ([]Fil
 	if err != nil {
 		return nil, err
 	}
-	servers, err := n.serversByID(ctx)
+	servers, err := n.serversByID(ctx, how...)
 	if err != nil {
 		return nil, n.cause(err)
 	}

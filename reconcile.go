@@ -62,13 +62,13 @@ func (r Reconciliation) Differences() int64 { return r.Unknown + r.Lapsed + r.Re
 // Reconcile compares the journal with the leases that each server lists, one
 // server after the other, holding no more than a few thousand leases at a time.
 // Servers that can't be asked are among the results, with the reason.
-func (n *Node) Reconcile(ctx context.Context, o ReconcileOptions) ([]Reconciliation, error) {
+func (n *Node) Reconcile(ctx context.Context, o ReconcileOptions, how ...Option) ([]Reconciliation, error) {
 	if n.config.Client == nil {
 		return nil, ErrNoClient
 	}
 	ctx, cancel := n.until(ctx)
 	defer cancel()
-	servers, err := n.serversByID(ctx)
+	servers, err := n.serversByID(ctx, how...)
 	if err != nil {
 		return nil, n.cause(err)
 	}

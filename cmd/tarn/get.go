@@ -29,9 +29,7 @@ func newGet(e *env) *cobra.Command {
 standard output, where what comes before a failure is a true beginning of the
 file and the exit code is not 0.
 
-Other users of this machine may see a command's arguments: to keep the
-capability from them, give - as CAP and the capability on standard input, or
-use --cap-file.`,
+` + capSecrecy,
 		Example: "  tarn get URI:LIT:krugkidfnzsc4 letter.txt\n  tarn get - letter.txt < letter.cap\n  tarn get --cap-file letter.cap letter.txt",
 		Args:    between(0, 2),
 		RunE: action(func(ctx context.Context, args []string) error {

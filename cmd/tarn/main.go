@@ -85,6 +85,7 @@ Try it with nothing but this machine: tarn demo
 	root.AddCommand(
 		newCreateIntroducer(e), newCreateNode(e), newCreateClient(e), newCreateManager(e), newRun(e),
 		newStatus(e), newPut(e), newGet(e), newCap(e), newUsage(e),
+		newLeases(e), newReconcile(e), newCancel(e), newKeep(e),
 		newServer(e), newClient(e), newAuthority(e), newSign(e), newManager(e), newDemo(e), newVersion(e),
 	)
 	return root

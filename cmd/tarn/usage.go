@@ -17,9 +17,9 @@ import (
 )
 
 type usageOptions struct {
-	json, traffic bool
-	days          int
-	authority     string // file, - or empty for the node's own
+	json, traffic, grid bool
+	days                int
+	authority           string // file, - or empty for the node's own
 }
 
 // usage is what `tarn usage --json` prints: what the node's client holds at
@@ -59,8 +59,11 @@ node is a storage server, what every account holds on it: several keys under one
 petname are summed, and below an account stands what it delegated to others,
 which is part of what it holds. --traffic shows what each account moved in and
 out, by UTC day; a year of it is kept. For what accounts hold and moved no node
-need run.`,
-		Example: "  tarn usage\n  tarn usage --json\n  tarn usage --traffic --days 7",
+need run.
+
+--grid sums up what this node's account holds on all servers, names those that
+do not answer, and shows below the account what those hold to whom it delegated.`,
+		Example: "  tarn usage\n  tarn usage --json\n  tarn usage --grid\n  tarn usage --traffic --days 7",
 		Args:    between(0, 0),
 		RunE:    action(func(ctx context.Context, _ []string) error { return runUsage(ctx, e, o) }),
 	}
@@ -68,12 +71,16 @@ need run.`,
 	c.Flags().BoolVar(&o.traffic, "traffic", false, "what accounts of the node's own server moved, by day")
 	c.Flags().IntVar(&o.days, "days", 30, "how many days of traffic, with --traffic")
 	registerAuthority(c, &o.authority)
+	c.Flags().BoolVar(&o.grid, "grid", false, "sum up all servers")
 	return c
 }
 
 func runUsage(ctx context.Context, e *env, o usageOptions) error {
 	if o.traffic {
 		return runTraffic(ctx, e, o)
+	}
+	if o.grid {
+		return runGridUsage(ctx, e, o)
 	}
 	n, f, err := e.node()
 	if err != nil {

@@ -32,6 +32,12 @@ type Node interface {
 	ReadAuthority(r io.Reader) (lease.Authority, error)
 	AddAuthority(ctx context.Context, r io.Reader) (tarn.AuthoritySummary, error)
 	RemoveAuthority(ctx context.Context, name string) (tarn.AuthoritySummary, error)
+	GridUsage(ctx context.Context, how ...tarn.Option) (tarn.GridUsage, error)
+	Leases(ctx context.Context) (tarn.Leases, error)
+	LeasedFiles(ctx context.Context, all bool, yield func(tarn.LeasedFile) error) error
+	GiveUp(ctx context.Context, capability string, how ...tarn.Option) ([]tarn.FileLeases, error)
+	Keep(ctx context.Context, capability string, how ...tarn.Option) ([]tarn.FileLeases, error)
+	Reconcile(ctx context.Context, o tarn.ReconcileOptions, how ...tarn.Option) ([]tarn.Reconciliation, error)
 	Operator() (tarn.Operator, error)
 	Manager() (tarn.Manager, error)
 	Join(ctx context.Context, r tarn.MembershipRef) (tarn.Membership, error)
@@ -49,6 +55,12 @@ const (
 	pathOperator        = "/v1/operator/"
 	pathAddAuthority    = "/v1/authority"
 	pathRemoveAuthority = "/v1/authority/remove"
+	pathGridUsage       = "/v1/usage/grid"
+	pathLeases          = "/v1/leases"
+	pathLeasedFiles     = "/v1/leases/files"
+	pathGiveUp          = "/v1/leases/give-up"
+	pathKeep            = "/v1/leases/keep"
+	pathReconcile       = "/v1/leases/reconcile"
 	pathMetrics         = "/metrics"
 	pathProfiles        = "/debug/pprof/"
 )

@@ -129,10 +129,7 @@ func ownUsageOf(accounts []tarn.AccountUsage, failed []tarn.ServerError) OwnUsag
 func serverErrorsOf(failed []tarn.ServerError) []ServerError {
 	out := make([]ServerError, len(failed))
 	for i, f := range failed {
-		out[i] = ServerError{Server: f.Server.String(), Nickname: f.Nickname}
-		if f.Err != nil {
-			out[i].Error = f.Err.Error()
-		}
+		out[i] = ServerError{f.Server.String(), f.Nickname, errorText(f.Err)}
 	}
 	return out
 }

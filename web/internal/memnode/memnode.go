@@ -34,6 +34,8 @@ type Node struct {
 	ReadLimit int64
 	// Server is what Operator gives; without it the node is no storage server.
 	Server tarn.Operator
+	// Journal is about leases.
+	Journal Journal
 
 	// Book is that of an account manager; nil is none.
 	Book *membership.Book

@@ -1,0 +1,102 @@
+package tarn
+
+import (
+	"bytes"
+	"context"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/tarn-grid/tarn/actors/client"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/transport/wire"
+)
+
+// GridUsage is what this node's account holds on all servers together, and
+// what is held below it.
+type GridUsage struct {
+	// Servers are those that answered, by id, each with what is held below the
+	// account there, Failed those that did not.
+	Servers []AccountUsage
+	Failed  []ServerError
+	// Bytes, Shares and Reserved are sums over Servers: the account's own.
+	Bytes, Shares, Reserved int64
+	// Below sums up, for each key that this node's delegated to, what was made
+	// under that, by key. An account with a key for each server delegates to
+	// others at each, too.
+	Below []DelegatedUsage
+}
+
+// GridUsage asks every server at once; those that do not answer are named.
+func (n *Node) GridUsage(ctx context.Context, how ...Option) (GridUsage, error) {
+	if n.config.Client == nil {
+		return GridUsage{}, ErrNoClient
+	}
+	ctx, cancel := n.until(ctx)
+	defer cancel()
+	picture, err := n.clientPicture(ctx, client.AskStatus{Settled: true, Authority: AuthorityOf(how...)})
+	if err != nil {
+		return GridUsage{}, n.cause(err)
+	}
+	usage, errs := make([]AccountUsage, len(picture.Servers)), make([]error, len(picture.Servers))
+	var group sync.WaitGroup
+	for i, s := range picture.Servers {
+		group.Go(func() { usage[i], errs[i] = n.usageWithBelow(ctx, s) })
+	}
+	group.Wait()
+	var all GridUsage
+	for i, s := range picture.Servers {
+		if errs[i] != nil {
+			all.Failed = append(all.Failed, ServerError{s.Announcement.Server, s.Announcement.Nickname, errs[i]})
+		} else {
+			all.Servers = append(all.Servers, usage[i])
+		}
+	}
+	all.sum()
+	return all, nil
+}
+
+func (n *Node) usageWithBelow(ctx context.Context, s client.ServerStatus) (AccountUsage, error) {
+	u, err := n.usageAt(ctx, s)
+	if err == nil {
+		u.Delegated, err = n.usageBelow(ctx, s)
+	}
+	return u, err
+}
+
+// usageBelow lists what is below the account at one server, part after part.
+func (n *Node) usageBelow(ctx context.Context, s client.ServerStatus) ([]DelegatedUsage, error) {
+	var all []DelegatedUsage
+	ask := &wire.UsageBelow{}
+	for {
+		part, _, err := askServer[*wire.UsageBelowReport](ctx, n, s, ask)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range part.Delegates {
+			all = append(all, DelegatedUsage{Key: d.Delegate, Bytes: int64(d.Bytes), Shares: int64(d.Shares), Reserved: int64(d.Reserved)})
+		}
+		if !part.More {
+			return all, nil
+		}
+		last := part.Delegates[len(part.Delegates)-1].Delegate
+		if bytes.Compare(last[:], ask.After[:]) <= 0 {
+			return nil, wire.ErrMalformed // a list that would never end
+		}
+		ask = &wire.UsageBelow{After: last}
+	}
+}
+
+func (u *GridUsage) sum() {
+	below := map[grid.PublicKey]DelegatedUsage{}
+	for _, s := range u.Servers {
+		u.Bytes += s.Bytes
+		u.Shares += s.Shares
+		u.Reserved += s.Reserved
+		for _, d := range s.Delegated {
+			sum := below[d.Key]
+			below[d.Key] = DelegatedUsage{Key: d.Key, Bytes: sum.Bytes + d.Bytes, Shares: sum.Shares + d.Shares, Reserved: sum.Reserved + d.Reserved}
+		}
+	}
+	u.Below = slices.SortedFunc(maps.Values(below), func(a, b DelegatedUsage) int { return bytes.Compare(a.Key[:], b.Key[:]) })
+}
