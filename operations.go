@@ -23,6 +23,10 @@ type Operator interface {
 	AddAccount(ctx context.Context, petname string, key *grid.PublicKey, quota *int64) (Account, string, error)
 	// AddKey is AddAccount for one more key of somebody who has an account.
 	AddKey(ctx context.Context, petname string, key *grid.PublicKey, quota *int64) (Account, string, error)
+	// AddManager accepts the key of an account manager: whoever holds a
+	// certificate of it may store. The server announces the key to all, so that
+	// they know. Errors: ErrExists.
+	AddManager(ctx context.Context, petname string, key grid.PublicKey, quota *int64) (Account, error)
 	// Accounts lists all accounts, and the keys that are revoked.
 	Accounts(ctx context.Context) ([]Account, []grid.PublicKey, error)
 	// Usage lists every account with what it holds.
@@ -66,6 +70,7 @@ type Account struct {
 	Key      grid.PublicKey
 	Quota    *int64 // bytes; nil is no limit
 	Disabled bool
+	Manager  bool // announced, as AddManager says
 }
 
 // Changed says what a change was about: accounts as they are now, of a removal
@@ -214,6 +219,19 @@ func (o operations) add(ctx context.Context, petname string, key *grid.PublicKey
 	return account, text, nil
 }
 
+// AddManager implements Operator.
+func (o operations) AddManager(ctx context.Context, petname string, key grid.PublicKey, quota *int64) (Account, error) {
+	if _, _, err := newAccount(o.server, petname, &key, quota); err != nil {
+		return Account{}, err
+	}
+	root := lease.Root{Key: key, Petname: petname, Quota: quota, Manager: true}
+	c, err := o.changed(ctx, server.PutRoot{Root: root, New: true})
+	if err != nil {
+		return Account{}, err
+	}
+	return c.Accounts[0], nil
+}
+
 func (o operations) changed(ctx context.Context, op server.Operation) (Changed, error) {
 	c, err := carried[server.Changed](ctx, o, op)
 	return Changed{Accounts: accountsOf(c.Roots), Keys: c.Keys, Ended: c.Ended}, err
@@ -222,7 +240,7 @@ func (o operations) changed(ctx context.Context, op server.Operation) (Changed, 
 func accountsOf(roots []lease.Root) []Account {
 	list := make([]Account, len(roots))
 	for i, r := range roots {
-		list[i] = Account{Petname: r.Petname, Key: r.Key, Quota: r.Quota, Disabled: r.Disabled}
+		list[i] = Account{Petname: r.Petname, Key: r.Key, Quota: r.Quota, Disabled: r.Disabled, Manager: r.Manager}
 	}
 	return list
 }

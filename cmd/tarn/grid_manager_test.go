@@ -7,12 +7,12 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// acceptCommand is "accept KEYFILE SERVER...": each server gets the account
-// manager with that public key as a root.
+// acceptCommand is "accept KEYFILE SERVER...": each server accepts the account
+// manager with that public key.
 func acceptCommand(ts *testscript.TestScript, _ bool, args []string) {
 	key := strings.TrimSpace(ts.ReadFile(args[0]))
 	for _, server := range args[1:] {
-		mustRun(ts, "-d", server, "server", "add-account", "manager", key)
+		mustRun(ts, "-d", server, "server", "add-authorization", "manager", key)
 	}
 }
 

@@ -38,7 +38,7 @@ func TestGrid(t *testing.T) {
 			"start": startCommand, "end": endCommand, "crash": crashCommand,
 			"keyof": keyofCommand, "nameof": nameofCommand,
 			"bigfile": bigfileCommand, "uploading": uploadingCommand, "emptied": emptiedCommand,
-			"logins": loginsCommand, "fromfile": fromfileCommand, "join": joinCommand, "account": accountCommand, "accountkey": accountKeyCommand,
+			"logins": loginsCommand, "known": knownCommand, "fromfile": fromfileCommand, "join": joinCommand, "account": accountCommand, "accountkey": accountKeyCommand,
 			"accept": acceptCommand, "gridserver": gridServerCommand,
 		},
 	})
@@ -135,6 +135,16 @@ func until(ts *testscript.TestScript, done func() bool) {
 // fromfileCommand is "fromfile VAR FILE": the only line of a file.
 func fromfileCommand(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile(args[1])))
+}
+
+// knownCommand is "known DIR N": waits until the client has written down N
+// servers.
+func knownCommand(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	w, err := running(ts, args[0]).folder.wallet()
+	ts.Check(err)
+	until(ts, func() bool { return len(w.ServerIDs()) == n })
 }
 
 // joinCommand is "join VAR DIR": the reference of a running introducer.

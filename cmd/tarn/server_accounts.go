@@ -189,6 +189,9 @@ func (e *env) writeAccounts(list control.Accounts) error {
 	sortAccounts(list.Accounts, func(a control.Account) (string, string) { return a.Petname, a.Key })
 	for _, a := range list.Accounts {
 		state := "enabled"
+		if a.Manager {
+			state = "manager, announced"
+		}
 		if a.Disabled {
 			state = "disabled"
 		}

@@ -57,6 +57,7 @@ type operatorCall func(ctx context.Context, o tarn.Operator, body []byte) (any, 
 var operatorCalls = map[string]operatorCall{
 	"accounts/add": callOf(addAccount),
 	"accounts":     callOf(listAccounts),
+	"managers/add": callOf(addManager),
 	"usage":        callOf(operatorUsage),
 	"audit":        callOf(audit),
 	"traffic":      callOf(listTraffic),
@@ -110,10 +111,11 @@ type Account struct {
 	Key      string `json:"key"`
 	Quota    *int64 `json:"quota"`
 	Disabled bool   `json:"disabled"`
+	Manager  bool   `json:"manager,omitempty"`
 }
 
 func accountOf(a tarn.Account) Account {
-	return Account{Petname: a.Petname, Key: keyText(a.Key), Quota: a.Quota, Disabled: a.Disabled}
+	return Account{Petname: a.Petname, Key: keyText(a.Key), Quota: a.Quota, Disabled: a.Disabled, Manager: a.Manager}
 }
 
 func listOf[A, B any](list []A, of func(A) B) []B {
@@ -159,6 +161,27 @@ func addAccount(ctx context.Context, o tarn.Operator, ask NewAccount) (AddedAcco
 	}
 	a, authority, err := add(ctx, ask.Petname, key, ask.Quota)
 	return AddedAccount{Petname: a.Petname, Key: keyText(a.Key), Quota: a.Quota, Authority: authority}, err
+}
+
+// NewManager asks to accept an account manager's key.
+type NewManager struct {
+	Petname string `json:"petname"`
+	Key     string `json:"key"`
+	Quota   *int64 `json:"quota"`
+}
+
+// AddManager accepts an account manager's key.
+func (o Operator) AddManager(ctx context.Context, ask NewManager) (added Account, err error) {
+	return added, o.call(ctx, "managers/add", ask, &added)
+}
+
+func addManager(ctx context.Context, o tarn.Operator, ask NewManager) (Account, error) {
+	key, err := grid.ParsePublicKey(ask.Key)
+	if err != nil {
+		return Account{}, fmt.Errorf("%w: %w", ErrRequest, err)
+	}
+	a, err := o.AddManager(ctx, ask.Petname, key, ask.Quota)
+	return accountOf(a), err
 }
 
 func optionalKey(text string) (*grid.PublicKey, error) {
