@@ -93,3 +93,12 @@ func (s serverStore) Holders(id lease.ShareID) ([]server.StoredLease, error) {
 	}
 	return all, err
 }
+
+// OpenLoose implements server.Store.
+func (s serverStore) OpenLoose(id lease.ShareID) (server.Body, error) {
+	b, err := s.Store.OpenLoose(id)
+	if err != nil {
+		return nil, err
+	}
+	return shareBody{b}, nil
+}

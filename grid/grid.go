@@ -65,6 +65,15 @@ type ShareNum uint8
 // String is the decimal form.
 func (n ShareNum) String() string { return strconv.Itoa(int(n)) }
 
+// ParseShareNum reads the String form, and no other.
+func ParseShareNum(s string) (ShareNum, error) {
+	n, err := strconv.ParseUint(s, 10, 8)
+	if err != nil || ShareNum(n).String() != s {
+		return 0, fmt.Errorf("share number %q: want 0 to %d", s, MaxShares-1)
+	}
+	return ShareNum(n), nil
+}
+
 // MaxShares is the largest N.
 const MaxShares = 256
 

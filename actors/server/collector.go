@@ -12,11 +12,12 @@ import (
 )
 
 // collector finds leases that have expired or that the operator cancels, and
-// deletes the bytes of shares that no lease keeps. It does one small job at a
+// deletes the bytes of shares that no lease keeps; where the table was made anew
+// it gives starter leases to the shares that are on the disk. It does one small job at a
 // time and rests after each for as long as keeps its share of the disk's time
 // small; what was cancelled comes before what has expired.
 //
-// Owns: how far its scans have come, the shares that are to be deleted.
+// Owns: how far its scans have come, the shares that are to be deleted, those on the disk that the table does not know.
 // On failure: goes on where it last wrote down that it was.
 type collector struct {
 	env    *env.Env
@@ -31,6 +32,7 @@ type collector struct {
 	under  []byte           // where that pass goes on
 	cursor []byte           // where the scan for expired leases goes on
 	next   time.Time        // when a new scan is due
+	adoption
 }
 
 func newCollector(e *env.Env, c *Config, ledger *actor.PID) env.Producer {
@@ -42,9 +44,10 @@ type (
 	work struct{}
 	// leftOver is what an earlier run had not finished.
 	leftOver struct {
-		going  []lease.GoingShare
-		cursor []byte
-		err    error
+		going   []lease.GoingShare
+		cursor  []byte
+		folders []string // where shares may be that the table does not know
+		err     error
 	}
 	cancelling struct {
 		roots []grid.PublicKey
@@ -95,6 +98,12 @@ func (c *collector) Receive(ctx actor.Context) {
 		c.scanned(ctx, m)
 	case deleted:
 		c.deleted(ctx, m)
+	case looseListed:
+		c.looseListed(ctx, m)
+	case looseVerified:
+		c.looseVerified(ctx, m)
+	case adoptionEnded:
+		c.adoptionEnded(ctx, m)
 	case oldTraffic:
 		c.oldTraffic(ctx, m)
 	}
@@ -105,8 +114,17 @@ func (c *collector) start(ctx actor.Context) {
 	c.do(ctx, func() any {
 		going, err := store.Going()
 		cursor, cursorErr := store.Progress()
-		return leftOver{going, cursor, errors.Join(err, cursorErr)}
+		folders, foldersErr := looseFolders(store)
+		return leftOver{going, cursor, folders, errors.Join(err, cursorErr, foldersErr)}
 	})
+}
+
+func looseFolders(s Store) ([]string, error) {
+	adopting, err := s.Adopting()
+	if err != nil || !adopting {
+		return nil, err
+	}
+	return s.LooseFolders()
 }
 
 func (c *collector) leftOver(ctx actor.Context, m leftOver) {
@@ -114,6 +132,7 @@ func (c *collector) leftOver(ctx actor.Context, m leftOver) {
 		c.env.Log.Error("what is left to collect could not be listed", "error", m.err)
 	}
 	c.going, c.cursor = append(m.going, c.going...), m.cursor
+	c.folders, c.due = m.folders, len(m.folders) > 0
 	c.listCancelling(ctx)
 	c.done(ctx)
 }
@@ -153,6 +172,8 @@ func (c *collector) work(ctx actor.Context) {
 		c.delete(ctx)
 	case len(c.cancel) > 0:
 		c.scanUnder(ctx)
+	case c.pending():
+		c.adopt(ctx)
 	case c.cursor != nil || !now.Before(c.next):
 		c.scan(ctx, now)
 	default:

@@ -113,6 +113,9 @@ func (l *ledger) serve(ctx actor.Context) {
 	case endCancelling:
 		change, err := l.rules.EndCancelling(m.root)
 		l.settle(ctx, change, err, nil, nil)
+	case adopt:
+		change, err := l.rules.Adopt(now, m.id, m.body)
+		l.settle(ctx, change, err, nil, nil)
 	case forgetTraffic:
 		change, err := l.rules.ForgetTraffic(m.column, m.before)
 		l.settle(ctx, change, err, nil, nil)

@@ -89,6 +89,11 @@ type (
 		leases  []lease.LeaseID
 	}
 	endCancelling struct{ root grid.PublicKey }
+	// adopt gives a share that was found on the disk a starter lease.
+	adopt struct {
+		id   lease.ShareID
+		body lease.Body
+	}
 	// forgetTraffic deletes a column's days before one.
 	forgetTraffic struct {
 		column lease.Column

@@ -403,3 +403,11 @@ func (t table) Holders(id lease.ShareID) ([]server.StoredLease, error) {
 	}
 	return all, err
 }
+
+func (t table) OpenLoose(id lease.ShareID) (server.Body, error) {
+	b, err := t.Store.OpenLoose(id)
+	if err != nil {
+		return nil, err
+	}
+	return body{b}, nil
+}

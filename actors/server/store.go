@@ -55,6 +55,16 @@ type Store interface {
 	SaveProgress(cursor []byte) error
 	// ColumnsWithTraffic lists the columns that have traffic before a day.
 	ColumnsWithTraffic(before lease.Day) ([]lease.Column, error)
+	// Adopting reports whether there may be files of shares of which the table
+	// has never heard, until EndAdopting. LooseFolders lists where they may be,
+	// LooseShares those in one folder, and strays, which are no shares by their
+	// names. OpenLoose opens one, NumberLoose gives it a number for a lease.Body.
+	Adopting() (bool, error)
+	EndAdopting() error
+	LooseFolders() ([]string, error)
+	LooseShares(folder string) (loose []lease.ShareID, strays []string, err error)
+	OpenLoose(lease.ShareID) (Body, error)
+	NumberLoose() uint64
 	// Going lists the shares whose bytes are still to be deleted.
 	Going() ([]lease.GoingShare, error)
 	// Delete deletes the bytes of such a share. It can be repeated.

@@ -50,6 +50,7 @@ var (
 	errDiffers   = errors.New("what came back is not what went in")
 	errBadSize   = errors.New("not a size")
 	errBadName   = errors.New("not a name")
+	errProblems  = errors.New("the storage is not in order")
 	errDemoEnded = errors.New("a node of the demo ended by itself")
 )
 

@@ -40,6 +40,7 @@ func TestGrid(t *testing.T) {
 			"bigfile": bigfileCommand, "uploading": uploadingCommand, "emptied": emptiedCommand,
 			"logins": loginsCommand, "known": knownCommand, "fromfile": fromfileCommand, "join": joinCommand, "account": accountCommand, "accountkey": accountKeyCommand,
 			"accept": acceptCommand, "gridserver": gridServerCommand,
+			"loseshare": loseshareCommand, "adopted": adoptedCommand,
 		},
 	})
 }
@@ -119,6 +120,25 @@ func emptiedCommand(ts *testscript.TestScript, _ bool, args []string) {
 		list, err := server.control.Operator().Usage(context.Background())
 		ts.Check(err)
 		return !slices.ContainsFunc(list, func(u control.AccountUsage) bool { return u.Bytes > 0 })
+	})
+}
+
+// loseshareCommand is "loseshare SERVER STORAGE-INDEX": the files of a file's
+// shares are gone.
+func loseshareCommand(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(os.RemoveAll(filepath.Join(ts.MkAbs(args[0]), "storage", "shares", args[1][:2], args[1])))
+}
+
+// adoptedCommand is "adopted SERVER N": waits until so many shares have starter
+// leases.
+func adoptedCommand(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	server := running(ts, args[0])
+	until(ts, func() bool {
+		list, err := server.control.Operator().Usage(context.Background())
+		ts.Check(err)
+		return slices.ContainsFunc(list, func(u control.AccountUsage) bool { return u.Petname == "starter" && u.Shares == n })
 	})
 }
 

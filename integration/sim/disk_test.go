@@ -205,3 +205,11 @@ func (d *disk) Holders(id lease.ShareID) ([]server.StoredLease, error) {
 	}
 	return all, err
 }
+
+func (d *disk) OpenLoose(id lease.ShareID) (server.Body, error) {
+	b, err := d.Store.OpenLoose(id)
+	if err != nil {
+		return nil, err
+	}
+	return body{b}, nil
+}

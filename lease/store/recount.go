@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -26,14 +27,22 @@ func (d Difference) String() string {
 // leases agree. It sees each record once; while it runs nothing should be
 // applied.
 func (s *Store) Recount() ([]Difference, error) {
-	r := recount{s: s, counters: map[lease.CounterKey]lease.Counter{}, chains: map[uint32]int64{},
+	r, err := s.recount()
+	if err != nil {
+		return nil, err
+	}
+	return r.found, nil
+}
+
+func (s *Store) recount() (*recount, error) {
+	r := &recount{s: s, counters: map[lease.CounterKey]lease.Counter{}, chains: map[uint32]int64{},
 		records: map[uint32]lease.ChainRecord{}, keys: map[lease.Column]int64{}}
 	for _, step := range []func() error{r.leases, r.shares, r.compareChains, r.compareCounters, r.compareKeys} {
 		if err := step(); err != nil {
 			return nil, fmt.Errorf("recount: %w", err)
 		}
 	}
-	return r.found, nil
+	return r, nil
 }
 
 type recount struct {
@@ -42,7 +51,8 @@ type recount struct {
 	chains   map[uint32]int64
 	records  map[uint32]lease.ChainRecord
 	keys     map[lease.Column]int64
-	total    int64 // leases
+	total    int64        // leases
+	wrong    []ShareEntry // with the number of leases that they should have
 	found    []Difference
 }
 
@@ -98,7 +108,13 @@ func (r *recount) shares() error {
 	var share lease.Share
 	var holders, all int64
 	done := func() {
+		if int64(share.Leases) == holders {
+			return
+		}
 		r.differ(lease.Counter{Leases: int64(share.Leases)}, lease.Counter{Leases: holders}, "share %v", id)
+		right := share
+		right.Leases = uint32(holders)
+		r.wrong = append(r.wrong, ShareEntry{id, right})
 	}
 	err := r.s.scanAll([]byte{tagShare}, func(key, value []byte) (err error) {
 		if len(key) == shareKeySize {
@@ -117,17 +133,36 @@ func (r *recount) shares() error {
 }
 
 func (r *recount) compareChains() error {
+	stored := map[uint32]bool{}
 	err := r.s.scanAll([]byte{tagChainRef}, func(key, value []byte) error {
 		refs, err := decodeNumber(value)
 		id := be32(key[1:])
 		r.differ(lease.Counter{Leases: int64(refs)}, lease.Counter{Leases: r.chains[id]}, "chain %d", id)
-		delete(r.chains, id)
+		stored[id] = true
 		return err
 	})
 	for _, id := range slices.Sorted(maps.Keys(r.chains)) {
-		r.differ(lease.Counter{}, lease.Counter{Leases: r.chains[id]}, "chain %d", id)
+		if !stored[id] {
+			r.differ(lease.Counter{}, lease.Counter{Leases: r.chains[id]}, "chain %d", id)
+		}
 	}
-	return err
+	return errors.Join(err, r.findChains())
+}
+
+// findChains holds that each chain in use can be found, and no other is there.
+func (r *recount) findChains() error {
+	return r.s.scanAll([]byte{tagChain}, func(key, _ []byte) error {
+		id := be32(key[1:])
+		chain, _, err := r.s.Chain(id)
+		if err != nil {
+			return err
+		}
+		found, ok, err := r.s.ChainID(chain.Key())
+		if r.chains[id] == 0 || !ok || found != id {
+			r.found = append(r.found, Difference{What: fmt.Sprintf("chain %d is in disorder", id), Counted: lease.Counter{Leases: r.chains[id]}})
+		}
+		return err
+	})
 }
 
 func (r *recount) compareCounters() error {

@@ -31,6 +31,7 @@
 // version byte; numbers in values are varints, u unsigned, s zigzag.
 //
 //	M "format"                     -> u format of the whole table
+//	M "adopting"                   -> (empty) files in shares/ may be unknown to the table; format 2
 //	M "collector"                  -> where the scan for expired leases goes on (no version byte)
 //	M "last-id-" seq1              -> u newest id given (1 keys, 2 chains)
 //	K key32                        -> u id, u uses

@@ -25,7 +25,11 @@ func (s *Store) upgrade(steps []func(*Store) (batch, error)) error {
 		return fmt.Errorf("%w: format %d, this one knows %d; use the newer one", ErrNewer, found, newest)
 	}
 	if found == 0 {
-		return write(s.eng, batch{{key: formatKey, value: encodeNumber(newest)}})
+		b, err := s.fresh(newest)
+		if err != nil {
+			return err
+		}
+		return write(s.eng, b)
 	}
 	for ; found < newest; found++ {
 		b, err := steps[found-1](s)

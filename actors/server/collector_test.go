@@ -1,0 +1,159 @@
+package server_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/tarn-grid/tarn/actors/server"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/lease/store"
+	"github.com/tarn-grid/tarn/transport/wire"
+)
+
+// diskRig is a server on a folder of the real disk.
+func diskRig(t *testing.T, dir string) *rig {
+	t.Helper()
+	s, err := store.Open(dir, store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	r := newRig(t, 91, func(c *server.Config) {
+		at := c.Store.(table)
+		at.Store = s
+		c.Store = at
+	})
+	r.table.Store = s
+	return r
+}
+
+// stop is the end of the process.
+func (r *rig) stop() {
+	r.Helper()
+	r.world.Crash("storage")
+	if err := r.table.Close(); err != nil {
+		r.Fatal(err)
+	}
+}
+
+// TestSharesOfALostTable are found, proven, and lent a month; what proves
+// nothing is left alone.
+func TestSharesOfALostTable(t *testing.T) {
+	dir := t.TempDir()
+	r := diskRig(t, dir)
+	r.addAccount(1, nil)
+	c := r.dial("client")
+	c.logIn(1)
+	share := shareOf("kept", 100_000)
+	for n := byte(1); n <= 3; n++ {
+		c.offer(allocate(n, 0, share), share)
+	}
+	r.until("all are stored", func() bool { return len(c.stored) == 3 })
+	r.stop()
+	if err := os.RemoveAll(filepath.Join(dir, "table")); err != nil {
+		t.Fatal(err)
+	}
+	damaged := filepath.Join(dir, "shares", grid.StorageIndex{2}.String()[:2], grid.StorageIndex{2}.String(), "0")
+	if err := os.WriteFile(damaged, share[:len(share)-1], 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	r = diskRig(t, dir)
+	r.until("they are adopted", func() bool { adopting, err := r.table.Adopting(); return err == nil && !adopting })
+	r.until("both are counted", func() bool {
+		u := r.usage(t)
+		return len(u) == 1 && u[0].Root.Petname == server.StarterPetname && u[0].Own.Stored.Leases == 2
+	})
+	r.addAccount(1, nil)
+	c = r.dial("client")
+	c.logIn(1)
+	if got := c.offer(allocate(1, 0, share), share); got.State != wire.AlreadyHere {
+		t.Errorf("offered again: %v", got)
+	}
+	if _, err := os.Stat(damaged); err != nil {
+		t.Errorf("the damaged one: %v", err)
+	}
+	if err := r.world.For(32 * 24 * time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if u := r.usage(t); len(u) != 1 || u[0].Own.Stored.Leases != 0 {
+		t.Errorf("usage after a month: %+v", u)
+	}
+}
+
+// TestCollectorIsPaced: however many shares there are to delete, the disk has
+// time for others, and a restart loses nothing of what is left to do.
+func TestCollectorIsPaced(t *testing.T) {
+	r := newRig(t, 92)
+	r.addAccount(1, nil)
+	c := r.dial("client")
+	c.logIn(1)
+	const shares = 300
+	for n := range shares {
+		share := shareNumber(grid.ShareNum(n%4), "x", 1000)
+		a := allocate(byte(n/4+1), grid.ShareNum(n%4), share)
+		if got, ok := c.do(a, share).(*wire.Allocated); !ok || got.State != wire.NowStored {
+			t.Fatalf("share %d: %v", n, got)
+		}
+	}
+	begun := r.world.Now()
+	r.changed(server.RemoveRoot{Name: "account 1", CancelLeases: true})
+	left := func() int {
+		going, err := r.table.Going()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(going)
+	}
+	var seen []int
+	r.until("all are gone", func() bool {
+		if n := left(); len(seen) == 0 || seen[len(seen)-1] != n {
+			seen = append(seen, n)
+		}
+		return len(r.usage(t)) == 0 && left() == 0
+	})
+	if len(seen) < 5 {
+		t.Errorf("deleted in too few steps: %v", seen)
+	}
+	if took := r.world.Now().Sub(begun); took > 30*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
+// TestScanGoesOnAfterARestart: a pass over the leases is not begun anew.
+func TestScanGoesOnAfterARestart(t *testing.T) {
+	r := newRig(t, 93)
+	cursor := []byte("L\xff")
+	if err := r.table.SaveProgress(cursor); err != nil {
+		t.Fatal(err)
+	}
+	var asked [][]byte
+	r.world.Crash("storage")
+	r.net.Crash("server")
+	r.config.Store = watched{r.table, func(from []byte) { asked = append(asked, from) }}
+	r.pid, _ = r.world.Sys.Root("storage", server.New(r.world.Env(), r.config))
+	r.until("a scan", func() bool { return len(asked) > 0 })
+	if string(asked[0]) != string(cursor) {
+		t.Errorf("the scan began at %q", asked[0])
+	}
+	if err := r.world.For(2 * time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if len(asked) < 2 || asked[1] != nil {
+		t.Errorf("the next scans began at %q", asked[1:])
+	}
+}
+
+// watched tells where scans begin.
+type watched struct {
+	table
+	scanned func(from []byte)
+}
+
+func (w watched) ScanExpired(now time.Time, from []byte, limit int) ([]lease.LeaseID, []byte, error) {
+	w.scanned(from)
+	return w.table.ScanExpired(now, from, limit)
+}
