@@ -95,6 +95,26 @@ func (n *Node) Leases(ctx context.Context) (Leases, error) {
 	return all, nil
 }
 
+// RenewLeases renews all leases that the journal lists at the servers that can
+// be reached, due or not, and says what came of it as Leases does.
+func (n *Node) RenewLeases(ctx context.Context) (Leases, error) {
+	if n.config.Client == nil {
+		return Leases{}, ErrNoClient
+	}
+	ctx, cancel := n.until(ctx)
+	defer cancel()
+	if _, err := n.serversByID(ctx); err != nil { // which waits until they are reached
+		return Leases{}, n.cause(err)
+	}
+	_, err := env.Ask[client.Renewals](ctx, n.system, n.root, func(replyTo *env.PID) any {
+		return actors.ToClient{Message: client.RenewNow{ReplyTo: replyTo}}
+	}, nil)
+	if err != nil {
+		return Leases{}, n.cause(err)
+	}
+	return n.Leases(ctx)
+}
+
 func serverLeases(s lease.JournalServer, known client.ServerStatus, round client.Renewal) ServerLeases {
 	l := ServerLeases{
 		Server: s.Server, Nickname: known.Announcement.Nickname, Leases: s.Leases, Lapsed: s.Lapsed, Checked: round.Ended,

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -16,7 +17,7 @@ import (
 // again that are due, thousands at a time. What a server has no more is noted
 // as lapsed, and told.
 //
-// Owns: how far it is at each server, what came of the last time.
+// Owns: how far it is at each server, what came of the last time, who waits for all of them.
 // On failure: begins anew; what was renewed is in the journal.
 type renewer struct {
 	env     *env.Env
@@ -24,6 +25,7 @@ type renewer struct {
 	broker  *actor.PID
 	rounds  map[grid.ServerID]*round
 	number  uint64 // of the newest round, so that messages of an older one are known
+	waiting []*actor.PID
 }
 
 // round is a walk through the leases at one server, or the wait for the next.
@@ -31,6 +33,8 @@ type round struct {
 	server serverReport
 	number uint64
 	stage  roundStage
+	all    bool           // whether what is not due is renewed, too
+	asked  bool           // somebody waits for its end
 	stop   func()         // the timer, while waiting
 	after  *lease.ShareID // behind which to go on; nil for the beginning
 	more   bool
@@ -75,8 +79,9 @@ type AskRenewals struct{ ReplyTo *actor.PID }
 // Renewals answers AskRenewals, by server.
 type Renewals []Renewal
 
-// RenewNow has every server gone through at once that there is a connection to.
-type RenewNow struct{}
+// RenewNow has all leases renewed at once, due or not, where this node is
+// logged in; answered by Renewals.
+type RenewNow struct{ ReplyTo *actor.PID }
 
 // The renewer's own messages; number is that of the round.
 type (
@@ -113,9 +118,7 @@ func (r *renewer) Receive(ctx actor.Context) {
 	case serverReport:
 		r.heard(ctx, m)
 	case RenewNow:
-		for _, id := range sortedServers(r.rounds) {
-			r.plan(ctx, r.rounds[id], 0)
-		}
+		r.renewNow(ctx, m)
 	case beginRound:
 		if o := r.round(m.server, m.number); o != nil {
 			r.begin(ctx, o)
@@ -132,6 +135,10 @@ func (r *renewer) Receive(ctx actor.Context) {
 		}
 	case AskRenewals:
 		ctx.Send(m.ReplyTo, r.renewals())
+	case *actor.Restarting, *actor.Stopping:
+		for _, to := range r.waiting {
+			ctx.Send(to, fmt.Errorf("renew the leases: %w", ErrInterrupted))
+		}
 	}
 }
 
@@ -156,6 +163,32 @@ func (r *renewer) heard(ctx actor.Context, m serverReport) {
 	}
 }
 
+// renewNow begins a round at every server that is there. One that is under way
+// there goes on first.
+func (r *renewer) renewNow(ctx actor.Context, m RenewNow) {
+	r.waiting = append(r.waiting, m.ReplyTo)
+	for _, id := range sortedServers(r.rounds) {
+		if o := r.rounds[id]; o.server.state == LoggedIn {
+			o.asked = true
+			r.plan(ctx, o, 0)
+		}
+	}
+	r.answer(ctx)
+}
+
+// answer tells those who wait, once nothing is left that they wait for.
+func (r *renewer) answer(ctx actor.Context) {
+	for _, o := range r.rounds {
+		if o.asked {
+			return
+		}
+	}
+	for _, to := range r.waiting {
+		ctx.Send(to, r.renewals())
+	}
+	r.waiting = nil
+}
+
 // plan lets the next round begin later, unless one is under way.
 func (r *renewer) plan(ctx actor.Context, o *round, after time.Duration) {
 	if o.stage == walking {
@@ -174,22 +207,24 @@ func (r *renewer) plan(ctx actor.Context, o *round, after time.Duration) {
 func (r *renewer) begin(ctx actor.Context, o *round) {
 	o.stop = nil
 	if o.server.state != LoggedIn {
-		o.stage = unplanned
+		o.stage, o.asked = unplanned, false
+		r.answer(ctx)
 		return
 	}
+	o.all = o.asked
 	o.stage, o.after, o.now = walking, nil, Renewal{Server: o.server.server}
 	r.walk(ctx, o)
 }
 
 // walk reads the next part of the journal.
 func (r *renewer) walk(ctx actor.Context, o *round) {
-	journal, id, number, label, after := r.journal, o.server.server, o.number, o.server.label, o.after
+	journal, id, number, label, after, all := r.journal, o.server.server, o.number, o.server.label, o.after, o.all
 	now := r.env.Clock.Now().Unix()
 	r.env.Exec.Do(env.Disk, ctx.Self(), func() any {
 		leases, more, err := journal.LeasesAfter(id, after, wire.MaxShares)
 		part := leasesRead{server: id, number: number, more: more, err: err}
 		for _, l := range leases {
-			part.add(l, label, now)
+			part.add(l, label, all || l.Due(now))
 		}
 		if n := len(leases); n > 0 {
 			part.last = &leases[n-1].Share
@@ -199,13 +234,13 @@ func (r *renewer) walk(ctx actor.Context, o *round) {
 }
 
 // add sorts a lease in.
-func (m *leasesRead) add(l lease.JournalLease, label grid.PublicKey, now int64) {
+func (m *leasesRead) add(l lease.JournalLease, label grid.PublicKey, due bool) {
 	switch {
 	case l.Lapsed != 0:
 		m.part.Lapsed++
 	case !l.Label.IsZero() && l.Label != label:
 		m.part.Others++
-	case l.Due(now):
+	case due:
 		m.due = append(m.due, l)
 	default:
 		m.part.Held++
@@ -283,6 +318,12 @@ func (r *renewer) goOn(ctx actor.Context, o *round, err error) {
 	o.now.Ended, o.now.Err = r.env.Clock.Now(), err
 	o.last = o.now
 	r.tell(o)
+	if o.asked && !o.all && err == nil { // somebody asked while it was under way
+		r.plan(ctx, o, 0)
+		return
+	}
+	o.asked, o.all = false, false
+	r.answer(ctx)
 	switch {
 	case err == nil:
 		r.plan(ctx, o, r.env.Jitter(roundInterval))

@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -284,4 +285,57 @@ func bodyOf(m wire.Message) int {
 		return int(d.Count)
 	}
 	return 0
+}
+
+// Whoever asks has everything renewed at once, and waits until it is.
+func TestRenewNow(t *testing.T) {
+	r := newRig(t, 3)
+	for _, p := range r.peers {
+		p.journal(50, account(1).PublicKey(p.id()))
+	}
+	r.start()
+	r.untilState(client.LoggedIn, time.Minute)
+	r.pass(day)
+	r.net.Crash(r.peers[2].name)
+	r.pass(time.Minute)
+	for range 2 { // two at a time, and while another one is under way
+		var answers []client.Renewals
+		for range 2 {
+			r.send(client.RenewNow{ReplyTo: r.inbox(func(m any) { answers = append(answers, m.(client.Renewals)) })})
+		}
+		r.until("the answers", time.Minute, func() bool { return len(answers) == 2 })
+		for _, n := range answers[1] {
+			if away := n.Server == r.peers[2].id(); !away && n.Renewed != 50 {
+				t.Errorf("renewed %+v", n)
+			}
+		}
+	}
+	for _, p := range r.peers[:2] {
+		if len(p.batches) != 2 {
+			t.Errorf("%s was asked in %d requests", p.name, len(p.batches))
+		}
+	}
+	if len(r.peers[2].batches) != 0 {
+		t.Error("a server that is away was asked")
+	}
+}
+
+// Whoever waits is told when the renewer fails.
+func TestRenewNowIsInterrupted(t *testing.T) {
+	r := newRig(t, 1)
+	p := r.peers[0]
+	p.journal(5, account(1).PublicKey(p.id()))
+	p.instead = func(_ *peerSession, f wire.Frame) bool { _, renew := f.Message.(*wire.RenewShares); return renew }
+	r.start()
+	r.untilState(client.LoggedIn, time.Minute)
+	r.pass(time.Minute)
+	var got any
+	r.send(client.RenewNow{ReplyTo: r.inbox(func(m any) { got = m })})
+	r.pass(time.Second)
+	r.world.Inject = func(id string, _ any) bool { return id == "client/renewer" }
+	r.send(client.AskRenewals{})
+	r.until("an answer", time.Minute, func() bool { return got != nil })
+	if err, ok := got.(error); !ok || !errors.Is(err, client.ErrInterrupted) {
+		t.Errorf("answered by %v", got)
+	}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/tarn-grid/tarn/web/control"
 )
 
-type leasesOptions struct{ all, json bool }
+type leasesOptions struct{ all, renew, json bool }
 
 // leases is what `tarn leases --json` prints.
 type leases struct {
@@ -30,13 +30,17 @@ too long, because a server was away, or because somebody gave them up. A file
 can be read as long as enough different shares of it are left; to keep it, store
 it again.
 
+Leases are renewed by themselves, when half of their time is over. --renew renews
+all of them now: before the node is off for weeks, say.
+
 The list is this node's own, its journal. What the servers have is compared with
 it by: tarn reconcile`,
-		Example: "  tarn leases\n  tarn leases --all --json",
+		Example: "  tarn leases\n  tarn leases --renew\n  tarn leases --all --json",
 		Args:    between(0, 0),
 		RunE:    action(func(ctx context.Context, _ []string) error { return runLeases(ctx, e, o) }),
 	}
 	c.Flags().BoolVar(&o.all, "all", false, "list every file, not only those of which leases have lapsed")
+	c.Flags().BoolVar(&o.renew, "renew", false, "first renew all of them")
 	c.Flags().BoolVar(&o.json, "json", false, "for programs")
 	return c
 }
@@ -47,7 +51,11 @@ func runLeases(ctx context.Context, e *env, o leasesOptions) error {
 		return err
 	}
 	defer n.Close()
-	l, err := n.Leases(ctx)
+	ask := n.Leases
+	if o.renew {
+		ask = n.RenewLeases
+	}
+	l, err := ask(ctx)
 	if err != nil {
 		return fmt.Errorf("ask for leases: %w", f.explain(err))
 	}

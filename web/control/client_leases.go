@@ -15,6 +15,12 @@ func (c *Client) Leases(ctx context.Context) (Leases, error) {
 	return l, c.call(ctx, http.MethodGet, pathLeases, nil, &l)
 }
 
+// RenewLeases renews all of them, due or not.
+func (c *Client) RenewLeases(ctx context.Context) (Leases, error) {
+	var l Leases
+	return l, c.call(ctx, http.MethodPost, pathRenew, nil, &l)
+}
+
 // LeasedFiles yields the files in the journal: all of them, or those of which
 // leases have lapsed.
 func (c *Client) LeasedFiles(ctx context.Context, all bool, yield func(LeasedFile) error) error {

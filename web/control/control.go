@@ -34,6 +34,7 @@ type Node interface {
 	RemoveAuthority(ctx context.Context, name string) (tarn.AuthoritySummary, error)
 	GridUsage(ctx context.Context, how ...tarn.Option) (tarn.GridUsage, error)
 	Leases(ctx context.Context) (tarn.Leases, error)
+	RenewLeases(ctx context.Context) (tarn.Leases, error)
 	LeasedFiles(ctx context.Context, all bool, yield func(tarn.LeasedFile) error) error
 	GiveUp(ctx context.Context, capability string, how ...tarn.Option) ([]tarn.FileLeases, error)
 	Keep(ctx context.Context, capability string, how ...tarn.Option) ([]tarn.FileLeases, error)
@@ -57,6 +58,7 @@ const (
 	pathRemoveAuthority = "/v1/authority/remove"
 	pathGridUsage       = "/v1/usage/grid"
 	pathLeases          = "/v1/leases"
+	pathRenew           = "/v1/leases/renew"
 	pathLeasedFiles     = "/v1/leases/files"
 	pathGiveUp          = "/v1/leases/give-up"
 	pathKeep            = "/v1/leases/keep"

@@ -173,6 +173,7 @@ type reconcileRequest struct {
 func (s *server) handleLeases(mux *http.ServeMux) {
 	mux.HandleFunc("POST "+pathGridUsage, s.gridUsage)
 	mux.HandleFunc("GET "+pathLeases, s.leases)
+	mux.HandleFunc("POST "+pathRenew, s.renewLeases)
 	mux.HandleFunc("GET "+pathLeasedFiles, s.leasedFiles)
 	mux.HandleFunc("POST "+pathGiveUp, s.giveUp)
 	mux.HandleFunc("POST "+pathKeep, s.keep)
@@ -181,6 +182,11 @@ func (s *server) handleLeases(mux *http.ServeMux) {
 
 func (s *server) leases(w http.ResponseWriter, r *http.Request) {
 	l, err := s.node.Leases(r.Context())
+	reply(w, leasesOf(l), err)
+}
+
+func (s *server) renewLeases(w http.ResponseWriter, r *http.Request) {
+	l, err := s.node.RenewLeases(r.Context())
 	reply(w, leasesOf(l), err)
 }
 

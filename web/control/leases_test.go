@@ -37,6 +37,9 @@ func TestLeasesOverTheSocket(t *testing.T) {
 	if err != nil || l.Files != 2 || len(l.Servers) != 1 || l.Servers[0].Lapsed != 1 || l.Servers[0].Error != lease.ErrNoSuchRoot.Error() {
 		t.Errorf("leases %+v, %v", l, err)
 	}
+	if l, err = c.RenewLeases(t.Context()); err != nil || l.Files != 2 || node.Journal.Renewals != 1 {
+		t.Errorf("renewed %d times: %+v, %v", node.Journal.Renewals, l, err)
+	}
 	for all, want := range map[bool]int{true: 2, false: 1} {
 		var files []control.LeasedFile
 		err := c.LeasedFiles(t.Context(), all, func(f control.LeasedFile) error { files = append(files, f); return nil })

@@ -11,6 +11,8 @@ import (
 // Journal is what the node's client is to say of its leases.
 type Journal struct {
 	Leases tarn.Leases
+	// Renewals is how many times all of them were renewed.
+	Renewals int
 	// Files are all files, of which those without a held share have lapsed.
 	Files []tarn.LeasedFile
 	// Differences is what Reconcile finds, Servers its result; Options are
@@ -33,6 +35,12 @@ func (n *Node) GridUsage(_ context.Context, how ...tarn.Option) (tarn.GridUsage,
 
 // Leases is what Journal says.
 func (n *Node) Leases(context.Context) (tarn.Leases, error) { return n.Journal.Leases, nil }
+
+// RenewLeases counts, and is what Journal says.
+func (n *Node) RenewLeases(context.Context) (tarn.Leases, error) {
+	n.Journal.Renewals++
+	return n.Journal.Leases, nil
+}
 
 // LeasedFiles yields what Journal has.
 func (n *Node) LeasedFiles(_ context.Context, all bool, yield func(tarn.LeasedFile) error) error {

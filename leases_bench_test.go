@@ -1,0 +1,174 @@
+package tarn_test
+
+import (
+	"context"
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tarn-grid/tarn"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/lease/store"
+)
+
+// leasedGrid is a server on which one account has many leases, and that
+// account's client, over the network of this machine.
+type leasedGrid struct {
+	*testGrid
+	shares []lease.ShareID
+}
+
+// newLeasedGrid fills the folders of server and client before they start; with
+// listed the client's journal has all leases.
+func newLeasedGrid(b *testing.B, leases int, listed bool) *leasedGrid {
+	g := &leasedGrid{testGrid: &testGrid{t: b}}
+	in := g.open(tarn.Config{Introducer: &tarn.IntroducerConfig{Key: newKey(b), Listen: []string{"/ip4/127.0.0.1/tcp/0"}}})
+	status, err := in.Status(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	g.ref = *status.Introducer
+	for i := range leases { // spread as hashes are, and in order
+		var id lease.ShareID
+		binary.BigEndian.PutUint64(id.StorageIndex[:], uint64(i)*(1<<63/uint64(leases)))
+		binary.BigEndian.PutUint64(id.StorageIndex[8:], uint64(i+1)*0x9e3779b97f4a7c15)
+		g.shares = append(g.shares, id)
+	}
+	key, account := newKey(b), newAccount(b)
+	id := grid.ServerID(grid.PublicKeyOf(key))
+	g.openIn(g.filledServer(b, account.PublicKey(id)), tarn.Config{
+		Introducers: []tarn.IntroducerRef{g.ref},
+		Storage:     &tarn.StorageConfig{Key: key, Listen: []string{"/ip4/127.0.0.1/tcp/0"}},
+	})
+	dir := b.TempDir()
+	if listed {
+		g.fillJournal(b, dir, id)
+	}
+	g.client = g.openIn(dir, tarn.Config{
+		Introducers: []tarn.IntroducerRef{g.ref}, Client: &tarn.ClientConfig{Params: twoServers, Account: account},
+	})
+	g.await(1)
+	return g
+}
+
+func (g *leasedGrid) openIn(dir string, c tarn.Config) *tarn.Node {
+	c.Dir = dir
+	n, err := tarn.Open(g.t.Context(), c)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.t.Cleanup(func() { _ = n.Close(context.Background()) })
+	return n
+}
+
+func (g *leasedGrid) filledServer(b *testing.B, account grid.PublicKey) string {
+	b.Helper()
+	dir := b.TempDir()
+	s, err := store.Open(filepath.Join(dir, "storage"), store.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	l := lease.NewLedger(s, lease.LedgerPolicy{Duration: lease.LeaseDuration})
+	grant := lease.Grant{Root: account, Keys: []grid.PublicKey{account}, Label: account}
+	apply := func(c lease.Change, err error) {
+		if err == nil {
+			_, err = s.Apply(c)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	apply(l.PutRoot(lease.Root{Key: account, Petname: "alice"}))
+	for _, id := range g.shares {
+		if _, err := l.Reserve(time.Now(), grant, id, 0, lease.NoLimit); err != nil {
+			b.Fatal(err)
+		}
+		c, _, err := l.Commit(time.Now(), grant.Column(), id, lease.Body{})
+		apply(c, err)
+	}
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	return dir
+}
+
+func (g *leasedGrid) fillJournal(b *testing.B, dir string, server grid.ServerID) {
+	b.Helper()
+	if err := os.MkdirAll(filepath.Join(dir, "private"), 0o700); err != nil {
+		b.Fatal(err)
+	}
+	j, err := store.OpenJournal(filepath.Join(dir, "private", "journal"), store.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var leases []lease.JournalLease
+	for _, id := range g.shares {
+		leases = append(leases, lease.JournalLease{Share: id, Renewed: time.Now().Unix(), Expires: time.Now().Add(lease.LeaseDuration).Unix()})
+	}
+	for len(leases) > 0 {
+		n := min(len(leases), 4096)
+		if err := j.Adopt(server, leases[:n]); err != nil {
+			b.Fatal(err)
+		}
+		leases = leases[n:]
+	}
+	if err := j.Close(); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// BenchmarkRenewal renews 100,000 leases of one account on one server, journal
+// included, over a real connection.
+func BenchmarkRenewal(b *testing.B) {
+	n := 100_000
+	if testing.Short() {
+		n = 2000
+	}
+	g := newLeasedGrid(b, n, true)
+	for b.Loop() {
+		l, err := g.client.RenewLeases(b.Context())
+		if err != nil || len(l.Servers) != 1 || l.Servers[0].Renewed != n {
+			b.Fatalf("%+v, %v", l, err)
+		}
+	}
+	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "leases/s")
+}
+
+// BenchmarkReconcile compares an empty journal with the leases of one account
+// on one server, and an equal one after that; and reports by how much the heap
+// of both nodes together grew at most.
+func BenchmarkReconcile(b *testing.B) {
+	n := 1_000_000
+	if testing.Short() {
+		n = 5000
+	}
+	g := newLeasedGrid(b, n, false)
+	runtime.GC()
+	before, most := heap(), atomic.Uint64{}
+	o := tarn.ReconcileOptions{Fix: true, Found: func(tarn.LeaseDifference) error {
+		if n--; n%8192 == 0 {
+			most.Store(max(most.Load(), heap()))
+		}
+		return nil
+	}}
+	all := int64(n)
+	for b.Loop() {
+		list, err := g.client.Reconcile(b.Context(), o)
+		if err != nil || len(list) != 1 || list[0].There != all || list[0].Err != nil {
+			b.Fatalf("%+v, %v", list, err)
+		}
+	}
+	b.ReportMetric(float64(max(most.Load(), before)-before)/1e6, "MB")
+	b.ReportMetric(float64(all)*float64(b.N)/b.Elapsed().Seconds(), "leases/s")
+}
+
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
