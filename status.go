@@ -45,7 +45,22 @@ func (n *Node) clientStatus(ctx context.Context, s *Status) error {
 			Ref: IntroducerRef(in.Target), Connected: in.Connected, Since: in.Since, LastError: errorText(in.Err),
 		})
 	}
-	return nil
+	s.Leases, err = n.leaseStatus()
+	return err
+}
+
+func (n *Node) leaseStatus() (*LeaseStatus, error) {
+	files, err := n.journal.Files()
+	if err != nil {
+		return nil, err
+	}
+	s := &LeaseStatus{Files: files}
+	servers, err := n.journal.Servers()
+	for _, at := range servers {
+		s.Leases += at.Leases
+		s.Lapsed += at.Lapsed
+	}
+	return s, err
 }
 
 func (n *Node) clientPicture(ctx context.Context, question client.AskStatus) (client.Status, error) {

@@ -186,6 +186,7 @@ type Status struct {
 	Started     time.Time
 	Introducers []IntroducerStatus
 	Servers     []ServerStatus // as a client
+	Leases      *LeaseStatus   // as a client: what it stored
 	Storage     *StorageStatus // as a storage server
 	Introducer  *IntroducerRef // as an introducer: the reference that others join with
 	Manager     *ManagerStatus // as an account manager
@@ -197,6 +198,10 @@ type ManagerStatus struct {
 	Hints             []grid.Hint
 	Members, Sessions int
 }
+
+// LeaseStatus is what a client stored: how many files and leases its journal
+// lists, and how many of the leases servers were found without.
+type LeaseStatus struct{ Files, Leases, Lapsed int64 }
 
 // StorageStatus is what an operator sees of the own server.
 type StorageStatus struct {

@@ -43,8 +43,11 @@ func (b *branch) known(ctx actor.Context, a grid.Announcement) {
 		ctx.Send(pid, announced{a})
 		return
 	}
-	parts := serverParts{dialer: b.dialer, references: b.references, vault: b.vault, broker: b.broker}
-	b.servers[a.Server] = b.env.Spawn.Child(ctx, "server/"+a.Server.String(), newServer(b.env, parts, a))
+	b.servers[a.Server] = b.env.Spawn.Child(ctx, "server/"+a.Server.String(), newServer(b.env, b.parts(), a))
+}
+
+func (b *branch) parts() serverParts {
+	return serverParts{dialer: b.dialer, references: b.references, vault: b.vault, broker: b.broker}
 }
 
 // ended follows the end of a child: a server is forgotten until it is announced

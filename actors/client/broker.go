@@ -68,8 +68,8 @@ type (
 		want    int
 		storing bool // only those that are logged in
 	}
-	// watchServers has every serverReport passed on, beginning with those that
-	// there are.
+	// watchServers has every report passed on as serverNews, beginning with those
+	// that there are.
 	watchServers struct{ watcher *actor.PID }
 	// notFresh ends the wait for a server that was new.
 	notFresh struct{}
@@ -126,7 +126,7 @@ func (b *broker) Receive(ctx actor.Context) {
 	case watchServers:
 		b.watcher = m.watcher
 		for _, id := range sortedServers(b.servers) {
-			ctx.Send(b.watcher, b.servers[id].report)
+			ctx.Send(b.watcher, serverNews{b.servers[id].announcement, b.servers[id].report})
 		}
 	case candidates:
 		b.candidates(ctx, m)
@@ -176,7 +176,7 @@ func (b *broker) reported(ctx actor.Context, m serverReport) {
 	}
 	e.report, e.decided = m, e.decided || m.settled
 	if b.watcher != nil {
-		ctx.Send(b.watcher, m)
+		ctx.Send(b.watcher, serverNews{e.announcement, m})
 	}
 	b.release(ctx)
 }

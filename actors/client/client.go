@@ -202,7 +202,7 @@ func (c *Client) Receive(ctx actor.Context) {
 
 func (c *Client) start(ctx actor.Context) {
 	c.startBranch(ctx, c.config.Authority, c.config.Account, len(c.config.Introducers))
-	c.renewer = c.env.Spawn.Child(ctx, "renewer", newRenewer(c.env, c.config.Journal, c.broker))
+	c.renewer = c.env.Spawn.Child(ctx, "renewer", newRenewer(c.env, c.config.Journal, c.parts()))
 	for _, in := range c.config.Introducers {
 		c.introduce(ctx, in)
 	}

@@ -15,13 +15,16 @@ import (
 // renewer keeps alive the leases that the journal lists. It goes through those
 // at each server now and then, in the order of their shares, and has those made
 // again that are due, thousands at a time. What a server has no more is noted
-// as lapsed, and told.
+// as lapsed, and told. Leases of another account than the one that is logged in
+// there, which this node has the authority for all the same, are renewed over a
+// connection of their own.
 //
-// Owns: how far it is at each server, what came of the last time, who waits for all of them.
+// Owns: how far it is at each server, what came of the last time, who waits for all of them, connections for other accounts.
 // On failure: begins anew; what was renewed is in the journal.
 type renewer struct {
 	env     *env.Env
 	journal Journal
+	parts   serverParts // of the connections of its own
 	broker  *actor.PID
 	rounds  map[grid.ServerID]*round
 	number  uint64 // of the newest round, so that messages of an older one are known
@@ -30,7 +33,7 @@ type renewer struct {
 
 // round is a walk through the leases at one server, or the wait for the next.
 type round struct {
-	server serverReport
+	server serverNews
 	number uint64
 	stage  roundStage
 	all    bool           // whether what is not due is renewed, too
@@ -39,9 +42,12 @@ type round struct {
 	after  *lease.ShareID // behind which to go on; nil for the beginning
 	more   bool
 	due    []lease.JournalLease // that the server was asked for
-	now    Renewal              // of this round
-	last   Renewal              // of the one before
+	errands
+	now  Renewal // of this round
+	last Renewal // of the one before
 }
+
+func (o *round) id() grid.ServerID { return o.server.report.server }
 
 // roundStage is where a round stands.
 type roundStage uint8
@@ -67,9 +73,11 @@ type Renewal struct {
 	Err error
 }
 
-func newRenewer(e *env.Env, j Journal, broker *actor.PID) env.Producer {
+// newRenewer makes one that dials with these parts; their broker is the
+// client's.
+func newRenewer(e *env.Env, j Journal, p serverParts) env.Producer {
 	return func() actor.Actor {
-		return &renewer{env: e, journal: j, broker: broker, rounds: map[grid.ServerID]*round{}}
+		return &renewer{env: e, journal: j, parts: p, broker: p.broker, rounds: map[grid.ServerID]*round{}}
 	}
 }
 
@@ -95,6 +103,7 @@ type (
 		number uint64
 		due    []lease.JournalLease
 		part   Renewal
+		others map[grid.PublicKey]othersLeases
 		last   *lease.ShareID
 		more   bool
 		err    error
@@ -115,8 +124,14 @@ func (r *renewer) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actor.Started, sayAgain:
 		ctx.Send(r.broker, watchServers{ctx.Self()})
-	case serverReport:
+	case serverNews:
 		r.heard(ctx, m)
+	case labelsKnown:
+		if o := r.round(m.server, m.number); o != nil {
+			r.runErrands(ctx, o, m.labels)
+		}
+	case serverReport:
+		r.errandReport(ctx, m)
 	case RenewNow:
 		r.renewNow(ctx, m)
 	case beginRound:
@@ -135,6 +150,8 @@ func (r *renewer) Receive(ctx actor.Context) {
 		}
 	case AskRenewals:
 		ctx.Send(m.ReplyTo, r.renewals())
+	case *actor.Terminated:
+		r.errandGone(ctx, m.Who)
 	case *actor.Restarting, *actor.Stopping:
 		for _, to := range r.waiting {
 			ctx.Send(to, fmt.Errorf("renew the leases: %w", ErrInterrupted))
@@ -151,14 +168,14 @@ func (r *renewer) round(server grid.ServerID, number uint64) *round {
 }
 
 // heard plans a round as soon as a server is there, unless one is planned.
-func (r *renewer) heard(ctx actor.Context, m serverReport) {
-	o := r.rounds[m.server]
+func (r *renewer) heard(ctx actor.Context, m serverNews) {
+	o := r.rounds[m.report.server]
 	if o == nil {
-		o = &round{last: Renewal{Server: m.server}}
-		r.rounds[m.server] = o
+		o = &round{last: Renewal{Server: m.report.server}}
+		r.rounds[m.report.server] = o
 	}
 	o.server = m
-	if m.state == LoggedIn && o.stage == unplanned {
+	if m.report.state == LoggedIn && o.stage == unplanned {
 		r.plan(ctx, o, r.env.Jitter(firstRound))
 	}
 }
@@ -168,7 +185,7 @@ func (r *renewer) heard(ctx actor.Context, m serverReport) {
 func (r *renewer) renewNow(ctx actor.Context, m RenewNow) {
 	r.waiting = append(r.waiting, m.ReplyTo)
 	for _, id := range sortedServers(r.rounds) {
-		if o := r.rounds[id]; o.server.state == LoggedIn {
+		if o := r.rounds[id]; o.server.report.state == LoggedIn {
 			o.asked = true
 			r.plan(ctx, o, 0)
 		}
@@ -199,32 +216,36 @@ func (r *renewer) plan(ctx actor.Context, o *round, after time.Duration) {
 	}
 	r.number++
 	o.number, o.stage = r.number, planned
-	o.stop = r.env.Clock.After(after, ctx.Self(), beginRound{o.server.server, o.number})
+	o.stop = r.env.Clock.After(after, ctx.Self(), beginRound{o.id(), o.number})
 }
 
 // begin starts the walk, unless the server is away: then it is begun when that
 // comes back.
 func (r *renewer) begin(ctx actor.Context, o *round) {
 	o.stop = nil
-	if o.server.state != LoggedIn {
+	if o.server.report.state != LoggedIn {
 		o.stage, o.asked = unplanned, false
 		r.answer(ctx)
 		return
 	}
 	o.all = o.asked
-	o.stage, o.after, o.now = walking, nil, Renewal{Server: o.server.server}
+	o.stage, o.after, o.now = walking, nil, Renewal{Server: o.id()}
+	o.errands = errands{pid: o.server.report.pid, label: o.server.report.label, others: map[grid.PublicKey]othersLeases{}}
 	r.walk(ctx, o)
 }
 
 // walk reads the next part of the journal.
 func (r *renewer) walk(ctx actor.Context, o *round) {
-	journal, id, number, label, after, all := r.journal, o.server.server, o.number, o.server.label, o.after, o.all
+	journal, id, number, after, all := r.journal, o.id(), o.number, o.after, o.all
+	label, errand := o.label, o.child != nil
 	now := r.env.Clock.Now().Unix()
 	r.env.Exec.Do(env.Disk, ctx.Self(), func() any {
 		leases, more, err := journal.LeasesAfter(id, after, wire.MaxShares)
-		part := leasesRead{server: id, number: number, more: more, err: err}
+		part := leasesRead{server: id, number: number, more: more, err: err, others: map[grid.PublicKey]othersLeases{}}
 		for _, l := range leases {
-			part.add(l, label, all || l.Due(now))
+			if !errand || l.Label == label && l.Lapsed == 0 {
+				part.add(l, label, all || l.Due(now))
+			}
 		}
 		if n := len(leases); n > 0 {
 			part.last = &leases[n-1].Share
@@ -239,7 +260,7 @@ func (m *leasesRead) add(l lease.JournalLease, label grid.PublicKey, due bool) {
 	case l.Lapsed != 0:
 		m.part.Lapsed++
 	case !l.Label.IsZero() && l.Label != label:
-		m.part.Others++
+		m.others[l.Label] = m.others[l.Label].plus(othersLeases{1, due})
 	case due:
 		m.due = append(m.due, l)
 	default:
@@ -250,7 +271,9 @@ func (m *leasesRead) add(l lease.JournalLease, label grid.PublicKey, due bool) {
 func (r *renewer) read(ctx actor.Context, o *round, m leasesRead) {
 	o.now.Held += m.part.Held
 	o.now.Lapsed += m.part.Lapsed
-	o.now.Others += m.part.Others
+	for label, n := range m.others {
+		o.others[label] = o.others[label].plus(n)
+	}
 	o.after, o.more = m.last, m.more
 	if m.err != nil || len(m.due) == 0 {
 		r.goOn(ctx, o, m.err)
@@ -262,7 +285,7 @@ func (r *renewer) read(ctx actor.Context, o *round, m leasesRead) {
 	}
 	o.due = m.due
 	f := wire.Frame{Message: &wire.RenewShares{Count: uint(len(m.due))}}.WithBody(nil, body)
-	ctx.Send(o.server.pid, Call{ReplyTo: ctx.Self(), Tag: renewTag{o.server.server, o.number}, Frame: f})
+	ctx.Send(o.pid, Call{ReplyTo: ctx.Self(), Tag: renewTag{o.id(), o.number}, Frame: f})
 }
 
 // reply notes what became of the leases.
@@ -293,7 +316,7 @@ func (o *round) note(done *wire.SharesDone, outcomes []byte, now int64) []lease.
 		case wire.ShareDone:
 			o.now.Held++
 			o.now.Renewed++
-			l.Renewed, l.Expires, l.Label = now, done.Expires, o.server.label
+			l.Renewed, l.Expires, l.Label = now, done.Expires, o.label
 		case wire.ShareNoLease:
 			o.now.Lapsed++
 			o.now.Fresh++
@@ -308,13 +331,28 @@ func (o *round) note(done *wire.SharesDone, outcomes []byte, now int64) []lease.
 	return noted
 }
 
-// goOn walks on, or ends the round.
+// goOn walks on, for the next account where there is none left, or ends the
+// round.
 func (r *renewer) goOn(ctx actor.Context, o *round, err error) {
-	if err == nil && o.more {
+	o.due = nil
+	switch {
+	case err == nil && o.more:
 		r.walk(ctx, o)
-		return
+	case o.child != nil:
+		r.endErrand(ctx, o, err)
+	case err == nil && len(o.others) > 0:
+		ctx.Send(r.parts.vault, askLabels{ctx.Self(), o.server.announcement, o.number})
+	default:
+		r.end(ctx, o, err)
 	}
-	o.stage, o.due = unplanned, nil
+}
+
+// end ends the round, and plans the next one.
+func (r *renewer) end(ctx actor.Context, o *round, err error) {
+	o.stage = unplanned
+	for _, n := range o.others {
+		o.now.Others += n.leases
+	}
 	o.now.Ended, o.now.Err = r.env.Clock.Now(), err
 	o.last = o.now
 	r.tell(o)
@@ -327,7 +365,7 @@ func (r *renewer) goOn(ctx actor.Context, o *round, err error) {
 	switch {
 	case err == nil:
 		r.plan(ctx, o, r.env.Jitter(roundInterval))
-	case isLinkLoss(err) && o.server.state != LoggedIn: // it is begun when the server is back
+	case isLinkLoss(err) && o.server.report.state != LoggedIn: // it is begun when the server is back
 	default:
 		r.plan(ctx, o, r.env.Jitter(roundRetry))
 	}

@@ -9,22 +9,23 @@ import (
 
 	"github.com/tarn-grid/tarn/actors/client"
 	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/integration/sim"
 	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
 
 const day = 24 * time.Hour
 
-// journalled puts n leases into the journal, and gives them to the peer, whose
-// lists then is complete.
+// journal puts n more leases into the journal, and gives them to the peer, whose
+// list then is complete.
 func (p *peer) journal(n int, label grid.PublicKey) []lease.ShareID {
 	r := p.rig
 	if p.leases == nil {
 		p.leases = map[lease.ShareID]int64{}
 	}
-	now := r.world.Now()
+	now, before := r.world.Now(), len(p.leases)
 	var ids []lease.ShareID
-	for i := range n {
+	for i := before; i < before+n; i++ {
 		id := lease.ShareID{StorageIndex: grid.StorageIndex{0: byte(i >> 8), 1: byte(i), 15: byte(i)}, Num: 3}
 		p.leases[id] = now.Add(lease.LeaseDuration).Unix()
 		l := lease.JournalLease{Share: id, Label: label, Renewed: now.Unix(), Expires: p.leases[id]}
@@ -215,15 +216,94 @@ func TestRenewalRefused(t *testing.T) {
 	}
 }
 
-// An account that this node is not logged in with keeps its own leases.
+// Leases of an account that this node has no authority for are left alone, and
+// told of.
 func TestOthersLeasesAreLeftAlone(t *testing.T) {
 	r := newRig(t, 1)
 	p := r.peers[0]
 	p.journal(5, account(2).PublicKey(p.id()))
 	r.start()
 	r.pass(20 * day)
-	if n := r.renewalAt(p); n.Others != 5 || n.Held != 0 || len(p.batches) != 0 {
-		t.Errorf("%d requests: %+v", len(p.batches), n)
+	if n := r.renewalAt(p); n.Others != 5 || n.Held != 0 || n.Err != nil || len(p.batches) != 0 || len(p.sessions) != 1 {
+		t.Errorf("%d requests over %d connections: %+v", len(p.batches), len(p.sessions), n)
+	}
+}
+
+// open is how many connections a peer has.
+func (p *peer) open() (n int) {
+	for _, s := range p.sessions {
+		if !s.over {
+			n++
+		}
+	}
+	return n
+}
+
+// Leases of several accounts at one server are renewed each in its name, over a
+// connection that is there for nothing else.
+func TestRenewsForEachAccount(t *testing.T) {
+	r := newRig(t, 2)
+	for _, n := range []byte{2, 3} {
+		r.config.Authority.Holdings = append(r.config.Authority.Holdings, lease.Holding{Account: account(n)})
+	}
+	p := r.peers[0]
+	for n := range byte(4) {
+		p.journal(4, account(n+1).PublicKey(p.id()))
+	}
+	r.start()
+	r.pass(17 * day)
+	n := r.renewalAt(p)
+	if n.Held != 12 || n.Others != 4 || n.Err != nil {
+		t.Errorf("the last round: %+v", n)
+	}
+	if p.open() != 1 || len(p.sessions) > 1+2*4 {
+		t.Errorf("%d of %d connections are open", p.open(), len(p.sessions))
+	}
+	for i, l := range r.held(p) {
+		if owner := account(byte(i/4 + 1)).PublicKey(p.id()); l.Label != owner || (l.Renewed > simStart()) != (i < 12) {
+			t.Errorf("lease %d: %+v", i, l)
+		}
+	}
+}
+
+func simStart() int64 { return sim.Start.Unix() }
+
+// Where the other account is refused, or its connection is lost at any moment,
+// the round goes on and the next one tries again.
+func TestErrandsFail(t *testing.T) {
+	for name, spoil := range map[string]func(*rig, *peer){
+		"refused": func(_ *rig, p *peer) {
+			p.accepts = func(n int) wire.Message {
+				if n > 1 && n < 4 {
+					return wire.NewError(wire.NotAccepted, "no such account")
+				}
+				return nil
+			}
+		},
+		"lost": func(r *rig, p *peer) {
+			lost := 0
+			p.instead = func(s *peerSession, f wire.Frame) bool {
+				_, renew := f.Message.(*wire.RenewShares)
+				if renew && lost < 2 {
+					lost++
+					s.session.Close()
+				}
+				return renew && s.over
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, 1)
+			r.config.Authority.Holdings = append(r.config.Authority.Holdings, lease.Holding{Account: account(2)})
+			p := r.peers[0]
+			p.journal(5, account(2).PublicKey(p.id()))
+			spoil(r, p)
+			r.start()
+			r.pass(18 * day)
+			if n := r.renewalAt(p); n.Held != 5 || n.Others != 0 || p.open() != 1 {
+				t.Errorf("%d connections are open; the last round: %+v", p.open(), n)
+			}
+		})
 	}
 }
 

@@ -51,6 +51,7 @@ type serverParts struct {
 	dialer        transport.Dialer
 	references    ReferenceCache
 	vault, broker *actor.PID
+	label         grid.PublicKey // the only account to log in for; zero is any
 }
 
 func newServer(e *env.Env, p serverParts, a grid.Announcement) env.Producer {
@@ -260,7 +261,7 @@ func (s *server) askVault(ctx actor.Context) {
 	_, _ = s.env.Rand.Read(nonce[:]) // never fails
 	m := signLogin{
 		replyTo: ctx.Self(), generation: s.generation, server: s.announcement,
-		beneficiary: s.link.session.Local(), nonce: nonce, credential: s.credential,
+		beneficiary: s.link.session.Local(), nonce: nonce, credential: s.credential, label: s.serverParts.label,
 	}
 	if s.report.state == LoggedIn {
 		m.again, m.againKey = s.signedAs.id, s.signedAs.key
@@ -379,6 +380,9 @@ func (s *server) loginRefused(ctx actor.Context, m *wire.Error) {
 	case m.Code == wire.Busy || m.Code == wire.Internal:
 		s.lost(ctx, m)
 	default:
+		if s.report.state == LoggedIn {
+			s.env.Log.Warn("the server accepts this node's authority no longer", "server", s.announcement.Server.Short(), "nickname", s.announcement.Nickname, "error", m)
+		}
 		s.refusal = m
 		s.credential++
 		s.reconnect(ctx)

@@ -37,6 +37,7 @@ type signLogin struct {
 	beneficiary grid.PublicKey
 	nonce       lease.Nonce
 	credential  int
+	label       grid.PublicKey // the only account to sign for; zero is any
 	// again is the credential of the login there is, to renew it; else zero. A
 	// newer card of the same key may have taken its place.
 	again    lease.CredentialID
@@ -53,6 +54,14 @@ type signedLogin struct {
 	chain      []byte
 	request    []byte
 	err        error
+}
+
+// askLabels asks for which accounts there are credentials at a server; answered
+// by labelsKnown.
+type askLabels struct {
+	replyTo *actor.PID
+	server  grid.Announcement
+	number  uint64 // comes back
 }
 
 // To the vault, from a membership.
@@ -91,6 +100,12 @@ func (v *vault) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case signLogin:
 		ctx.Send(m.replyTo, v.sign(m))
+	case askLabels:
+		known := labelsKnown{server: m.server.Server, number: m.number}
+		for _, c := range v.authority.At(m.server) {
+			known.labels = append(known.labels, c.Label())
+		}
+		ctx.Send(m.replyTo, known)
 	case AddAuthority:
 		v.given = v.given.Join(m.Authority)
 		v.combine()
@@ -132,6 +147,9 @@ func (v *vault) signKeyList(ctx actor.Context, m signKeyList) {
 
 func (v *vault) sign(m signLogin) signedLogin {
 	credentials := v.authority.At(m.server)
+	if !m.label.IsZero() {
+		credentials = slices.DeleteFunc(credentials, func(c lease.Credential) bool { return c.Label() != m.label })
+	}
 	if m.again != (lease.CredentialID{}) {
 		m.credential = m.find(credentials)
 	}

@@ -106,6 +106,9 @@ func leasesRemark(s control.ServerLeases) string {
 	case s.Refused > 0:
 		return fmt.Sprintf("%s may not be renewed with this node's authority", counted(int64(s.Refused), "lease"))
 	}
+	if s.Lapsed == s.Leases {
+		return "none is left"
+	}
 	return "renewed"
 }
 

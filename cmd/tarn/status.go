@@ -87,6 +87,9 @@ func statusHead(s control.Status) string {
 	if s.Introducer != "" {
 		text += fmt.Sprintf("Introducer: %s\n", s.Introducer)
 	}
+	if s.Leases != nil && s.Leases.Lapsed > 0 {
+		text += fmt.Sprintf("Lapsed: %s of %d. Which files they are of, and what is left: tarn leases\n", counted(s.Leases.Lapsed, "lease"), s.Leases.Leases)
+	}
 	if s.Storage != nil {
 		text += fmt.Sprintf("Storage server %s: %d accounts, %d sessions, %s free, %s being uploaded\n",
 			short(s.Storage.Server), s.Storage.Accounts, s.Storage.Sessions, formatSize(s.Storage.Free), formatSize(s.Storage.Reserved))

@@ -15,6 +15,7 @@ type Status struct {
 	Started     time.Time          `json:"started"`
 	Introducers []IntroducerStatus `json:"introducers"`
 	Servers     []ServerStatus     `json:"servers"`
+	Leases      *LeaseStatus       `json:"leases,omitempty"`
 	Storage     *StorageStatus     `json:"storage,omitempty"`
 	Introducer  string             `json:"introducer,omitempty"`
 	Manager     *ManagerStatus     `json:"manager,omitempty"`
@@ -51,6 +52,13 @@ type ServerStatus struct {
 	Room        int64     `json:"room"`
 }
 
+// LeaseStatus is tarn.LeaseStatus as JSON.
+type LeaseStatus struct {
+	Files  int64 `json:"files"`
+	Leases int64 `json:"leases"`
+	Lapsed int64 `json:"lapsed"`
+}
+
 // StorageStatus is the node's own storage server.
 type StorageStatus struct {
 	Server   string   `json:"server"`
@@ -72,6 +80,9 @@ func statusOf(s tarn.Status) Status {
 	}
 	for i, v := range s.Servers {
 		out.Servers[i] = serverStatusOf(v)
+	}
+	if s.Leases != nil {
+		out.Leases = new(LeaseStatus(*s.Leases))
 	}
 	if s.Storage != nil {
 		out.Storage = storageStatusOf(*s.Storage)
