@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Measures a running grid through its web gateway, the same way whatever the grid is (Tahoe-LAFS or Tarn).
 
-  grid_bench.py --url http://127.0.0.1:3456 --client PID --servers PID,PID,... --out tarn.json
-                [--only idle,1KiB,1MiB,100MiB,1GiB,put4k,par8,get4k,range,dirs] [--reps 3]
-  grid_bench.py --compare tahoe.json tarn.json
+  grid_bench.py --grid LINE --out tarn.json [--only idle,1KiB,1MiB,100MiB,1GiB,put4k,par8,get4k,range,first,cli,dirs] [--reps 3]
+  grid_bench.py --compare tahoe.json foolscap.json ... tarn.json
 
-Needs PUT /uri -> capability, GET /uri/CAP with Range; `dirs` needs the rest of Tahoe's web API. Standard library only.
+LINE is the JSON line that tahoe_grid.py or tarn_grid.py prints: url, client, servers (process ids), connect_s, and for `cli` put and get, the
+commands to which a file, or a capability and a file, are added. Needs PUT /uri -> capability, GET /uri/CAP with Range; `dirs` needs the rest of
+Tahoe's web API. Standard library only.
 Prints medians; CPU is what the kernel charged the grid's processes, memory their peak resident set during the work.
-Measure both grids in one sitting, never at the same time, and quote ratios.
+Measure all grids in one sitting, never two at the same time, and quote ratios.
 """
 import argparse, http.client, json, os, statistics, subprocess, sys, tempfile, time, urllib.parse
 from concurrent.futures import ThreadPoolExecutor
@@ -149,6 +150,41 @@ def idle(g, seconds=15):
                 server_cpu_percent=round(statistics.median(d) / seconds * 100, 3))
 
 
+def first_byte(g, cap, n):
+    """Seconds from the request until the first byte of the file, for each of n requests, each broken off after it."""
+    took = []
+    for _ in range(n):
+        c = http.client.HTTPConnection(g.host, g.port, timeout=900)
+        t = time.perf_counter()
+        c.request("GET", "/uri/" + urllib.parse.quote(cap, safe=""))
+        r = c.getresponse()
+        r.read(1)
+        took.append(time.perf_counter() - t)
+        r.close()
+        c.close()
+        time.sleep(0.5)  # what was under way ends
+    return dict(ms_median=round(statistics.median(took) * 1e3, 2))
+
+
+def command_line(put, get, n):
+    """Seconds that the commands take for a file of 1 KiB; equal files come back."""
+    took = {"put": [], "get": []}
+    with tempfile.TemporaryDirectory() as t:
+        a, b = os.path.join(t, "in"), os.path.join(t, "out")
+        for _ in range(n):
+            random_file(a, 1024)
+            t0 = time.perf_counter()
+            cap = subprocess.run([*put, a], check=True, capture_output=True, text=True).stdout.strip()
+            t1 = time.perf_counter()
+            subprocess.run([*get, cap, b], check=True, capture_output=True)
+            took["put"].append(t1 - t0)
+            took["get"].append(time.perf_counter() - t1)
+            if subprocess.run(["cmp", "-s", a, b]).returncode:
+                raise RuntimeError("what came back is not what went in")
+            os.remove(b)
+    return {k: dict(ms_median=round(statistics.median(v) * 1e3, 2)) for k, v in took.items()}
+
+
 def directories(g, caps):
     out, dirs = {}, []
     q = lambda c: urllib.parse.quote(c, safe="")
@@ -164,9 +200,10 @@ def directories(g, caps):
 
 
 def run(a):
-    g = Grid(a.url, a.client, [int(p) for p in a.servers.split(",")])
+    line = json.loads(a.grid)
+    g = Grid(line["url"], line["client"], line["servers"])
     want = a.only.split(",")
-    res, caps, big = {}, [], None
+    res, caps, big = {"until connected": dict(seconds=line["connect_s"])}, [], None
     if "idle" in want:  # before any load
         res["idle"] = idle(g)
     g.get(g.put(os.urandom(1000)))
@@ -181,8 +218,14 @@ def run(a):
         res["put 4 KiB, 8 at once"] = rate(g, 200, lambda i: g.put(os.urandom(4096)), workers=8)
     if "get4k" in want:
         res["get 4 KiB"] = rate(g, len(caps), lambda i: g.get(caps[i]))
-    if "range" in want:
+    if "range" in want or "first" in want:
         big = big or g.put(os.urandom(100 * MiB))
+    if "first" in want:
+        res["first byte of 100 MiB"] = first_byte(g, big, 9)
+    if "cli" in want:
+        for k, v in command_line(line["put"], line["get"], 5).items():
+            res[f"command line, {k} 1 KiB"] = v
+    if "range" in want:
 
         def some(i):
             o = (i * 5000003) % (99 * MiB)
@@ -200,31 +243,38 @@ def show(res):
         if "put" in v:
             print(f"{k:38} put {v['put']['MBps']:9.2f} MB/s {v['put']['cpu_s_per_GB']:8.2f} CPU-s/GB   get {v['get']['MBps']:9.2f} MB/s {v['get']['cpu_s_per_GB']:8.2f} CPU-s/GB")
         elif "per_s" in v:
-            print(f"{k:38} {v['per_s']:10.2f} /s  median {v['ms_median']:9.2f} ms  CPU {v['cpu_ms']:8.2f} ms each")
+            print(f"{k:38} {v['per_s']:10.2f} /s   median {v['ms_median']:9.2f} ms  CPU {v['cpu_ms']:8.2f} ms each")
         else:
             print(f"{k:38} {v}")
 
 
-def compare(a, b):
-    """Prints how many times better the second grid is than the first (more is better, also for CPU and memory)."""
-    x, y = json.load(open(a)), json.load(open(b))
-    for k in x:
-        if k not in y:
-            continue
-        p, q = x[k], y[k]
-        if "put" in p:
-            for d in ("put", "get"):
-                print(f"{k + ' ' + d:42} rate {p[d]['wall'] / q[d]['wall']:7.2f}x   CPU {p[d]['cpu_s_per_GB'] / max(q[d]['cpu_s_per_GB'], 1e-9):7.2f}x   client memory {p[d]['rss_client'] / q[d]['rss_client']:6.2f}x")
-        elif "per_s" in p:
-            print(f"{k:42} rate {q['per_s'] / p['per_s']:7.2f}x   CPU {p['cpu_ms'] / max(q['cpu_ms'], 1e-9):7.2f}x   median {p['ms_median'] / q['ms_median']:7.2f}x")
-        else:
-            print(f"{k:42} " + "   ".join(f"{n} {p[n] / max(q[n], 1e-9):.2f}x" for n in p))
+def numbers(v):
+    """What of a result is compared, as name -> (value, True where more is better)."""
+    if "put" in v:
+        return {d + " " + name: (v[d][key], more) for d in ("put", "get") for name, key, more in (
+            ("MB/s", "MBps", True), ("CPU-s/GB", "cpu_s_per_GB", False), ("client MiB", "rss_client", False), ("server MiB", "rss_server", False))}
+    if "per_s" in v:
+        return {"/s": (v["per_s"], True), "CPU ms": (v["cpu_ms"], False), "ms": (v["ms_median"], False)}
+    return {k: (x, False) for k, x in v.items()}
+
+
+def compare(files):
+    """Prints each number of every grid, and how many times better the last one is than each of the others."""
+    *others, last = [json.load(open(f)) for f in files]
+    names = [os.path.basename(f).removesuffix(".json") for f in files]
+    print(f"{'':48}" + "".join(f"{n:>12}" for n in names) + f"   {names[-1]} is better by")
+    for k, v in last.items():
+        rows = [numbers(o[k]) if k in o else {} for o in others]
+        for name, (x, more) in numbers(v).items():
+            values = [r.get(name, (None,))[0] for r in rows]
+            factors = ["-" if not y or not x else f"{x / y if more else y / x:.2f}" for y in values]
+            print(f"{k + ', ' + name:48}" + "".join(f"{'-' if y is None else round(y, 3):>12}" for y in [*values, x]) + "   " + " and ".join(factors))
 
 
 if __name__ == "__main__":
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--url"); ap.add_argument("--client", type=int); ap.add_argument("--servers"); ap.add_argument("--out", default="bench.json")
-    ap.add_argument("--only", default="idle,1KiB,1MiB,100MiB,put4k,par8,get4k,range"); ap.add_argument("--reps", type=int, default=3)
-    ap.add_argument("--compare", nargs=2)
+    ap.add_argument("--grid"); ap.add_argument("--out", default="bench.json")
+    ap.add_argument("--only", default="idle,1KiB,1MiB,100MiB,1GiB,put4k,par8,get4k,range,first,cli"); ap.add_argument("--reps", type=int, default=3)
+    ap.add_argument("--compare", nargs="+")
     a = ap.parse_args()
-    compare(*a.compare) if a.compare else run(a)
+    compare(a.compare) if a.compare else run(a)

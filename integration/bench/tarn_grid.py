@@ -4,7 +4,7 @@
   go build -o tarn ./cmd/tarn
   tarn_grid.py --tarn ./tarn --dir G [--servers 10] [--needed 3 --happy 7 --total 10] [--port 15000]
 
-Once the client may store on every server it prints one JSON line: url, client (process id), servers (process ids), introducer, connect_s.
+Once the client may store on every server it prints one JSON line: url, client (process id), servers (process ids), introducer, connect_s, put and get (commands).
 Only ever listens on 127.0.0.1. Ends its own processes, by id.
 """
 import argparse, json, os, subprocess, sys, time, urllib.request
@@ -57,7 +57,9 @@ try:
         if time.time() - t0 > 180:
             sys.exit("the client could not log in everywhere within 180 s")
         time.sleep(0.005)
-    print(json.dumps(dict(url=url, client=procs["client"].pid, servers=[procs[n].pid for n in names], introducer=procs["introducer"].pid, connect_s=round(time.time() - t0, 2))), flush=True)
+    print(json.dumps(dict(
+        url=url, client=procs["client"].pid, servers=[procs[n].pid for n in names], introducer=procs["introducer"].pid, connect_s=round(time.time() - t0, 3),
+        put=[a.tarn, "-d", folder("client"), "put"], get=[a.tarn, "-d", folder("client"), "get"])), flush=True)
     sys.stdin.read()
 finally:
     for p in procs.values():
