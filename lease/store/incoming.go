@@ -14,12 +14,15 @@ type Incoming struct {
 	file   vfs.File
 	number uint64
 	sealed bool
+	end    int64 // of what was written
 	begun  int64 // bytes from the start that are on their way to the disk, or there
 }
 
 // writeBehind is after how many bytes the system is told to begin writing, so
 // that Seal waits for the last of them only. Before the next ones it waits for
-// those, which holds the upload to the disk's pace.
+// those, which holds the upload to the disk's pace, and lets them go from its
+// cache: shares are seldom read soon after they were stored, and memory is
+// better used for what is.
 const writeBehind = 4 << 20
 
 // Incoming makes an empty file in incoming/.
@@ -38,14 +41,24 @@ func (s *Store) Incoming() (*Incoming, error) {
 // WriteAt writes part of the body.
 func (in *Incoming) WriteAt(p []byte, off int64) (int, error) {
 	n, err := in.file.WriteAt(p, off)
-	if end := off + int64(n); err == nil && end-in.begun >= writeBehind {
-		in.begun = end
-		_, err = in.file.SyncTo(end)
+	in.end = max(in.end, off+int64(n))
+	if err == nil && in.end-in.begun >= writeBehind {
+		err = in.writeOut()
 	}
 	if err != nil {
 		err = fmt.Errorf("write a share: %w", err)
 	}
 	return n, err
+}
+
+// writeOut waits for what the last call began, and begins the rest.
+func (in *Incoming) writeOut() error {
+	if _, err := in.file.SyncTo(in.end); err != nil {
+		return err
+	}
+	dropFromCache(in.file, in.begun)
+	in.begun = in.end
+	return nil
 }
 
 // ReadAt reads back what was written, for its hashes to be checked.
@@ -54,7 +67,11 @@ func (in *Incoming) ReadAt(p []byte, off int64) (int, error) { return in.file.Re
 // Seal makes the file durable under its number, which goes into a lease.Body.
 // It is the share's when the Change that says so is applied.
 func (in *Incoming) Seal() (uint64, error) {
-	err := errors.Join(in.file.Sync(), in.file.Close())
+	err := in.file.Sync()
+	if in.begun > 0 { // a small one may stay
+		dropFromCache(in.file, in.end)
+	}
+	err = errors.Join(err, in.file.Close())
 	in.file = nil
 	if err == nil {
 		err = in.s.syncIncoming()
