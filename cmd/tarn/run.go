@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -87,26 +86,9 @@ func newLog(w io.Writer, o runOptions) (*slog.Logger, error) {
 	return slog.New(slog.NewTextHandler(w, options)), nil
 }
 
-// memoryLimit is beyond how many bytes Go's collector works harder, so that a
-// node stays small however much passes through it. GOMEMLIMIT overrides it. An
-// account manager holds its members' keys, a million of which take 140 MiB.
-const (
-	memoryLimit        = 88 << 20
-	managerMemoryLimit = 512 << 20
-)
-
-func (n node) memoryLimit() int64 {
-	if n.config.Manager != nil {
-		return managerMemoryLimit
-	}
-	return memoryLimit
-}
-
 // serve runs the node until ctx ends or the node does.
 func serve(ctx context.Context, e *env, f folder, n node) (err error) {
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(n.memoryLimit())
-	}
+	limitMemory()
 	running, err := tarn.Open(ctx, n.config)
 	if err != nil {
 		return fmt.Errorf("start the node: %w", err)

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -50,14 +51,40 @@ func benchmarkLeases(b *testing.B, clients int) {
 }
 
 func (s *server) putUnsynced(g lease.Grant, id lease.ShareID) (*Commit, error) {
-	if _, err := s.ledger.Reserve(start, g, id, 0, lease.NoLimit); err != nil {
-		return nil, err
-	}
-	change, _, err := s.ledger.Commit(start, g.Column(), id, lease.Body{})
+	change, _, err := s.ledger.Put(start, g, id, lease.Body{}, lease.NoLimit)
 	if err != nil {
 		return nil, err
 	}
 	return s.Apply(change)
+}
+
+// BenchmarkRenewals makes leases again in groups of a thousand, each group
+// synced before the next.
+func BenchmarkRenewals(b *testing.B) {
+	const all, group = 100_000, 1000
+	s := serve(b, mustOpen(b, vfs.Default, b.TempDir()))
+	s.addRoot(1, 1<<40)
+	var last *Commit
+	for n := range all {
+		commit, err := s.putUnsynced(own(1), randomShare(n))
+		must(b, err)
+		last = commit
+	}
+	must(b, last.Wait())
+	ids, renewed := make([]lease.ShareID, group), 0
+	for b.Loop() {
+		for i := range ids {
+			ids[i] = randomShare((renewed + i) % all)
+		}
+		now := start.Add(time.Duration(1+renewed/all) * time.Hour)
+		change, _, err := s.ledger.RenewLeases(now, own(1), ids)
+		must(b, err)
+		commit, err := s.Apply(change)
+		must(b, err)
+		must(b, commit.Wait())
+		renewed += group
+	}
+	b.ReportMetric(float64(renewed)/b.Elapsed().Seconds(), "leases/s")
 }
 
 // BenchmarkLargeShare takes in a share of 1 MiB as a file.
