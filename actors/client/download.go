@@ -114,6 +114,7 @@ type readRange struct {
 	replyTo   *actor.PID
 	next, end int64 // offsets in the file
 	credit    int
+	ahead     int64 // segments that are fetched at a time; grows with each that was handed on
 }
 
 // wireBytes is the bytes of some ranges of a share.
@@ -169,7 +170,7 @@ func (d *download) Receive(ctx actor.Context) {
 // readRange starts to read, and finds the servers when it is the first time
 // or the last time failed.
 func (d *download) readRange(ctx actor.Context, m ReadRange) {
-	d.rng = &readRange{replyTo: m.ReplyTo, next: m.Offset, end: m.Offset + m.Length, credit: m.Credit}
+	d.rng = &readRange{replyTo: m.ReplyTo, next: m.Offset, end: m.Offset + m.Length, credit: m.Credit, ahead: 1}
 	if m.Length == 0 {
 		d.deliver(ctx)
 		return
@@ -255,14 +256,15 @@ func wireRanges(ranges []immutable.Range) []wire.Range {
 	return out
 }
 
-// wantMore asks for the segments that the range needs next, a few ahead.
+// wantMore asks for the segments that the range needs next, a few ahead; at
+// first for one, because whoever asked waits for that.
 func (d *download) wantMore(ctx actor.Context) {
 	if d.rng == nil || d.core == nil || d.rng.next >= d.rng.end {
 		return
 	}
 	l, proven := d.reader.Layout()
 	first, last := l.SegmentOf(d.rng.next), l.SegmentOf(d.rng.end-1)
-	ahead := max(1, min(readAhead, readAheadBytes/l.SegmentSize))
+	ahead := max(1, min(d.rng.ahead, readAhead, readAheadBytes/l.SegmentSize))
 	if !proven {
 		ahead = 1 // the size of segments may turn out to be another
 	}
@@ -356,7 +358,7 @@ func (d *download) deliver(ctx actor.Context) {
 		}
 		start := i * l.SegmentSize
 		from, to := r.next-start, min(r.end-start, int64(len(s.plain)))
-		r.next, r.credit = start+to, r.credit-1
+		r.next, r.credit, r.ahead = start+to, r.credit-1, min(2*r.ahead, readAhead)
 		ctx.Send(r.replyTo, d.piece(int(i), s, from, to))
 		d.wantMore(ctx)
 		if d.rng != r {
