@@ -12,10 +12,11 @@ import (
 )
 
 // Sizes in bytes, chosen so that an idle server stays small: a memtable is the
-// unit of writing, and 4 MiB are some 40,000 leases.
+// unit of writing, and 4 MiB are some 40,000 leases. Pebble takes what memtables
+// may need out of the cache, so a cache of two of them caches nothing.
 const (
 	memTableSize = 4 << 20
-	cacheSize    = 8 << 20
+	cacheSize    = 24 << 20
 	maxOpenFiles = 200
 )
 
