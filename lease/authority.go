@@ -88,24 +88,28 @@ func (a Authority) For(server grid.ServerID) []Credential {
 
 // At is what can be used at the server that announces itself so, the likeliest
 // first: chains from managers that it announces, chains that name the server,
-// accounts, other chains. A chain from a manager that a server with managers
+// accounts, other chains; and behind all of these chains that may not upload,
+// such as a renewal cap, which are for what nothing else can do. A chain from a manager that a server with managers
 // does not announce is shown only where it names the server: the others would
 // learn of it and refuse.
 func (a Authority) At(s grid.Announcement) []Credential {
 	likely := func(c Credential) int {
 		root, chained := c.Chain.Root()
 		_, named := c.Chain.server()
+		accepted := slices.Contains(s.Accepts, root)
 		switch {
 		case chained && !readable(s.CertificateVersions):
 			return hopeless
-		case chained && slices.Contains(s.Accepts, root):
+		case chained && !accepted && !named && len(s.Accepts) > 0:
+			return hopeless
+		case chained && !c.Chain.mayUpload():
+			return 4
+		case chained && accepted:
 			return 0
 		case named:
 			return 1
 		case !chained:
 			return 2
-		case len(s.Accepts) > 0:
-			return hopeless
 		}
 		return 3
 	}
@@ -115,7 +119,14 @@ func (a Authority) At(s grid.Announcement) []Credential {
 }
 
 // hopeless is a credential that a server would refuse.
-const hopeless = 4
+const hopeless = 5
+
+// mayUpload reports whether the chain leaves the right to upload, as far as it
+// can be read.
+func (c Chain) mayUpload() bool {
+	effective, err := c.Effective()
+	return err == nil && effective.Operations().Has(OpUpload)
+}
 
 // readable reports whether a server that announces these versions of
 // certificates can read ours; one that announces none does not say.

@@ -21,17 +21,18 @@ func TestAuthorityAt(t *testing.T) {
 	anywhere := Holding{card("carol", pub("bob"), nil), one}
 	managed := Holding{card("dave", pub("bob"), nil), one}
 	own := Holding{Account: bob}
-	a := Authority{[]Holding{own, anywhere, managed, named}}
+	renewal := Holding{mustSign(t, Chain{}, "erin", Certificate{Delegate: bob.PublicKey(s), Restrictions: Restrictions{Server: &s, Operation: new(OpRenewLease)}}), bob}
+	a := Authority{[]Holding{renewal, own, anywhere, managed, named}}
 	for _, c := range []struct {
 		name     string
 		announce grid.Announcement
 		want     []Holding
 	}{
-		{"says nothing", grid.Announcement{}, []Holding{named, own, anywhere, managed}},
-		{"a manager of ours", grid.Announcement{Accepts: []grid.PublicKey{pub("dave")}}, []Holding{managed, named, own}},
-		{"another manager", grid.Announcement{Accepts: []grid.PublicKey{pub("mallory")}}, []Holding{named, own}},
+		{"says nothing", grid.Announcement{}, []Holding{named, own, anywhere, managed, renewal}},
+		{"a manager of ours", grid.Announcement{Accepts: []grid.PublicKey{pub("dave")}}, []Holding{managed, named, own, renewal}},
+		{"another manager", grid.Announcement{Accepts: []grid.PublicKey{pub("mallory")}}, []Holding{named, own, renewal}},
 		{"old certificates", grid.Announcement{CertificateVersions: []uint{0}}, []Holding{own}},
-		{"our certificates", grid.Announcement{CertificateVersions: []uint{0, 1}}, []Holding{named, own, anywhere, managed}},
+		{"our certificates", grid.Announcement{CertificateVersions: []uint{0, 1}}, []Holding{named, own, anywhere, managed, renewal}},
 	} {
 		c.announce.Server = s
 		got := a.At(c.announce)

@@ -117,7 +117,7 @@ func cancelText(f control.FileLeases) string {
 	if !f.Expires.IsZero() {
 		end = clock(f.Expires)
 	}
-	return fmt.Sprintf("not reached, so the lease there ends by itself, %s: %s", end, f.Error)
+	return fmt.Sprintf("not given up, so the lease there ends by itself, %s: %s", end, f.Error)
 }
 
 func keepText(f control.FileLeases) string {

@@ -38,7 +38,7 @@ func TestGrid(t *testing.T) {
 			"start": startCommand, "end": endCommand, "crash": crashCommand,
 			"keyof": keyofCommand, "nameof": nameofCommand,
 			"bigfile": bigfileCommand, "uploading": uploadingCommand, "emptied": emptiedCommand,
-			"logins": loginsCommand, "known": knownCommand, "fromfile": fromfileCommand, "join": joinCommand, "account": accountCommand, "accountkey": accountKeyCommand,
+			"verifycap": verifyCapCommand, "logins": loginsCommand, "known": knownCommand, "fromfile": fromfileCommand, "join": joinCommand, "account": accountCommand, "accountkey": accountKeyCommand,
 			"accept": acceptCommand, "gridserver": gridServerCommand,
 			"loseshare": loseshareCommand, "adopted": adoptedCommand,
 		},
@@ -84,6 +84,18 @@ func crashCommand(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(p.command.Process.Signal(syscall.SIGKILL))
 		<-p.ended
 	}
+}
+
+// verifyCapCommand is "verifycap FILE": writes the one verify capability that
+// standard output has.
+func verifyCapCommand(ts *testscript.TestScript, _ bool, args []string) {
+	for line := range strings.Lines(ts.ReadFile("stdout")) {
+		if strings.HasPrefix(line, "URI:CHK-Verifier:") {
+			ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(line), 0o600))
+			return
+		}
+	}
+	ts.Fatalf("no verify capability in standard output")
 }
 
 // loginsCommand is "logins DIR N": waits until the client may store on N

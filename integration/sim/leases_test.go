@@ -151,3 +151,72 @@ func (g *simGrid) saysOf(c *clientNode, s *storageNode, id lease.ShareID, column
 }
 
 func TestFortyDaysOff(t *testing.T) { checkSeeds(t, 2, holiday) }
+
+// renewalCap lets one client renew another's leases, and nothing else, and
+// tells it of all of them.
+func (g *simGrid) renewalCap(from, to *clientNode) error {
+	for _, s := range g.servers {
+		id := s.id()
+		certificate := lease.Certificate{Delegate: to.account.PublicKey(id), SignerGetsLease: true}
+		certificate.Server, certificate.Operation = &id, new(lease.OpRenewLease)
+		chain, err := lease.Chain{}.Sign(from.account.Key(id), certificate)
+		if err != nil {
+			return err
+		}
+		to.given = append(to.given, lease.Holding{Chain: chain, Account: to.account})
+		leases, _, err := from.journal.LeasesAfter(id, nil, 1000)
+		if err != nil {
+			return err
+		}
+		if err := to.journal.Adopt(id, leases); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// laptop: a client that is off for a hundred days loses nothing where another
+// one has a renewal cap, and is told so.
+func laptop(w *sim.World) error {
+	g, err := aGrid{servers: 3, clients: 2}.build(w)
+	if err != nil {
+		return err
+	}
+	away, friend := g.clients[0], g.clients[1]
+	for range 3 {
+		if err := g.putBoth(away); err != nil {
+			return err
+		}
+	}
+	if err := g.putBoth(friend); err != nil {
+		return err
+	}
+	if err := g.renewalCap(away, friend); err != nil {
+		return err
+	}
+	friend.crash()
+	friend.start()
+	away.crash()
+	if err := g.For(100 * day); err != nil {
+		return err
+	}
+	if err := g.settled(); err != nil { // the model wants every lease to be there
+		return err
+	}
+	away.start()
+	if err := g.For(time.Hour); err != nil {
+		return err
+	}
+	rounds, err := g.renewals(away)
+	if err != nil {
+		return err
+	}
+	for _, s := range g.servers {
+		if r := rounds[s.id()]; r.Lapsed != 0 || r.Held == 0 || r.Err != nil {
+			g.violated("%s: the client that was away is told %+v", s.name, r)
+		}
+	}
+	return g.readable()
+}
+
+func TestLaptopIsOff(t *testing.T) { checkSeeds(t, 2, laptop) }

@@ -150,6 +150,7 @@ func (n *storageNode) id() grid.ServerID { return grid.ServerID(grid.PublicKeyOf
 type clientNode struct {
 	node
 	account    lease.Account
+	given      []lease.Holding // besides the account
 	references references
 	cache      memory
 	journal    *store.Journal
@@ -209,7 +210,7 @@ func newClient(w *sim.World, net *fake.Network, i int, in *introducerNode) *clie
 		return actors.Config{Client: &client.Config{
 			Dialer:      net.Dialer(n.name),
 			Introducers: []client.Introducer{{Target: in.target(), Cache: &n.cache}},
-			Authority:   lease.Authority{Holdings: []lease.Holding{{Account: n.account}}},
+			Authority:   lease.Authority{Holdings: append([]lease.Holding{{Account: n.account}}, n.given...)},
 			References:  n.references, Journal: n.journal,
 		}}
 	}
