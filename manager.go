@@ -71,6 +71,11 @@ type Manager interface {
 	Servers(ctx context.Context) ([]membership.Server, error)
 	AddServer(ctx context.Context, s membership.Server) error
 	RemoveServer(ctx context.Context, id grid.ServerID) error
+	// UsageAuthority is the text of an authority to hand over: under a fresh key
+	// it reads at every server what the members hold there, and does nothing
+	// else. It ends with until, in Unix seconds, unless that is nil, and is kept
+	// nowhere.
+	UsageAuthority(ctx context.Context, until *int64) (string, error)
 }
 
 // Member is a member and his keys.
@@ -175,6 +180,25 @@ func (m runningManager) RemoveServer(ctx context.Context, id grid.ServerID) erro
 	return m.do(ctx, manager.RemoveServer{ID: id})
 }
 
+// UsageAuthority implements Manager.
+func (m runningManager) UsageAuthority(_ context.Context, until *int64) (string, error) {
+	return m.n.config.Manager.usageAuthority(until)
+}
+
+func (c ManagerConfig) usageAuthority(until *int64) (string, error) {
+	var seed [lease.SeedSize]byte
+	_, _ = rand.Read(seed[:]) // never fails
+	fresh := lease.OneKeyAccount(seed)
+	d := lease.Delegation{SignerGetsLease: true}
+	d.Operation, d.Until = new(lease.OpReadUsage), until
+	chain, err := lease.Credential{Key: c.Key}.Delegate(fresh.PublicKey(grid.ServerID{}), d)
+	if err != nil {
+		return "", fmt.Errorf("sign for an aggregator: %w", err)
+	}
+	text, err := lease.Authority{Holdings: []lease.Holding{{Chain: chain, Account: fresh}}}.Text()
+	return string(text), err
+}
+
 // OfflineManager works on the book of an account manager that does not run. It
 // holds the folder until it is closed.
 type OfflineManager struct {
@@ -272,4 +296,9 @@ func (m *OfflineManager) AddServer(_ context.Context, s membership.Server) error
 // RemoveServer implements Manager.
 func (m *OfflineManager) RemoveServer(_ context.Context, id grid.ServerID) error {
 	return m.do(m.book.RemoveServer(id))
+}
+
+// UsageAuthority implements Manager.
+func (m *OfflineManager) UsageAuthority(_ context.Context, until *int64) (string, error) {
+	return m.config.Manager.usageAuthority(until)
 }

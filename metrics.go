@@ -34,6 +34,9 @@ func (n *Node) newRegistry() *prometheus.Registry {
 		n.counters.puts, n.counters.putErrors, n.counters.putBytes, n.counters.getBytes, n.counters.getErrors,
 		gauges{n},
 	)
+	if n.config.Aggregator != nil {
+		r.MustRegister(gridGauges{runningAggregator{n}})
+	}
 	return r
 }
 

@@ -124,6 +124,13 @@ func (n *Node) parts() (actors.Config, error) {
 	if m := n.config.Manager; m != nil {
 		c.Manager = &manager.Config{Key: m.Key, Listen: listen(m.Key, m.Listen), Store: n.folder.memberFiles(), Fatal: n.end}
 	}
+	if n.config.Aggregator != nil {
+		parts, err := n.aggregatorParts(dialer)
+		if err != nil {
+			return c, err
+		}
+		c.Aggregator = parts
+	}
 	return c, nil
 }
 

@@ -26,11 +26,13 @@ type Config struct {
 	// Introducers are references of the introducers to learn servers from
 	// and, as a storage server, to announce to.
 	Introducers []IntroducerRef
-	// Client, Storage, Introducer and Manager are the roles; nil is off.
+	// Client, Storage, Introducer, Manager and Aggregator are the roles; nil is
+	// off.
 	Client     *ClientConfig
 	Storage    *StorageConfig
 	Introducer *IntroducerConfig
 	Manager    *ManagerConfig
+	Aggregator *AggregatorConfig
 	// Log receives everything; nil discards.
 	Log *slog.Logger
 }

@@ -1,6 +1,6 @@
 // Package actors is the top of a node's supervision tree: Node starts the
 // roles that the configuration switches on, each a branch of its own
-// (packages client, server, introducer, manager), and passes messages to them.
+// (packages client, server, introducer, manager, aggregator), and passes messages to them.
 //
 // Promises: a branch that fails is restarted without harm to the others; one
 // that keeps failing ends the node, which says why.
@@ -12,6 +12,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/tarn-grid/tarn/actors/aggregator"
 	"github.com/tarn-grid/tarn/actors/client"
 	"github.com/tarn-grid/tarn/actors/env"
 	"github.com/tarn-grid/tarn/actors/introducer"
@@ -28,6 +29,7 @@ type Config struct {
 	Storage    *server.Config
 	Introducer *introducer.Config
 	Manager    *manager.Config
+	Aggregator *aggregator.Config
 	// Fatal is called when a role can't go on.
 	Fatal func(error)
 }
@@ -40,7 +42,7 @@ type Node struct {
 	env    *env.Env
 	config Config
 
-	client, storage, introducer, manager *actor.PID
+	client, storage, introducer, manager, aggregator *actor.PID
 }
 
 // New makes a Node.
@@ -60,6 +62,9 @@ type ToIntroducer struct{ Message any }
 // ToManager carries a message to the account manager role.
 type ToManager struct{ Message any }
 
+// ToAggregator carries a message to the aggregator role.
+type ToAggregator struct{ Message any }
+
 // Receive implements actor.Actor.
 func (n *Node) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
@@ -73,6 +78,8 @@ func (n *Node) Receive(ctx actor.Context) {
 		pass(ctx, n.introducer, m.Message)
 	case ToManager:
 		pass(ctx, n.manager, m.Message)
+	case ToAggregator:
+		pass(ctx, n.aggregator, m.Message)
 	case *actor.Terminated:
 		n.config.Fatal(fmt.Errorf("%s failed again and again; the log says how", m.Who.Id))
 	}
@@ -89,6 +96,9 @@ func (n *Node) start(ctx actor.Context) {
 	}
 	if n.config.Storage != nil {
 		n.storage = n.env.Spawn.Child(ctx, "storage", server.New(n.env, *n.config.Storage))
+	}
+	if n.config.Aggregator != nil {
+		n.aggregator = n.env.Spawn.Child(ctx, "aggregator", aggregator.New(n.env, *n.config.Aggregator))
 	}
 	if n.config.Client != nil {
 		n.client = n.env.Spawn.Child(ctx, "client", client.New(n.env, *n.config.Client))

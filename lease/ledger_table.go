@@ -246,6 +246,9 @@ const (
 // Day is a UTC day: days since 1 January 1970.
 type Day int32
 
+// Date is the day as 2026-11-26.
+func (d Day) Date() string { return time.Unix(int64(d)*86400, 0).UTC().Format(time.DateOnly) }
+
 // DayOf is the UTC day of t.
 func DayOf(t time.Time) Day {
 	s := t.Unix()

@@ -44,7 +44,7 @@ type Config struct {
 	Named []grid.ServerID
 	// References keeps what servers handed out, across restarts.
 	References ReferenceCache
-	// Journal remembers what was stored.
+	// Journal remembers what was stored; nil where nothing is.
 	Journal Journal
 }
 
@@ -130,6 +130,9 @@ type (
 		// is empty.
 		Authority lease.Authority
 	}
+	// TryAgain has servers tried at once that can't be reached or did not accept
+	// the node.
+	TryAgain struct{}
 	// AddAuthority lets the node use more; answered by Done.
 	AddAuthority struct {
 		ReplyTo   *actor.PID
@@ -154,7 +157,9 @@ func (c *Client) Receive(ctx actor.Context) {
 	case brokerUp:
 		c.tellPlaces(ctx)
 		c.each(func(pid *actor.PID) { ctx.Send(pid, sayAgain{}) })
-		ctx.Send(c.renewer, sayAgain{})
+		if c.renewer != nil {
+			ctx.Send(c.renewer, sayAgain{})
+		}
 		c.askIntroducers(ctx)
 	case lentUp:
 		c.askIntroducers(ctx)
@@ -178,6 +183,8 @@ func (c *Client) Receive(ctx actor.Context) {
 		broker, done := c.under(ctx, m.Authority)
 		ctx.Send(broker, m)
 		done(ctx)
+	case TryAgain:
+		ctx.Send(c.broker, tryAgain{})
 	case AskRenewals, RenewNow:
 		ctx.Send(c.renewer, m)
 	case AddAuthority:
@@ -202,7 +209,9 @@ func (c *Client) Receive(ctx actor.Context) {
 
 func (c *Client) start(ctx actor.Context) {
 	c.startBranch(ctx, c.config.Authority, c.config.Account, len(c.config.Introducers))
-	c.renewer = c.env.Spawn.Child(ctx, "renewer", newRenewer(c.env, c.config.Journal, c.parts()))
+	if c.config.Journal != nil {
+		c.renewer = c.env.Spawn.Child(ctx, "renewer", newRenewer(c.env, c.config.Journal, c.parts()))
+	}
 	for _, in := range c.config.Introducers {
 		c.introduce(ctx, in)
 	}

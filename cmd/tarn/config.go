@@ -27,6 +27,7 @@ type settings struct {
 	Storage     *storageSettings    `yaml:"storage"`
 	Introducer  *introducerSettings `yaml:"introducer"`
 	Manager     *managerSettings    `yaml:"manager"`
+	Aggregator  *aggregatorSettings `yaml:"aggregator"`
 }
 
 type clientSettings struct {
@@ -59,6 +60,10 @@ type introducerSettings struct {
 type managerSettings struct {
 	Listen   []string `yaml:"listen"`
 	Announce []string `yaml:"announce"`
+}
+
+type aggregatorSettings struct {
+	Interval string `yaml:"interval"`
 }
 
 // parseSettings reads tarn.yaml. An unknown setting, one that stands there
@@ -100,7 +105,7 @@ func mapping(document *yaml.Node) *yaml.Node {
 
 // sections must have something in them: an empty one would silently be a role
 // that is off.
-var sections = map[string]bool{"client": true, "web": true, "storage": true, "introducer": true, "manager": true}
+var sections = map[string]bool{"client": true, "web": true, "storage": true, "introducer": true, "manager": true, "aggregator": true}
 
 func checkSections(document *yaml.Node) error {
 	top := mapping(document)

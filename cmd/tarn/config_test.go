@@ -16,6 +16,7 @@ func exampleSettings() settings {
 		Storage:    &storageSettings{[]string{"/ip4/127.0.0.1/tcp/2"}, []string{"/dns/a/tcp/3", "/dns/b/tcp/3"}, "5GB", true},
 		Introducer: &introducerSettings{[]string{"/ip6/::1/tcp/2"}, []string{"/dns/c/tcp/3"}},
 		Manager:    &managerSettings{[]string{"/ip6/::1/tcp/4"}, []string{"/dns/d/tcp/5"}},
+		Aggregator: &aggregatorSettings{"15m"},
 	}
 }
 

@@ -79,6 +79,11 @@ manager:
   listen:{{list .Listen}}
   # Addresses under which members reach it, if they are not those above.
   announce:{{list .Announce}}
+{{end}}{{with .Aggregator}}
+# The usage aggregator asks all servers what the members hold.
+aggregator:
+  # How often, such as 15m, 1h or 1d.
+  interval: {{.Interval}}
 {{end}}`))
 
 // text is the file, with a comment at each setting.

@@ -20,6 +20,7 @@ const (
 	defaultIntroducerListen = "/ip4/127.0.0.1/tcp/3458"
 	defaultManagerListen    = "/ip4/127.0.0.1/tcp/3459"
 	defaultReservedSpace    = "1GB"
+	defaultInterval         = "1h"
 )
 
 // clientFlags are those of create-client, and of create-node for its client.

@@ -58,7 +58,8 @@ func runCreateManager(_ context.Context, e *env, o createManagerOptions) error {
 	key := newKey()
 	s := settings{
 		Nickname: o.nickname, Introducers: o.introducers,
-		Manager: &managerSettings{Listen: o.listen, Announce: o.announce},
+		Manager:    &managerSettings{Listen: o.listen, Announce: o.announce},
+		Aggregator: &aggregatorSettings{defaultInterval},
 	}
 	if err := f.write(e, s, map[string]string{managerKeyFile: keyText(key)}); err != nil {
 		return err

@@ -100,6 +100,7 @@ var exits = []struct {
 	{tarn.ErrNoStorage, exitUsage},
 	{tarn.ErrNoClient, exitUsage},
 	{tarn.ErrNoManager, exitUsage},
+	{tarn.ErrNoAggregator, exitUsage},
 	{tarn.ErrMembershipRef, exitUsage},
 	{membership.ErrTerms, exitUsage},
 	{membership.ErrUnknown, exitNotFound},

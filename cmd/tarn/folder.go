@@ -16,6 +16,8 @@ import (
 //	private/node.privkey      the storage server's key
 //	private/introducer.privkey, introducer.ref
 //	private/manager.privkey   the account manager's key
+//	private/aggregator.authority  what a usage aggregator asks under
+//	private/members.json      whose keys are whose, for a usage aggregator
 //	private/account           the seed of the client's account keys
 //	private/convergence       the client's convergence secret
 //	private/control.sock      the running node

@@ -26,3 +26,9 @@ func gridServerCommand(ts *testscript.TestScript, _ bool, args []string) {
 		mustRun(ts, "-d", args[0], "manager", "add-server", status.Storage.Server, name)
 	}
 }
+
+// metricsCommand is "metrics DIR": prints what Prometheus would read from a
+// running node.
+func metricsCommand(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(running(ts, args[0]).control.Metrics(context.Background(), ts.Stdout()))
+}

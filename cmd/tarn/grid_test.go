@@ -39,7 +39,7 @@ func TestGrid(t *testing.T) {
 			"keyof": keyofCommand, "nameof": nameofCommand,
 			"bigfile": bigfileCommand, "uploading": uploadingCommand, "emptied": emptiedCommand,
 			"verifycap": verifyCapCommand, "logins": loginsCommand, "known": knownCommand, "fromfile": fromfileCommand, "join": joinCommand, "account": accountCommand, "accountkey": accountKeyCommand,
-			"accept": acceptCommand, "gridserver": gridServerCommand,
+			"accept": acceptCommand, "gridserver": gridServerCommand, "metrics": metricsCommand,
 			"loseshare": loseshareCommand, "adopted": adoptedCommand,
 		},
 	})

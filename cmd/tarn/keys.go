@@ -17,6 +17,8 @@ const (
 	serverKeyFile     = "node.privkey"
 	introducerKeyFile = "introducer.privkey"
 	managerKeyFile    = "manager.privkey"
+	aggregatorFile    = "aggregator.authority"
+	membersFile       = "members.json"
 	accountFile       = "account"
 	convergenceFile   = "convergence"
 )

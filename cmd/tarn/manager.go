@@ -18,7 +18,7 @@ import (
 func newManager(e *env) *cobra.Command {
 	return group("manager", "What an account manager's operator does",
 		newAddMember(e), newListMembers(e), newSetMemberQuota(e), newSetUntil(e), newRemoveMember(e), newExportMembers(e),
-		newAddServer(e), newRemoveServer(e), newListServers(e))
+		newAddServer(e), newRemoveServer(e), newListServers(e), newUsageAuthority(e))
 }
 
 // withManager does something with the folder's account manager, whether or not
@@ -266,5 +266,35 @@ func runRemoveServer(ctx context.Context, e *env, o gridServerOptions) error {
 			return fmt.Errorf("remove the server: %w", err)
 		}
 		return nil
+	})
+}
+
+func newUsageAuthority(e *env) *cobra.Command {
+	var until string
+	c := &cobra.Command{
+		Use:   "usage-authority",
+		Short: "Let a usage aggregator read what the members hold",
+		Long: `Makes a fresh key that may read at every server what the members hold, and
+nothing else, and prints it as an authority: a secret to hand to whoever runs the
+aggregator (tarn create-aggregator). It is kept nowhere.`,
+		Example: "  tarn manager usage-authority > usage.authority",
+		Args:    between(0, 0),
+		RunE:    action(func(ctx context.Context, _ []string) error { return runUsageAuthority(ctx, e, until) }),
+	}
+	c.Flags().StringVar(&until, "until", "", "when it ends, such as 2027-12-31 or 365d (default never)")
+	return c
+}
+
+func runUsageAuthority(ctx context.Context, e *env, text string) error {
+	until, err := optionalUntil(text)
+	if err != nil {
+		return err
+	}
+	return e.withManager(ctx, func(m tarn.Manager) error {
+		authority, err := m.UsageAuthority(ctx, until)
+		if err != nil {
+			return fmt.Errorf("make an authority: %w", err)
+		}
+		return e.print("%s", authority)
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/tarn-grid/tarn/file"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/web/control"
 )
 
 // node is what tarn.yaml and the key files say.
@@ -104,8 +106,13 @@ func (s settings) config(f folder) (tarn.Config, error) {
 			return c, err
 		}
 	}
-	if c.Client == nil && c.Storage == nil && c.Introducer == nil && c.Manager == nil {
-		return c, f.wrong("the file", errors.New("none of the sections client, storage, introducer and manager is there, so there is nothing to run"))
+	if s.Aggregator != nil {
+		if c.Aggregator, err = s.Aggregator.config(f, s.Manager != nil); err != nil {
+			return c, err
+		}
+	}
+	if c.Client == nil && c.Storage == nil && c.Introducer == nil && c.Manager == nil && c.Aggregator == nil {
+		return c, f.wrong("the file", errors.New("none of the sections client, storage, introducer, manager and aggregator is there, so there is nothing to run"))
 	}
 	return c, nil
 }
@@ -196,6 +203,47 @@ func (s *managerSettings) config(f folder) (*tarn.ManagerConfig, error) {
 	}
 	key, err := readSecret(f, managerKeyFile, parseKey)
 	return &tarn.ManagerConfig{Listen: s.Listen, Announce: hints(s.Announce), Key: key}, err
+}
+
+// leastInterval is how often an aggregator may ask at most.
+const leastInterval = 10 * time.Second
+
+// config takes authority and names from files where there is no account manager
+// that has both.
+func (s *aggregatorSettings) config(f folder, manager bool) (*tarn.AggregatorConfig, error) {
+	c := &tarn.AggregatorConfig{Interval: time.Hour}
+	if s.Interval != "" {
+		interval, ok := parseDuration(s.Interval)
+		if !ok || interval < leastInterval {
+			return nil, f.wrong("aggregator.interval", fmt.Errorf("%q (want one such as 15m, at least %v)", s.Interval, leastInterval))
+		}
+		c.Interval = interval
+	}
+	if manager {
+		return c, nil
+	}
+	var err error
+	c.Members = f.members
+	c.Authority, err = readSecret(f, aggregatorFile, func(text string) (lease.Authority, error) {
+		return lease.ReadAuthority(strings.NewReader(text))
+	})
+	return c, err
+}
+
+// members reads what tarn manager export --json wrote; no file is nobody.
+func (f folder) members() ([]tarn.Member, error) {
+	content, err := os.ReadFile(f.private(membersFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	members, err := control.ParseMembers(content)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.private(membersFile), err)
+	}
+	return members, nil
 }
 
 func hints(addresses []string) []grid.Hint {

@@ -106,7 +106,7 @@ func (c *Client) call(ctx context.Context, method, path string, body io.Reader, 
 		return err
 	}
 	defer response.Body.Close()
-	if err := json.NewDecoder(io.LimitReader(response.Body, maxObject)).Decode(into); err != nil {
+	if err := json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(into); err != nil {
 		return brokenOff(err)
 	}
 	return nil

@@ -43,6 +43,7 @@ type Node interface {
 	Manager() (tarn.Manager, error)
 	Join(ctx context.Context, r tarn.MembershipRef) (tarn.Membership, error)
 	Memberships(ctx context.Context) ([]tarn.Membership, error)
+	Aggregator() (tarn.Aggregator, error)
 	Metrics() prometheus.Gatherer
 }
 
@@ -85,6 +86,10 @@ const codeOK = "ok"
 // maxObject bounds a JSON object of the API, in bytes: a status with ten
 // thousand servers is about a third of it.
 const maxObject = 16 << 20
+
+// maxAnswer bounds what a command takes from its own node, in bytes: the keys
+// of ten thousand members at a hundred servers are a tenth of it.
+const maxAnswer = 2 << 30
 
 // keyText is empty for a key that was never set.
 func keyText(k grid.PublicKey) string {

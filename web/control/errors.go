@@ -46,6 +46,7 @@ var codes = []struct {
 	{"no-storage", tarn.ErrNoStorage, http.StatusConflict},
 	{"no-client", tarn.ErrNoClient, http.StatusConflict},
 	{"no-manager", tarn.ErrNoManager, http.StatusConflict},
+	{"no-aggregator", tarn.ErrNoAggregator, http.StatusConflict},
 	{"exists", tarn.ErrExists, http.StatusConflict},
 	{"no-such-account", tarn.ErrNoAccount, http.StatusNotFound},
 	{"ambiguous", tarn.ErrAmbiguous, http.StatusConflict},

@@ -23,6 +23,7 @@ const (
 	pathRemoveMember = "/v1/manager/remove"
 	pathServers      = "/v1/manager/servers"
 	pathRemoveServer = "/v1/manager/remove-server"
+	pathUsageReader  = "/v1/manager/usage-authority"
 	pathJoin         = "/v1/join"
 	pathMemberships  = "/v1/memberships"
 )
@@ -184,6 +185,9 @@ func (s *server) handleManager(mux *http.ServeMux) {
 		}
 		return struct{}{}, m.RemoveServer(ctx, id)
 	}))
+	mux.HandleFunc("POST "+pathUsageReader, managed(s, func(ctx context.Context, m tarn.Manager, ask MemberTerms) (string, error) {
+		return m.UsageAuthority(ctx, ask.Until)
+	}))
 	mux.HandleFunc("POST "+pathJoin, s.join)
 	mux.HandleFunc("GET "+pathMemberships, s.memberships)
 }
@@ -259,6 +263,15 @@ func (s *server) memberships(w http.ResponseWriter, r *http.Request) {
 	reply(w, out, err)
 }
 
+// post asks with one object.
+func (c *Client) post(ctx context.Context, path string, ask, answer any) error {
+	body, err := json.Marshal(ask)
+	if err != nil {
+		return fmt.Errorf("encode the request: %w", err)
+	}
+	return c.call(ctx, http.MethodPost, path, bytes.NewReader(body), answer)
+}
+
 // Join makes the node's client a member of the grid of a membership reference.
 func (c *Client) Join(ctx context.Context, reference string) (Membership, error) {
 	var m Membership
@@ -278,11 +291,7 @@ func (c *Client) Manager() tarn.Manager { return remoteManager{c} }
 type remoteManager struct{ c *Client }
 
 func (m remoteManager) post(ctx context.Context, path string, ask, answer any) error {
-	body, err := json.Marshal(ask)
-	if err != nil {
-		return fmt.Errorf("encode the request: %w", err)
-	}
-	return m.c.call(ctx, http.MethodPost, path, bytes.NewReader(body), answer)
+	return m.c.post(ctx, path, ask, answer)
 }
 
 // Add implements tarn.Manager.
@@ -305,6 +314,19 @@ func (m remoteManager) Members(ctx context.Context) ([]tarn.Member, error) {
 	if err := m.c.call(ctx, http.MethodGet, pathMembers, nil, &list); err != nil {
 		return nil, err
 	}
+	return membersIn(list)
+}
+
+// ParseMembers reads a list of members that MembersOf made, in JSON.
+func ParseMembers(b []byte) ([]tarn.Member, error) {
+	var list []Member
+	if err := json.Unmarshal(b, &list); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRequest, err)
+	}
+	return membersIn(list)
+}
+
+func membersIn(list []Member) ([]tarn.Member, error) {
 	out := make([]tarn.Member, len(list))
 	for i, member := range list {
 		var err error
@@ -371,4 +393,10 @@ func (m remoteManager) AddServer(ctx context.Context, s membership.Server) error
 // RemoveServer implements tarn.Manager.
 func (m remoteManager) RemoveServer(ctx context.Context, id grid.ServerID) error {
 	return m.post(ctx, pathRemoveServer, GridServer{ID: id.String()}, &struct{}{})
+}
+
+// UsageAuthority implements tarn.Manager.
+func (m remoteManager) UsageAuthority(ctx context.Context, until *int64) (string, error) {
+	var text string
+	return text, m.post(ctx, pathUsageReader, MemberTerms{Until: until}, &text)
 }

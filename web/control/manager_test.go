@@ -1,12 +1,15 @@
 package control_test
 
 import (
+	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/tarn-grid/tarn"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease/membership"
+	"github.com/tarn-grid/tarn/lease/tally"
 	"github.com/tarn-grid/tarn/web/internal/memnode"
 )
 
@@ -78,5 +81,51 @@ func TestJoinOverTheSocket(t *testing.T) {
 	refusing := start(t, &memnode.Node{PutError: tarn.ErrClosed}, t.TempDir())
 	if _, err := refusing.Join(t.Context(), text); !errors.Is(err, tarn.ErrClosed) {
 		t.Errorf("refused: %v", err)
+	}
+}
+
+// sums is a tarn.Aggregator.
+type sums struct {
+	summary tally.Summary
+	since   time.Time
+	asked   int
+}
+
+func (s *sums) Usage(context.Context) (tally.Summary, error) { return s.summary, nil }
+func (s *sums) Collect(context.Context) error                { s.asked++; return nil }
+func (s *sums) History(_ context.Context, since time.Time) ([]tally.Day, error) {
+	s.since = since
+	return []tally.Day{{Day: 20000, Accounts: []tally.DayAccount{{Name: "alice", Bytes: 5}}}}, nil
+}
+
+func TestAggregatorOverTheSocket(t *testing.T) {
+	row := tally.Row{Key: grid.PublicKey{2}, Bytes: 5, Reserved: 6, Shares: 7}
+	s := &sums{summary: tally.Summary{
+		At: 100, Bytes: 5, Shares: 7,
+		Accounts: []tally.Account{{Name: "alice", Bytes: 5, Reserved: 6, Shares: 7, Keys: 1, At: []tally.At{{Server: grid.ServerID{1}, Row: row, Doubtful: true}}}},
+		Servers:  []tally.Server{{ID: grid.ServerID{1}, Nickname: "cellar", State: tally.Stale, Answered: 90, Err: "gone", Bytes: 5, Shares: 7, Keys: 1, UnknownKeys: 2, DoubtfulOf: 3}},
+	}}
+	c := start(t, &memnode.Node{Grid: s}, t.TempDir())
+	u, err := c.Sums(t.Context(), true)
+	if err != nil || u.Bytes != 5 || len(u.Accounts) != 1 || len(u.Accounts[0].At) != 1 || !u.Accounts[0].At[0].Doubtful || u.Accounts[0].At[0].Server != (grid.ServerID{1}).String() {
+		t.Errorf("usage %+v, %v", u, err)
+	}
+	if v := u.Servers[0]; v.State != "stale" || v.Answered.Unix() != 90 || v.LastError != "gone" || v.UnknownKeys != 2 || v.Doubtful != 3 {
+		t.Errorf("server %+v", v)
+	}
+	if u, err := c.Sums(t.Context(), false); err != nil || u.Accounts[0].At != nil {
+		t.Errorf("usage without detail %+v, %v", u, err)
+	}
+	if err := c.Collect(t.Context()); err != nil || s.asked != 1 {
+		t.Errorf("collect: %v", err)
+	}
+	since := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	days, err := c.History(t.Context(), since)
+	if err != nil || len(days) != 1 || days[0].Day != "2024-10-04" || days[0].Accounts[0].Bytes != 5 || !s.since.Equal(since) {
+		t.Errorf("days %+v, %v", days, err)
+	}
+	_, err = start(t, &memnode.Node{}, t.TempDir()).Sums(t.Context(), false)
+	if !errors.Is(err, tarn.ErrNoAggregator) {
+		t.Errorf("a node that is none: %v", err)
 	}
 }

@@ -26,6 +26,7 @@ func Handler(node Node) http.Handler {
 	mux.HandleFunc("POST "+pathRemoveAuthority, s.removeAuthority)
 	s.handleManager(mux)
 	s.handleLeases(mux)
+	s.handleAggregator(mux)
 	mux.Handle("GET "+pathMetrics, promhttp.HandlerFor(node.Metrics(), promhttp.HandlerOpts{}))
 	// Profiles, for whoever may read the socket: go tool pprof wants a file,
 	// which curl --unix-socket gives.

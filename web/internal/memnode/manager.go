@@ -110,3 +110,16 @@ func (m manager) AddServer(_ context.Context, s membership.Server) error {
 func (m manager) RemoveServer(_ context.Context, id grid.ServerID) error {
 	return m.apply(m.n.Book.RemoveServer(id))
 }
+
+// UsageAuthority is no real one.
+func (m manager) UsageAuthority(context.Context, *int64) (string, error) {
+	return "usage authority", nil
+}
+
+// Aggregator is what Grid is; ErrNoAggregator unless it is set.
+func (n *Node) Aggregator() (tarn.Aggregator, error) {
+	if n.Grid == nil {
+		return nil, tarn.ErrNoAggregator
+	}
+	return n.Grid, nil
+}

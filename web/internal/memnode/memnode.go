@@ -37,6 +37,8 @@ type Node struct {
 	// Journal is about leases.
 	Journal Journal
 
+	// Grid is what Aggregator gives; without it the node is no aggregator.
+	Grid tarn.Aggregator
 	// Book is that of an account manager; nil is none.
 	Book *membership.Book
 

@@ -1,0 +1,152 @@
+package tarn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/tarn-grid/tarn/actors"
+	"github.com/tarn-grid/tarn/actors/aggregator"
+	"github.com/tarn-grid/tarn/actors/client"
+	"github.com/tarn-grid/tarn/actors/env"
+	"github.com/tarn-grid/tarn/actors/manager"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/lease/tally"
+	"github.com/tarn-grid/tarn/transport"
+)
+
+// ErrNoAggregator means that the node does not have that role.
+var ErrNoAggregator = errors.New("this node is not a usage aggregator")
+
+// AggregatorConfig is the usage aggregator role. On an account manager's node
+// it asks with the manager's key and has the manager's names.
+type AggregatorConfig struct {
+	// Interval is the time between two rounds over all servers.
+	Interval time.Duration
+	// Authority to ask under where the node is no account manager; it needs
+	// read-usage and nothing else.
+	Authority lease.Authority
+	// Members reads whose keys are whose, anew for each sum, where the node is no
+	// account manager.
+	Members func() ([]Member, error)
+}
+
+// Aggregator tells what all members hold on all servers.
+type Aggregator interface {
+	// Usage is what the servers said last.
+	Usage(ctx context.Context) (tally.Summary, error)
+	// Collect asks all servers now, and returns when they have answered.
+	Collect(ctx context.Context) error
+	// History lists days, oldest first, from the UTC day of since on; a year of
+	// them is kept.
+	History(ctx context.Context, since time.Time) ([]tally.Day, error)
+}
+
+// Aggregator of this node. Errors: ErrNoAggregator.
+func (n *Node) Aggregator() (Aggregator, error) {
+	if n.config.Aggregator == nil {
+		return nil, ErrNoAggregator
+	}
+	return runningAggregator{n}, nil
+}
+
+type runningAggregator struct{ n *Node }
+
+func askAggregator[R any](ctx context.Context, n *Node, message any) (R, error) {
+	ctx, cancel := n.until(ctx)
+	defer cancel()
+	answer, err := ask[R](ctx, n, actors.ToAggregator{Message: message})
+	return answer, n.cause(err)
+}
+
+// Usage implements Aggregator.
+func (a runningAggregator) Usage(ctx context.Context) (tally.Summary, error) {
+	return askAggregator[tally.Summary](ctx, a.n, aggregator.AskSummary{})
+}
+
+// Collect implements Aggregator.
+func (a runningAggregator) Collect(ctx context.Context) error {
+	_, err := askAggregator[aggregator.Collected](ctx, a.n, aggregator.Collect{})
+	return err
+}
+
+// History implements Aggregator.
+func (a runningAggregator) History(_ context.Context, since time.Time) ([]tally.Day, error) {
+	return a.n.folder.usageFiles().days(lease.DayOf(since))
+}
+
+// aggregatorParts needs no journal: it stores nothing.
+func (n *Node) aggregatorParts(dialer transport.Dialer) (*aggregator.Config, error) {
+	if err := os.MkdirAll(n.folder.private("usage", "references"), 0o700); err != nil {
+		return nil, fmt.Errorf("prepare the node's folder: %w", err)
+	}
+	c := &aggregator.Config{
+		Store: n.folder.usageFiles(), Interval: n.config.Aggregator.Interval, Fatal: n.end,
+		Names: memberNames{n.config.Aggregator.Members},
+		Connections: client.Config{
+			Dialer: dialer, Authority: n.config.Aggregator.Authority, References: references{n.folder.private("usage", "references")},
+		},
+	}
+	for i, ref := range n.config.Introducers {
+		cache := announcementCache{n.folder.private("usage", fmt.Sprintf("introducer-%d.yaml", i+1))}
+		c.Connections.Introducers = append(c.Connections.Introducers, client.Introducer{Target: transport.Target(ref), Cache: cache})
+	}
+	if m := n.config.Manager; m != nil {
+		account := lease.OneKeyAccount([lease.SeedSize]byte(m.Key.Seed()))
+		c.Connections.Authority = lease.Authority{Holdings: []lease.Holding{{Account: account}}}
+		c.Names = managerNames{n}
+	}
+	return c, nil
+}
+
+// memberNames implements aggregator.Names with a list of members.
+type memberNames struct{ read func() ([]Member, error) }
+
+// Load implements aggregator.Names. The servers are those that any member has a
+// key for.
+func (m memberNames) Load() (tally.Names, []grid.ServerID, error) {
+	if m.read == nil {
+		return nil, nil, nil
+	}
+	members, err := m.read()
+	if err != nil {
+		return nil, nil, err
+	}
+	names := namesOf(members)
+	var servers []grid.ServerID
+	for at := range names {
+		servers = append(servers, at.Server)
+	}
+	return names, servers, nil
+}
+
+func namesOf(members []Member) tally.Names {
+	names := tally.Names{}
+	for _, m := range members {
+		for _, k := range m.Keys {
+			names[k] = tally.Owner{Name: m.Name, Quota: m.Quota}
+		}
+	}
+	return names
+}
+
+// managerNames implements aggregator.Names with the node's own account manager.
+type managerNames struct{ n *Node }
+
+// Load implements aggregator.Names.
+func (m managerNames) Load() (tally.Names, []grid.ServerID, error) {
+	l, err := env.Ask[manager.Listing](context.Background(), m.n.system, m.n.root, func(*env.PID) any {
+		return actors.ToManager{Message: manager.List{}}
+	}, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	var servers []grid.ServerID
+	for _, s := range l.Servers {
+		servers = append(servers, s.ID)
+	}
+	return namesOf(membersOf(l)), servers, nil
+}

@@ -1,0 +1,182 @@
+package tarn
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/tarn-grid/tarn/actors/aggregator"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/lease/tally"
+)
+
+// usageFiles implements aggregator.Store with a file for the last report of
+// each server, and one for each day: compressed JSON, replaced as a whole. Ten
+// thousand members take some 200 KB a day.
+type usageFiles struct{ dir string }
+
+var _ aggregator.Store = usageFiles{}
+
+func (f nodeFolder) usageFiles() usageFiles { return usageFiles{f.private("usage")} }
+
+const (
+	usageSuffix = ".json.gz"
+	// daysKept is how many days before the newest there are files of.
+	daysKept = 366
+	// maxUsageFile bounds what is in one of them, in bytes.
+	maxUsageFile = 256 << 20
+	// usageFormat is the version of all of them.
+	usageFormat = 1
+)
+
+type reportRecord struct {
+	Format   int         `json:"format"`
+	Server   string      `json:"server"`
+	Nickname string      `json:"nickname"`
+	At       int64       `json:"at"`
+	Rows     []rowRecord `json:"rows"`
+}
+
+// rowRecord is key, bytes, reserved bytes and shares.
+type rowRecord struct {
+	Key      []byte `json:"k"`
+	Bytes    int64  `json:"b"`
+	Reserved int64  `json:"r,omitempty"`
+	Shares   int64  `json:"s"`
+}
+
+type dayRecord struct {
+	Format int `json:"format"`
+	tally.Day
+}
+
+func (f usageFiles) reports(name string) string { return filepath.Join(f.dir, "servers", name) }
+
+// dayFile is named by its date, so that names are in the order of days.
+func (f usageFiles) dayFile(d lease.Day) string {
+	return filepath.Join(f.dir, "days", d.Date()+usageSuffix)
+}
+
+// Load implements aggregator.Store.
+func (f usageFiles) Load() ([]tally.Report, error) {
+	files, err := filepath.Glob(f.reports("*" + usageSuffix))
+	if err != nil {
+		return nil, err
+	}
+	var all []tally.Report
+	for _, path := range files {
+		var r reportRecord
+		if err := readUsage(path, &r, func() int { return r.Format }); err != nil {
+			return nil, err
+		}
+		report, err := r.report()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		all = append(all, report)
+	}
+	return all, nil
+}
+
+func (r reportRecord) report() (tally.Report, error) {
+	id, err := grid.ParseServerID(r.Server)
+	if err != nil {
+		return tally.Report{}, err
+	}
+	out := tally.Report{Server: id, Nickname: r.Nickname, At: r.At, Rows: make([]tally.Row, len(r.Rows))}
+	for i, row := range r.Rows {
+		if len(row.Key) != len(grid.PublicKey{}) || min(row.Bytes, row.Reserved, row.Shares) < 0 {
+			return tally.Report{}, errors.New("it is damaged (delete it: the server is asked again)")
+		}
+		out.Rows[i] = tally.Row{Key: grid.PublicKey(row.Key), Bytes: row.Bytes, Reserved: row.Reserved, Shares: row.Shares}
+	}
+	return out, nil
+}
+
+// SaveReport implements aggregator.Store.
+func (f usageFiles) SaveReport(r tally.Report) error {
+	record := reportRecord{Format: usageFormat, Server: r.Server.String(), Nickname: r.Nickname, At: r.At, Rows: make([]rowRecord, len(r.Rows))}
+	for i, row := range r.Rows {
+		record.Rows[i] = rowRecord{row.Key[:], row.Bytes, row.Reserved, row.Shares}
+	}
+	return writeUsage(f.reports(r.Server.String()+usageSuffix), record)
+}
+
+// SaveDay implements aggregator.Store.
+func (f usageFiles) SaveDay(d tally.Day) error {
+	if err := writeUsage(f.dayFile(d.Day), dayRecord{usageFormat, d}); err != nil {
+		return err
+	}
+	oldest := filepath.Base(f.dayFile(d.Day - daysKept))
+	return f.eachDay(func(path string) error {
+		if filepath.Base(path) < oldest {
+			return os.Remove(path)
+		}
+		return nil
+	})
+}
+
+// eachDay visits the files of days, oldest first.
+func (f usageFiles) eachDay(visit func(path string) error) error {
+	files, err := filepath.Glob(filepath.Join(f.dir, "days", "*"+usageSuffix))
+	for _, path := range files {
+		err = errors.Join(err, visit(path))
+	}
+	return err
+}
+
+// days reads those from first on.
+func (f usageFiles) days(first lease.Day) ([]tally.Day, error) {
+	var all []tally.Day
+	from := filepath.Base(f.dayFile(first))
+	err := f.eachDay(func(path string) error {
+		if strings.Compare(filepath.Base(path), from) < 0 {
+			return nil
+		}
+		var d dayRecord
+		if err := readUsage(path, &d, func() int { return d.Format }); err != nil {
+			return err
+		}
+		all = append(all, d.Day)
+		return nil
+	})
+	return all, err
+}
+
+func writeUsage(path string, record any) error {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	if err := errors.Join(json.NewEncoder(z).Encode(record), z.Close()); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	return writeFile(path, b.Bytes())
+}
+
+func readUsage(path string, into any, format func() int) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	z, err := gzip.NewReader(file)
+	if err == nil {
+		err = json.NewDecoder(io.LimitReader(z, maxUsageFile)).Decode(into)
+	}
+	if err != nil {
+		return fmt.Errorf("%s is damaged (delete it): %w", path, err)
+	}
+	if got := format(); got != usageFormat {
+		return fmt.Errorf("%s: format %d (this program knows format %d)", path, got, usageFormat)
+	}
+	return nil
+}
