@@ -193,13 +193,22 @@ func (n *Node) storageParts(dialer transport.Dialer) (*server.Config, error) {
 	c := &server.Config{
 		Key: s.Key, Nickname: n.config.Nickname, Listen: listen(s.Key, s.Listen), Announce: s.Announce,
 		Sequence: sequence, Dialer: dialer, Store: serverStore{n.store}, References: keys,
-		Policy:           lease.LedgerPolicy{Duration: leaseDuration, ReservedSpace: s.ReservedSpace},
+		Policy:           lease.LedgerPolicy{Duration: leaseDuration, ReservedSpace: reservedSpace(s.ReservedSpace)},
 		ReadsNeedAccount: s.ReadsNeedAccount, Fatal: n.end,
 	}
 	for _, ref := range n.config.Introducers {
 		c.Introducers = append(c.Introducers, transport.Target(ref))
 	}
 	return c, nil
+}
+
+// reservedSpace is what shares may not take, so that the table does not take
+// what is reserved for others.
+func reservedSpace(configured int64) int64 {
+	if configured == 0 {
+		return 0
+	}
+	return configured + store.Growth
 }
 
 // end notes why the node ended; only the first reason counts.

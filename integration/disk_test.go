@@ -3,8 +3,12 @@
 package integration_test
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/tarn-grid/tarn/integration/nodes"
@@ -92,6 +96,91 @@ func TestDiskFillsUp(t *testing.T) {
 	g.Servers[2].Stop()
 	g.Client.WaitLogins(1)
 	wantFile(t, g, first, 50, size)
+}
+
+// What a full disk has can be read, renewed and given up, and its operator can
+// work; what is given up makes room.
+func TestFullDiskStillServes(t *testing.T) {
+	const size = 5 * mib
+	g := smallDiskGrid(t, nodes.Options{Servers: 1, Needed: 1, Happy: 1, Total: 1}, 40*mib)
+	small := g.Servers[0]
+	kept, given := put(t, g, 70, size), put(t, g, 71, size)
+	filler := filepath.Join(filepath.Dir(small.Dir), "filler")
+	fill(t, filler)
+	// The table's log is in the way, too, once so much was written.
+	nodes.Until(t, "the table takes its ballast", nodes.Patience, func() bool {
+		changeAccounts(t, small, g.Client.Name)
+		_, err := os.Stat(small.Path("storage", "ballast"))
+		return errors.Is(err, fs.ErrNotExist)
+	})
+	nodes.Tarn(t, "-d", g.Client.Dir, "keep", kept)
+	nodes.Run(t, nodes.Random(72, size), "-d", g.Client.Dir, "put", "-").WantFailure(t, 5)
+	nodes.Run(t, nodes.Random(73, 10*kib), "-d", g.Client.Dir, "put", "-").WantFailure(t, 5)
+	wantFile(t, g, kept, 70, size)
+	nodes.Tarn(t, "-d", g.Client.Dir, "cancel", given)
+	nodes.Until(t, "the share is gone", nodes.Patience, func() bool { return len(small.ShareFiles()) == 1 })
+	if !small.Running() {
+		t.Fatalf("the server ended: %s", small.LastWords())
+	}
+	small.CheckClean()
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	nodes.Until(t, "there is room again", nodes.Patience, func() bool {
+		return nodes.Run(t, nodes.Random(74, size), "-d", g.Client.Dir, "put", "-").Code == 0
+	})
+	small.Stop()
+	nodes.Tarn(t, "-d", small.Dir, "server", "fsck")
+	small.Start()
+	g.Client.WaitLogins(1)
+	wantFile(t, g, kept, 70, size)
+}
+
+// changeAccounts writes some thousand records.
+func changeAccounts(t *testing.T, server *nodes.Node, name string) {
+	t.Helper()
+	var group sync.WaitGroup
+	for i := range int64(8) {
+		group.Go(func() {
+			for n := range int64(500) {
+				if _, err := server.Control.Operator().SetQuota(t.Context(), name, new(gib+i*n)); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+}
+
+// The reserved space is there when everything else is used up, by files and by
+// the table.
+func TestReservedSpace(t *testing.T) {
+	const reserved = 16 * mib
+	g := smallDiskGrid(t, nodes.Options{Servers: 1, Needed: 1, Happy: 1, Total: 1, ServerArgs: func(int) []string {
+		return []string{"--listen", "/ip4/127.0.0.1/tcp/0", "--reserved-space", "16MiB"}
+	}}, 64*mib)
+	small := g.Servers[0]
+	for _, size := range []int64{4 * mib, 300 * kib, 20 * kib} {
+		stored := 0
+		for seed := uint64(size); ; seed++ {
+			r := nodes.Run(t, nodes.Random(seed, size), "-d", g.Client.Dir, "put", "-")
+			if r.Code != 0 {
+				r.WantFailure(t, 5)
+				break
+			}
+			if stored++; int64(stored)*size > 64*mib {
+				t.Fatalf("%d files of %d bytes on a disk of 64 MiB", stored, size)
+			}
+		}
+		var disk syscall.Statfs_t
+		if err := syscall.Statfs(small.Dir, &disk); err != nil {
+			t.Fatal(err)
+		}
+		if free := int64(disk.Bavail) * disk.Bsize; free < reserved {
+			t.Errorf("%d bytes are free after %d files of %d bytes (want %d)", free, stored, size, reserved)
+		}
+	}
 }
 
 // fill takes all that a disk has left.

@@ -2,9 +2,11 @@ package lease
 
 import "time"
 
-// AddLease makes a lease on a share that is STABLE, or makes it again. Errors:
-// those of a grant that does not permit it, ErrNoShare, ErrOverQuota.
-func (l *Ledger) AddLease(now time.Time, g Grant, id ShareID) (Change, Committed, error) {
+// AddLease makes a lease on a share that is STABLE, or makes it again, which a
+// full disk does not prevent: free is what the filesystem has left now. Errors:
+// those of a grant that does not permit it, ErrNoShare, ErrOverQuota,
+// ErrServerFull.
+func (l *Ledger) AddLease(now time.Time, g Grant, id ShareID, free int64) (Change, Committed, error) {
 	t := newTx(l.view)
 	if err := l.permit(t, now, g, OpAddLease, id); err != nil {
 		return Change{}, Committed{}, err
@@ -18,6 +20,9 @@ func (l *Ledger) AddLease(now time.Time, g Grant, id ShareID) (Change, Committed
 	}
 	if err := l.fits(t, g, share.Size+LeaseOverhead+l.chainCostNow(t, g.chain())); err != nil {
 		return Change{}, Committed{}, err
+	}
+	if !l.roomFor(LeaseOverhead, free) {
+		return Change{}, Committed{}, ErrServerFull
 	}
 	var done Committed
 	l.makeLease(t, now, g, id, share, &done)

@@ -200,7 +200,7 @@ func (m *model) Release(t *rapid.T) {
 
 func (m *model) AddLease(t *rapid.T) {
 	g, id := m.grant(t), m.share(t)
-	change, done, err := m.bank.AddLease(m.now, g, id)
+	change, done, err := m.bank.AddLease(m.now, g, id, lease.NoLimit)
 	if errors.Is(err, lease.ErrOverQuota) {
 		m.mustBeOver(t, g, m.sizes[id])
 	}

@@ -71,11 +71,14 @@ func (l *Ledger) reservable(t *tx, g Grant, id ShareID, size, free int64) error 
 	if err := l.fits(t, g, cost+l.chainCostNow(t, g.chain())); err != nil {
 		return err
 	}
-	if cost > free-l.policy.ReservedSpace-l.total {
+	if !l.roomFor(cost, free) {
 		return ErrServerFull
 	}
 	return nil
 }
+
+// roomFor reports whether so many bytes of the disk may be given away.
+func (l *Ledger) roomFor(cost, free int64) bool { return cost <= free-l.policy.ReservedSpace-l.total }
 
 // hold books a reservation.
 func (l *Ledger) hold(t *tx, id LeaseID, r reservation) {
@@ -242,7 +245,7 @@ func (l *Ledger) Put(now time.Time, g Grant, id ShareID, b Body, free int64) (Ch
 	}
 	share, ok := t.shares.get(id)
 	if ok && share.State == Stable {
-		change, done, err := l.AddLease(now, g, id)
+		change, done, err := l.AddLease(now, g, id, free)
 		done.Dropped = true
 		return change, done, err
 	}

@@ -205,7 +205,7 @@ func (s *ledgerScript) release(w []string) (string, error) {
 func (s *ledgerScript) lease(w []string) (string, error) {
 	g := s.grant(w[1], options(w[3:]))
 	if w[0] == "add" {
-		change, done, err := s.AddLease(s.now, g, shareNamed(w[2]))
+		change, done, err := s.AddLease(s.now, g, shareNamed(w[2]), numberOr(options(w[3:])["free"], lease.NoLimit))
 		return s.committed(done), s.done(change, err)
 	}
 	shares := sharesNamed(w[2])

@@ -69,6 +69,8 @@ func (l *ledger) Receive(ctx actor.Context) {
 		l.askDisk(ctx)
 	case freeSpace:
 		l.heardOfDisk(ctx, m)
+	case diskFull:
+		l.free = 0
 	case syncSoon:
 		l.sync(ctx)
 	case synced:
@@ -101,6 +103,9 @@ func (l *ledger) serve(ctx actor.Context) {
 	case askBelow:
 		l.below(ctx, now, m)
 	case askRoom:
+		if l.stale(now) {
+			l.askDisk(ctx) // who asks for room next is told the truth
+		}
 		ctx.Send(m.replyTo, room{m.tag, l.room(now, m.grant, m.of)})
 	case traffic:
 		l.count(ctx, now, m)
@@ -264,6 +269,9 @@ func (l *ledger) heardOfDisk(ctx actor.Context, m freeSpace) {
 	if l.heard.IsZero() {
 		ctx.Send(ctx.Parent(), ledgerUp{l.managers()})
 	}
+	if m.bytes == 0 && (l.free > 0 || l.heard.IsZero()) {
+		l.env.Log.Warn("the disk is full: nothing new is stored until there is room")
+	}
 	now := l.env.Clock.Now()
 	l.free, l.heard, l.asking = m.bytes, now, false
 	held := l.held
@@ -279,8 +287,11 @@ func (l *ledger) heardOfDisk(ctx actor.Context, m freeSpace) {
 }
 
 // stale reports whether the disk must be asked before bytes of it are given
-// away.
-func (l *ledger) stale(now time.Time) bool { return now.Sub(l.heard) > freeEvery }
+// away: where little is left, each time, since others use it, too.
+func (l *ledger) stale(now time.Time) bool {
+	since := now.Sub(l.heard)
+	return since > freeEvery || since > 0 && l.free-l.config.Policy.ReservedSpace < nearlyFull
+}
 
 // count gathers traffic, to be written a while later.
 func (l *ledger) count(ctx actor.Context, now time.Time, m traffic) {
@@ -330,7 +341,7 @@ func (l *ledger) reserve(ctx actor.Context, now time.Time, m reserve) {
 		ctx.Send(m.replyTo, reserved{err: err}) // a promise in memory: nothing to wait for
 		return
 	}
-	change, done, err := l.rules.AddLease(now, m.grant, m.id)
+	change, done, err := l.rules.AddLease(now, m.grant, m.id, l.free)
 	l.settle(ctx, change, err, m.replyTo, reserved{alreadyHere: true, done: done, err: err})
 }
 
@@ -343,7 +354,7 @@ func (l *ledger) put(ctx actor.Context, now time.Time, m put) {
 	}
 	change, done, err := l.rules.Put(now, m.grant, m.id, m.body, l.free)
 	if err == nil && !done.Dropped {
-		l.free -= m.body.Size
+		l.free -= onDisk(m.body)
 	}
 	l.settle(ctx, change, err, m.replyTo, wasPut{m.tag, done, err})
 }
@@ -351,7 +362,16 @@ func (l *ledger) put(ctx actor.Context, now time.Time, m put) {
 func (l *ledger) commit(ctx actor.Context, now time.Time, m commit) {
 	change, done, err := l.rules.Commit(now, m.column, m.id, m.body)
 	if err == nil && !done.Dropped {
-		l.free -= m.body.Size
+		l.free -= onDisk(m.body)
 	}
 	l.settle(ctx, change, err, m.replyTo, committed{done, err})
+}
+
+// onDisk is about what a share takes of the disk: one in the table is also in
+// its log for a while.
+func onDisk(b lease.Body) int64 {
+	if b.File == 0 {
+		return 2 * (b.Size + lease.LeaseOverhead)
+	}
+	return b.Size + lease.LeaseOverhead
 }

@@ -52,10 +52,16 @@ func (l *ledger) leaseStep(ctx actor.Context, now time.Time, m *workOnLeases, id
 // addLeases makes leases one by one: each may be refused for its size. A file
 // of which only some shares could be leased is answered with their number.
 func (l *ledger) addLeases(ctx actor.Context, now time.Time, m *workOnLeases, ids []lease.ShareID) {
+	if l.stale(now) {
+		l.askDisk(ctx) // for those that come later: a lease is small
+	}
 	for _, id := range ids {
-		change, done, err := l.rules.AddLease(now, m.grant, id)
+		change, done, err := l.rules.AddLease(now, m.grant, id, l.free)
 		if err == nil && !l.apply(ctx, change) {
 			return
+		}
+		if err == nil && !done.Renewed {
+			l.free -= lease.LeaseOverhead
 		}
 		m.done.add([]lease.LeaseResult{{Committed: done, Err: err}})
 	}

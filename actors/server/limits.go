@@ -82,6 +82,8 @@ const (
 	// freeEvery is how often the disk is asked for its free space; in between
 	// the ledger counts.
 	freeEvery = 5 * time.Second
+	// nearlyFull is below how many bytes it is asked each time.
+	nearlyFull = 256 << 20
 	// trafficEvery is how often traffic counters are written: what a crash may
 	// lose of them.
 	trafficEvery = time.Minute

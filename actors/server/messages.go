@@ -94,6 +94,8 @@ type (
 		id   lease.ShareID
 		body lease.Body
 	}
+	// diskFull says that a write found no room.
+	diskFull struct{}
 	// forgetTraffic deletes a column's days before one.
 	forgetTraffic struct {
 		column lease.Column

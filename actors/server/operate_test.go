@@ -378,3 +378,42 @@ func TestAudit(t *testing.T) {
 		t.Errorf("petnames %v", a.Petnames)
 	}
 }
+
+// TestFullDiskKeepsLeases: where nothing more fits, nobody gets a new lease, and
+// old ones are renewed.
+func TestFullDiskKeepsLeases(t *testing.T) {
+	r := newRig(t, 89)
+	r.addAccount(1, nil)
+	r.addAccount(2, nil)
+	mine, others := r.dial("mine"), r.dial("others")
+	mine.logIn(1)
+	others.logIn(2)
+	share, si := shareOf("x", 1000), grid.StorageIndex{1}
+	mine.do(allocate(1, 0, share), share)
+	r.free = 100
+	room := func() uint64 {
+		if err := r.world.For(10 * time.Second); err != nil {
+			t.Fatal(err)
+		}
+		others.do(&wire.Find{}) // has the disk asked
+		if err := r.world.For(time.Second); err != nil {
+			t.Fatal(err)
+		}
+		return others.do(&wire.Find{}).(*wire.Found).Room
+	}
+	if n := room(); n != 0 {
+		t.Errorf("room for %d bytes", n)
+	}
+	wantCode(t, others.do(&wire.AddLease{StorageIndex: si}), wire.ServerFull)
+	wantCode(t, others.do(allocate(2, 0, share), share), wire.ServerFull)
+	if got, ok := mine.do(&wire.RenewLease{StorageIndexes: []grid.StorageIndex{si}}).(*wire.Leased); !ok || got.Count != 1 {
+		t.Errorf("not renewed: %v", got)
+	}
+	r.free = 1 << 40
+	if n := room(); n == 0 {
+		t.Error("there is no room again")
+	}
+	if got, ok := others.do(&wire.AddLease{StorageIndex: si}).(*wire.Leased); !ok || got.Count != 1 {
+		t.Errorf("no lease: %v", got)
+	}
+}

@@ -3,8 +3,10 @@ package server
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -182,6 +184,9 @@ func (p *pull) fail(ctx actor.Context, err error) {
 		return
 	}
 	p.failure = err
+	if errors.Is(err, syscall.ENOSPC) {
+		ctx.Send(p.ledger, diskFull{})
+	}
 	p.unlink(err)
 	if p.stage == reserving || p.busy {
 		return // goes on when the ledger, or the job, has answered

@@ -153,7 +153,7 @@ func (s *server) fill(b *testing.B, n int, round byte) uint64 {
 		if round == 1 {
 			last, err = s.putUnsynced(g, randomShare(i))
 		} else {
-			change, _, addErr := s.ledger.AddLease(start, g, randomShare(i))
+			change, _, addErr := s.ledger.AddLease(start, g, randomShare(i), lease.NoLimit)
 			must(b, addErr)
 			last, err = s.Apply(change)
 		}

@@ -47,6 +47,7 @@ func writeGolden(t *testing.T) {
 	s.apply(s.ledger.FlushTraffic())
 	must(t, s.Close())
 	must(t, os.Remove(filepath.Join(golden, "incoming")))
+	must(t, os.Remove(filepath.Join(golden, "ballast")))
 }
 
 // goldenCertificates is the chain of a grant that has one.

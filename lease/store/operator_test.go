@@ -18,7 +18,7 @@ func TestRekey(t *testing.T) {
 		s.put(own(1), testShare(1), content(500))
 		s.put(under(1, 2, 9), testShare(2), content(SmallShare+1))
 		s.apply(s.ledger.SetRevoked(testKey(8), true))
-		change, _, err := s.ledger.AddLease(start, under(3, 1, 7), testShare(2))
+		change, _, err := s.ledger.AddLease(start, under(3, 1, 7), testShare(2), lease.NoLimit)
 		s.apply(change, err)
 		s.ledger.CountTraffic(start, own(1).Column(), testKey(1), lease.Traffic{In: 5})
 		s.apply(s.ledger.FlushTraffic())

@@ -8,6 +8,7 @@
 //
 //	lock               held by the process that works here
 //	table/             Pebble
+//	ballast            room that the table takes when the disk is full
 //	incoming/<n>       bodies of shares on their way; wiped by Open
 //	shares/<2>/<SI>/<num>   bodies of large shares; <2> is how the SI begins
 //
@@ -85,6 +86,10 @@ var (
 	ErrFailed = errors.New("the table can't be written")
 )
 
+// Growth is how much of the disk, in bytes, the table may take beyond what is in
+// it: for its log, and while it is put in order.
+const Growth = 16 << 20
+
 // Options are for tests; the zero value is for a server.
 type Options struct {
 	FS vfs.FS // nil is the operating system's
@@ -100,6 +105,7 @@ type Store struct {
 
 	closed  atomic.Bool
 	scanned atomic.Int64 // records that scans have seen
+	ballast *ballast
 	ids     idCache
 	hot     hotCache
 	files   files
@@ -133,7 +139,7 @@ func NewMemory() *Store {
 }
 
 func openMemory(m *memory, fs vfs.FS) (*Store, error) {
-	s := &Store{fs: fs, dir: "/", eng: m}
+	s := &Store{fs: fs, dir: "/", eng: m, ballast: &ballast{}}
 	return s, s.start()
 }
 
@@ -161,12 +167,23 @@ func (s *Store) open() error {
 	if err := s.makeDirs(table); err != nil {
 		return err
 	}
-	eng, err := openDisk(s.fs, table)
+	if s.ballast, err = newBallast(s.fs, s.dir); err != nil {
+		return fmt.Errorf("ask for free disk space: %w", err)
+	}
+	eng, err := openDisk(s.tableFS(), table)
 	if err != nil {
 		return err
 	}
 	s.eng = eng
 	return nil
+}
+
+// tableFS is the filesystem for the table: one that is full makes room once.
+func (s *Store) tableFS() vfs.FS {
+	if s.ballast.size == 0 {
+		return s.fs
+	}
+	return vfs.OnDiskFull(s.fs, s.ballast.release)
 }
 
 // lockError tells a held lock from a folder that can't be written.
@@ -217,8 +234,9 @@ func (s *Store) Failed() <-chan struct{} {
 	return nil
 }
 
-// Free is how many bytes the filesystem has left for the server, or
-// lease.NoLimit where it can't say.
+// Free is how many bytes the filesystem has left for shares and new leases, or
+// lease.NoLimit where it can't say: none after the table found it full, until
+// there is room again for what the table then used.
 func (s *Store) Free() (int64, error) {
 	usage, err := s.fs.GetDiskUsage(s.dir)
 	if errors.Is(err, vfs.ErrUnsupported) {
@@ -227,7 +245,7 @@ func (s *Store) Free() (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("ask for free disk space: %w", err)
 	}
-	return int64(min(usage.AvailBytes, lease.NoLimit)), nil
+	return s.ballast.left(int64(min(usage.AvailBytes, lease.NoLimit))), nil
 }
 
 // Scanned is how many records all scans together have seen: a counter that
