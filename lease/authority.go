@@ -88,44 +88,51 @@ func (a Authority) For(server grid.ServerID) []Credential {
 
 // At is what can be used at the server that announces itself so, the likeliest
 // first: chains from managers that it announces, chains that name the server,
-// accounts, other chains; and behind all of these chains that may not upload,
-// such as a renewal cap, which are for what nothing else can do. A chain from a manager that a server with managers
-// does not announce is shown only where it names the server: the others would
-// learn of it and refuse.
+// accounts, other chains; and in the same order those that are no use for
+// storing just any file, a renewal cap or a repair cap. A chain from a manager
+// that a server with managers does not announce is shown only where it names the
+// server: the others would learn of it and refuse.
 func (a Authority) At(s grid.Announcement) []Credential {
-	likely := func(c Credential) int {
-		root, chained := c.Chain.Root()
-		_, named := c.Chain.server()
-		accepted := slices.Contains(s.Accepts, root)
-		switch {
-		case chained && !readable(s.CertificateVersions):
-			return hopeless
-		case chained && !accepted && !named && len(s.Accepts) > 0:
-			return hopeless
-		case chained && !c.Chain.mayUpload():
-			return 4
-		case chained && accepted:
-			return 0
-		case named:
-			return 1
-		case !chained:
-			return 2
-		}
-		return 3
-	}
-	usable := slices.DeleteFunc(a.For(s.Server), func(c Credential) bool { return likely(c) == hopeless })
-	slices.SortStableFunc(usable, func(c, d Credential) int { return likely(c) - likely(d) })
+	rank := func(c Credential) int { return c.Chain.rankAt(s) }
+	usable := slices.DeleteFunc(a.For(s.Server), func(c Credential) bool { return rank(c) == hopeless })
+	slices.SortStableFunc(usable, func(c, d Credential) int { return rank(c) - rank(d) })
 	return usable
 }
 
-// hopeless is a credential that a server would refuse.
-const hopeless = 5
+// Ranks of what can be shown to a server, best first; narrow is added for what
+// is good for little, hopeless is what would be refused.
+const (
+	announced = iota
+	addressed
+	accounts
+	others
+	narrow
+	hopeless = 2 * narrow
+)
 
-// mayUpload reports whether the chain leaves the right to upload, as far as it
-// can be read.
-func (c Chain) mayUpload() bool {
-	effective, err := c.Effective()
-	return err == nil && effective.Operations().Has(OpUpload)
+func (c Chain) rankAt(s grid.Announcement) int {
+	root, chained := c.Root()
+	if !chained {
+		return accounts
+	}
+	limits, err := c.Effective()
+	if err != nil || !readable(s.CertificateVersions) {
+		return hopeless
+	}
+	_, named := c.server()
+	rank := others
+	switch {
+	case slices.Contains(s.Accepts, root):
+		rank = announced
+	case named:
+		rank = addressed
+	case len(s.Accepts) > 0:
+		return hopeless
+	}
+	if !limits.Operations().Has(OpUpload) || limits.StorageIndex != nil || limits.UEBHash != nil {
+		rank += narrow
+	}
+	return rank
 }
 
 // readable reports whether a server that announces these versions of
@@ -150,6 +157,9 @@ func (a Authority) Fit(s grid.Announcement) error {
 		return fmt.Errorf("%w: none of its keys and certificates is", ErrUnfit)
 	case !readable(s.CertificateVersions):
 		return fmt.Errorf("%w: it can't read certificates of version %d", ErrUnfit, CertificateVersion)
+	}
+	if _, err := all[0].Chain.Effective(); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnfit, err)
 	}
 	root, _ := all[0].Chain.Root()
 	return fmt.Errorf("%w: it does not announce that it accepts %s", ErrUnfit, root)

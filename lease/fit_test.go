@@ -21,8 +21,9 @@ func TestAuthorityAt(t *testing.T) {
 	anywhere := Holding{card("carol", pub("bob"), nil), one}
 	managed := Holding{card("dave", pub("bob"), nil), one}
 	own := Holding{Account: bob}
-	renewal := Holding{mustSign(t, Chain{}, "erin", Certificate{Delegate: bob.PublicKey(s), Restrictions: Restrictions{Server: &s, Operation: new(OpRenewLease)}}), bob}
-	a := Authority{[]Holding{renewal, own, anywhere, managed, named}}
+	renewal := Holding{mustSign(t, Chain{}, "alice", Certificate{Delegate: bob.PublicKey(s), Restrictions: Restrictions{Server: &s, Operation: new(OpRenewLease)}}), bob}
+	useless := Holding{mustSign(t, Chain{}, "alice", Certificate{Delegate: bob.PublicKey(s), Restrictions: Restrictions{Server: &s, Root: new(pub("mallory"))}}), bob}
+	a := Authority{[]Holding{useless, renewal, own, anywhere, managed, named}}
 	for _, c := range []struct {
 		name     string
 		announce grid.Announcement
@@ -49,6 +50,7 @@ func TestAuthorityAt(t *testing.T) {
 		a        Authority
 		announce grid.Announcement
 	}{
+		"a certificate wants":                     {Authority{[]Holding{useless}}, grid.Announcement{Server: s}},
 		"none of its keys":                        {Authority{[]Holding{named}}, grid.Announcement{Server: serverNamed("T")}},
 		"it does not announce that it accepts":    {Authority{[]Holding{managed}}, grid.Announcement{Server: s, Accepts: []grid.PublicKey{pub("mallory")}}},
 		"it can't read certificates of version 1": {Authority{[]Holding{named}}, grid.Announcement{Server: s, CertificateVersions: []uint{2}}},

@@ -3,9 +3,7 @@ package lease
 import (
 	"bytes"
 	"cmp"
-	"slices"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 
@@ -49,34 +47,6 @@ func rarely[T any](t *rapid.T, name string, usual, other T) *T {
 	}
 }
 
-// Whatever is signed below a chain never allows more than the chain did.
-func TestChildIsWithinParent(t *testing.T) {
-	verified := 0
-	rapid.Check(t, func(t *rapid.T) {
-		length := rapid.IntRange(1, MaxCertificates).Draw(t, "length")
-		label := rapid.IntRange(0, length).Draw(t, "label")
-		var c Chain
-		parent, known := loginUnder(t, c, 0, false, Restrictions{})
-		for i := range length {
-			longer, err := c.Sign(keyOf(keyName(i)), Certificate{
-				Delegate: pub(keyName(i + 1)), SignerGetsLease: i == label, Restrictions: drawRestrictions(t, true)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			child, ok := loginUnder(t, longer, i+1, i >= label, drawRestrictions(t, false))
-			if ok && known {
-				verified++
-				checkWithin(t, child, parent)
-			}
-			c = longer
-			parent, known = loginUnder(t, c, i+1, i >= label, Restrictions{})
-		}
-	})
-	if verified == 0 {
-		t.Error("no chain verified: the property was never tried")
-	}
-}
-
 // loginUnder asks with these restrictions; labelled says that a certificate
 // already has signer-gets-lease.
 func loginUnder(t *rapid.T, c Chain, end int, labelled bool, r Restrictions) (Grant, bool) {
@@ -90,43 +60,6 @@ func loginUnder(t *rapid.T, c Chain, end int, labelled bool, r Restrictions) (Gr
 	}
 	g, _, err := Verify(c.Encode(), b, inputAt("S", "P", "k0"))
 	return g, err == nil
-}
-
-func checkWithin(t *rapid.T, child, parent Grant) {
-	c, p := child.Effective, parent.Effective
-	if c.Operations()&^p.Operations() != 0 {
-		t.Fatalf("operations %v from %v", c.Operations(), p.Operations())
-	}
-	if wider(c.Until, p.Until) || wider(c.MaxSize, p.MaxSize) {
-		t.Fatalf("until or max-size grew: %+v from %+v", c, p)
-	}
-	if unpinned(c.StorageIndex, p.StorageIndex) || unpinned(c.UEBHash, p.UEBHash) || unpinned(c.Server, p.Server) || unpinned(c.Root, p.Root) {
-		t.Fatalf("a limit to one thing was lost: %+v from %+v", c, p)
-	}
-	if !slices.Equal(child.Keys[:len(parent.Keys)], parent.Keys) || child.Root != parent.Root {
-		t.Fatalf("keys %v from %v", child.Keys, parent.Keys)
-	}
-	for _, pair := range parent.Pairs {
-		if same := child.pair(pair.Signer, pair.Delegate); same == nil || wider(same.Space, pair.Space) {
-			t.Fatalf("budget %+v became %+v", pair, same)
-		}
-	}
-	checkPermitsLess(t, child, parent)
-}
-
-// checkPermitsLess asks the same of both: what the child may, the parent may.
-func checkPermitsLess(t *rapid.T, child, parent Grant) {
-	ask := Ask{
-		Operation:    1 << rapid.IntRange(0, 6).Draw(t, "asked"),
-		StorageIndex: &grid.StorageIndex{1},
-		UEBHash:      &UEBHash{byte(rapid.IntRange(1, 2).Draw(t, "content"))},
-		Size:         rapid.Int64Range(0, 110).Draw(t, "size"),
-	}
-	now := noon.Add(rapid.SampledFrom([]time.Duration{0, 10 * time.Minute, 24 * time.Hour}).Draw(t, "later"))
-	_, refusedChild := child.Permit(ask, standingOf("k0"), now)
-	if _, refusedParent := parent.Permit(ask, standingOf("k0"), now); refusedParent != nil && refusedChild == nil {
-		t.Fatalf("child may %+v, parent not: %v", ask, refusedParent)
-	}
 }
 
 func wider[T cmp.Ordered](child, parent *T) bool {

@@ -157,8 +157,10 @@ func TestReferenceOfOddLimits(t *testing.T) {
 	}
 }
 
+// BenchmarkReferenceCheck is what a connection with a cached reference costs
+// instead of a login, by the length of the chain that it was made under.
 func BenchmarkReferenceCheck(b *testing.B) {
-	for _, length := range []int{0, 1, 8} {
+	for _, length := range []int{0, 1, 4, 8} {
 		b.Run(keyName(length)[1:], func(b *testing.B) {
 			r, standing := mint(b, goldenKeys, grantOf(b, length)), standingOf("k0")
 			for b.Loop() {
@@ -167,5 +169,15 @@ func BenchmarkReferenceCheck(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkMint seals the reference that a login ends with.
+func BenchmarkMint(b *testing.B) {
+	g := grantOf(b, 4)
+	for b.Loop() {
+		if _, err := goldenKeys.Mint(g, noon); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
