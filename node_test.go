@@ -94,7 +94,7 @@ func (g *testGrid) addServerQuota(name string, account lease.Account, quota *int
 	}
 }
 
-// await waits until the client is logged in to that many servers.
+// await waits until the client knows every server and is logged in to that many.
 func (g *testGrid) await(want int) {
 	g.t.Helper()
 	for {
@@ -102,7 +102,7 @@ func (g *testGrid) await(want int) {
 		if err != nil {
 			g.t.Fatal(err)
 		}
-		if len(usage) == want {
+		if len(usage) == want && len(failed) == len(g.servers)-want {
 			return
 		}
 		g.t.Log("waiting:", len(usage), failed)

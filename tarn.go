@@ -46,6 +46,9 @@ type ClientConfig struct {
 	Convergence []byte
 	// Account is the seed from which the key for each server is derived.
 	Account lease.Account
+	// Roles are the keys by which others let this node act for them, renewer and
+	// repairer: the same everywhere, for ever, since they are published.
+	Roles map[string]lease.Account
 	// Servers get new shares though they are not in the grid of the account
 	// manager whose member the node is. Without an account manager any server
 	// does that takes them.

@@ -31,6 +31,7 @@ var ErrNoAuthority = errors.New("this client has no such authority")
 type Wallet struct {
 	folder      nodeFolder
 	own         lease.Account
+	roles       map[string]lease.Account
 	introducers int
 }
 
@@ -49,11 +50,14 @@ func OpenWallet(c Config) (*Wallet, error) {
 	if c.Client == nil {
 		return nil, ErrNoClient
 	}
-	return &Wallet{nodeFolder{c.Dir}, c.Client.Account, len(c.Introducers)}, nil
+	return &Wallet{nodeFolder{c.Dir}, c.Client.Account, c.Client.Roles, len(c.Introducers)}, nil
 }
 
 // Account is the client's own account.
 func (w *Wallet) Account() lease.Account { return w.own }
+
+// Roles are the client's keys for what it does for others.
+func (w *Wallet) Roles() map[string]lease.Account { return w.roles }
 
 // Servers are the announcements that the node has cached, by server id, the
 // newest of each. What of the cache can't be read is left out.
@@ -105,6 +109,16 @@ func (w *Wallet) ownAuthority() lease.Authority {
 	return lease.Authority{Holdings: []lease.Holding{{Account: w.own}}}
 }
 
+// accounts are those for whose keys certificates may be; without one, the key
+// of a role is none that a server should see.
+func (w *Wallet) accounts() lease.Authority {
+	all := w.ownAuthority()
+	for _, role := range sortedKeys(w.roles) {
+		all.Holdings = append(all.Holdings, lease.Holding{Account: w.roles[role]})
+	}
+	return all
+}
+
 // Held lists what the client was given, by name.
 func (w *Wallet) Held() ([]Held, error) {
 	files, err := filepath.Glob(w.folder.private("authorities", "*"+authoritySuffix))
@@ -112,7 +126,7 @@ func (w *Wallet) Held() ([]Held, error) {
 		return nil, err
 	}
 	var all []Held
-	accounts, servers := w.ownAuthority(), w.ServerIDs()
+	accounts, servers := w.accounts(), w.ServerIDs()
 	for _, path := range files {
 		p, err := readPasted(path)
 		if err != nil {
@@ -165,7 +179,7 @@ func (w *Wallet) read(r io.Reader) (Held, error) {
 	if err != nil {
 		return Held{}, err
 	}
-	usable, err := p.Usable(accounts, w.ServerIDs())
+	usable, err := p.Usable(accounts.Join(w.accounts()), w.ServerIDs())
 	if err != nil {
 		return Held{}, fmt.Errorf("no key of this client can use it: %w", err)
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 func newClient(e *env) *cobra.Command {
-	return group("client", "What a client's owner does", newAddAuthority(e), newListAuthorities(e), newRemoveAuthority(e), newAccountKey(e),
+	return group("client", "What a client's owner does", newAddAuthority(e), newListAuthorities(e), newRemoveAuthority(e), newAccountKey(e), newRoleKey(e),
 		newJoin(e), newListMemberships(e))
 }
 

@@ -130,6 +130,9 @@ func (n names) addWallet(w *tarn.Wallet) {
 		}
 		n.keys[w.Account().PublicKey(a.Server)] = "this node's key at " + at
 	}
+	for role, account := range w.Roles() {
+		n.keys[account.PublicKey(grid.ServerID{})] = "this node's key as a " + role
+	}
 	if w.Account().OneKey() {
 		n.keys[w.Account().PublicKey(grid.ServerID{})] = "this node's key"
 	}

@@ -19,6 +19,8 @@ import (
 //	private/aggregator.authority  what a usage aggregator asks under
 //	private/members.json      whose keys are whose, for a usage aggregator
 //	private/account           the seed of the client's account keys
+//	private/renewer.privkey, repairer.privkey
+//	                          the client's keys for what it does for others
 //	private/convergence       the client's convergence secret
 //	private/control.sock      the running node
 type folder struct{ dir string }

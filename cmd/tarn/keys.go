@@ -66,6 +66,28 @@ func parseConvergence(text string) ([]byte, error) {
 	return grid.DecodeBase32(text, size)
 }
 
+// clientRoles are what a client may do for others, by a key of its own for each.
+var clientRoles = []string{"renewer", "repairer"}
+
+func roleKeyFile(role string) string { return role + ".privkey" }
+
+// readRoles reads the keys of roles; a client that was made before there were
+// any may have none.
+func readRoles(f folder) (map[string]lease.Account, error) {
+	roles := map[string]lease.Account{}
+	for _, role := range clientRoles {
+		if !hasFile(f.private(roleKeyFile(role))) {
+			continue
+		}
+		key, err := readSecret(f, roleKeyFile(role), parseKey)
+		if err != nil {
+			return nil, err
+		}
+		roles[role] = lease.OneKeyAccount([lease.SeedSize]byte(key.Seed()))
+	}
+	return roles, nil
+}
+
 // newClientSecrets are the files of a client that was made just now.
 func newClientSecrets() (map[string]string, error) {
 	account, err := lease.NewAccount(rand.Reader)
@@ -74,7 +96,11 @@ func newClientSecrets() (map[string]string, error) {
 	}
 	convergence := make([]byte, newConvergenceSize)
 	_, _ = rand.Read(convergence) // never fails, see crypto/rand
-	return map[string]string{accountFile: account.Text(), convergenceFile: grid.EncodeBase32(convergence)}, nil
+	secrets := map[string]string{accountFile: account.Text(), convergenceFile: grid.EncodeBase32(convergence)}
+	for _, role := range clientRoles {
+		secrets[roleKeyFile(role)] = keyText(newKey())
+	}
+	return secrets, nil
 }
 
 // readSecret reads a file of private/ with parse. Errors name the file and

@@ -133,6 +133,9 @@ func (s *clientSettings) config(f folder) (*tarn.ClientConfig, error) {
 	if c.Account, err = readSecret(f, accountFile, lease.ParseAccount); err != nil {
 		return nil, err
 	}
+	if c.Roles, err = readRoles(f); err != nil {
+		return nil, err
+	}
 	if s.Convergent == nil || *s.Convergent {
 		if c.Convergence, err = readSecret(f, convergenceFile, parseConvergence); err != nil {
 			return nil, err
