@@ -232,11 +232,12 @@ func (c *collector) scannedUnder(ctx actor.Context, m scannedUnder) {
 	if m.next != nil {
 		return
 	}
-	if !c.found {
-		ctx.Send(c.ledger, endCancelling{m.root})
-		c.cancel = c.cancel[1:]
+	if c.found {
+		c.listCancelling(ctx) // the operator may have taken the root back
+		return
 	}
-	c.found = false
+	ctx.Send(c.ledger, endCancelling{m.root})
+	c.cancel = c.cancel[1:]
 }
 
 func (c *collector) scan(ctx actor.Context, now time.Time) {

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/asynkron/protoactor-go/actor"
+
 	"github.com/tarn-grid/tarn/actors/server"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
@@ -133,7 +135,7 @@ func TestScanGoesOnAfterARestart(t *testing.T) {
 	var asked [][]byte
 	r.world.Crash("storage")
 	r.net.Crash("server")
-	r.config.Store = watched{r.table, func(from []byte) { asked = append(asked, from) }}
+	r.config.Store = watched{table: r.table, scanned: func(from []byte) { asked = append(asked, from) }}
 	r.pid, _ = r.world.Sys.Root("storage", server.New(r.world.Env(), r.config))
 	r.until("a scan", func() bool { return len(asked) > 0 })
 	if string(asked[0]) != string(cursor) {
@@ -145,15 +147,77 @@ func TestScanGoesOnAfterARestart(t *testing.T) {
 	if len(asked) < 2 || asked[1] != nil {
 		t.Errorf("the next scans began at %q", asked[1:])
 	}
+	if cursor, err := r.table.Progress(); cursor != nil || err != nil {
+		t.Errorf("a restart would go on at %q (%v)", cursor, err)
+	}
 }
 
-// watched tells where scans begin.
+// TestRootThatComesBack keeps what was not cancelled yet, and nobody goes on
+// looking for it: it comes back when the collector has found its leases.
+func TestRootThatComesBack(t *testing.T) {
+	kept := 0
+	for seed := range uint64(20) {
+		kept += rootThatComesBack(t, seed)
+	}
+	if kept == 0 {
+		t.Error("it never came back in time")
+	}
+}
+
+func rootThatComesBack(t *testing.T, seed uint64) (kept int) {
+	r := newRig(t, seed)
+	passes := 0
+	pub := grid.PublicKeyOf(key(1))
+	comeBack := func() {
+		if passes++; passes == 1 {
+			root := lease.Root{Key: pub, Petname: "account 1"}
+			inbox := r.world.Inbox("operator", func(any) {})
+			r.world.Sys.Env.Spawn.Send(r.pid, &actor.MessageEnvelope{Message: server.PutRoot{Root: root}, Sender: inbox})
+		}
+	}
+	r.world.Crash("storage")
+	r.net.Crash("server")
+	r.config.Store = watched{table: r.table, under: comeBack}
+	r.pid, _ = r.world.Sys.Root("storage", server.New(r.world.Env(), r.config))
+	r.status() // answered once it listens
+	r.addAccount(1, nil)
+	c := r.dial("client")
+	c.logIn(1)
+	share := shareOf("x", 1000)
+	c.do(allocate(1, 0, share), share)
+	r.changed(server.RemoveRoot{Name: pub.String(), CancelLeases: true})
+	if err := r.world.For(10 * time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if u := r.usage(t); len(u) != 1 || u[0].Removed {
+		t.Errorf("usage %+v", u)
+	} else {
+		kept = int(u[0].Own.Stored.Leases)
+	}
+	if passes > 5 {
+		t.Errorf("seed %d: %d passes over the leases", seed, passes)
+	}
+	return kept
+}
+
+// watched tells where scans begin, and of each step of a scan for what is to be
+// cancelled.
 type watched struct {
 	table
 	scanned func(from []byte)
+	under   func()
+}
+
+func (w watched) ScanUnder(root grid.PublicKey, from []byte, limit int) ([]server.StoredLease, []byte, error) {
+	if w.under != nil {
+		w.under()
+	}
+	return w.table.ScanUnder(root, from, limit)
 }
 
 func (w watched) ScanExpired(now time.Time, from []byte, limit int) ([]lease.LeaseID, []byte, error) {
-	w.scanned(from)
+	if w.scanned != nil {
+		w.scanned(from)
+	}
 	return w.table.ScanExpired(now, from, limit)
 }
