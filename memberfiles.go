@@ -285,6 +285,7 @@ type membershipRecord struct {
 	Servers []byte   `json:"servers,omitempty"`
 	Listed  []string `json:"listed,omitempty"`
 	Cards   [][]byte `json:"cards,omitempty"`
+	Below   [][]byte `json:"below,omitempty"`
 }
 
 // Load implements client.MembershipStore.
@@ -300,7 +301,7 @@ func (f membershipFile) Load() (client.MembershipState, error) {
 	if err != nil {
 		return client.MembershipState{}, err
 	}
-	s := client.MembershipState{Servers: r.Servers, Cards: r.Cards}
+	s := client.MembershipState{Servers: r.Servers, Cards: r.Cards, Below: r.Below}
 	if r.Joined {
 		s.Terms = &wire.Enrolled{Name: r.Name, Until: r.Until}
 		if r.Quota != nil {
@@ -319,7 +320,7 @@ func (f membershipFile) Load() (client.MembershipState, error) {
 
 // Save implements client.MembershipStore.
 func (f membershipFile) Save(s client.MembershipState) error {
-	r := membershipRecord{Format: memberFormat, Servers: s.Servers, Cards: s.Cards}
+	r := membershipRecord{Format: memberFormat, Servers: s.Servers, Cards: s.Cards, Below: s.Below}
 	if t := s.Terms; t != nil {
 		r.Joined, r.Name, r.Until = true, t.Name, t.Until
 		if t.HasQuota {

@@ -64,7 +64,7 @@ func TestMembershipFile(t *testing.T) {
 		{Servers: []byte("servers")},
 		{
 			Terms:   &wire.Enrolled{Name: "alice", HasQuota: true, Quota: 5e9, Until: 7},
-			Servers: []byte("servers"), Listed: []grid.ServerID{{1}, {2}}, Cards: [][]byte{[]byte("one"), []byte("two")},
+			Servers: []byte("servers"), Listed: []grid.ServerID{{1}, {2}}, Cards: [][]byte{[]byte("one"), []byte("two")}, Below: [][]byte{[]byte("three")},
 		},
 		{Terms: &wire.Enrolled{Name: "alice"}},
 	} {

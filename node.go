@@ -139,10 +139,11 @@ func (n *Node) clientParts(dialer transport.Dialer) (*client.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	authority, err := w.Authority()
+	authority, err := w.given() // cards come from the memberships themselves
 	if err != nil {
 		return nil, err
 	}
+	authority = authority.Join(w.ownAuthority())
 	if n.journal, err = n.folder.openJournal(); err != nil {
 		return nil, err
 	}

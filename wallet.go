@@ -95,14 +95,36 @@ func (f nodeFolder) announcements(i int) announcementCache {
 }
 
 // Authority is all that the client can use: what it was given comes first,
-// because it names its server, then its own account.
+// because it names its server, then its membership cards, then its own account.
 func (w *Wallet) Authority() (lease.Authority, error) {
+	given, err := w.given()
+	cards, cardsErr := w.cards()
+	return given.Join(cards).Join(w.ownAuthority()), errors.Join(err, cardsErr)
+}
+
+func (w *Wallet) given() (lease.Authority, error) {
 	held, err := w.Held()
 	var all lease.Authority
 	for _, h := range held {
 		all = all.Join(h.Usable)
 	}
-	return all.Join(w.ownAuthority()), err
+	return all, err
+}
+
+// cards are those that the node has fetched of its account managers.
+func (w *Wallet) cards() (lease.Authority, error) {
+	var all lease.Authority
+	memberships, err := w.folder.memberships()
+	for _, ref := range memberships {
+		state, loadErr := w.folder.membership(ref).Store.Load()
+		err = errors.Join(err, loadErr)
+		for _, b := range state.Cards {
+			if card, err := lease.ReadCard(b, ref.Manager.Server.Key()); err == nil {
+				all.Holdings = append(all.Holdings, lease.Holding{Chain: card.Chain, Account: w.own})
+			}
+		}
+	}
+	return all, err
 }
 
 func (w *Wallet) ownAuthority() lease.Authority {

@@ -33,6 +33,9 @@ type Card struct {
 	Until  int64          // Unix seconds
 }
 
+// At is whose card it is, and where.
+func (c Card) At() ServerKey { return ServerKey{Server: c.Server, Key: c.Key} }
+
 // SignCard is the card of a member's key at a server. It depends on nothing
 // but the arguments and the period that now is in, so a manager need keep no
 // cards: it signs the same one again for whoever asks. The error is
@@ -106,6 +109,34 @@ func PeekCard(b []byte, manager grid.PublicKey) (Card, error) {
 		return Card{}, fmt.Errorf("read a card: %w", malformed("a card names its server and its end"))
 	}
 	return Card{chain, *certificate.Server, certificate.Delegate, *certificate.Until}, nil
+}
+
+// Card is the card that the chain begins with, if it does; whether the manager
+// signed it is for ReadCard to say.
+func (c Chain) Card() (Card, bool) {
+	if len(c.links) == 0 {
+		return Card{}, false
+	}
+	first := c.links[0].certificate
+	if first.Server == nil || first.Until == nil {
+		return Card{}, false
+	}
+	return Card{Chain{c.links[:1:1]}, *first.Server, first.Delegate, *first.Until}, true
+}
+
+// Renew is the chain under a newer card of the same manager, server and key than
+// the one that it begins with; false if it does not, or with a newer one. What
+// was delegated below the card holds on, since no certificate names its parent.
+func (c Chain) Renew(newer Card) (Chain, bool) {
+	older, ok := c.Card()
+	if !ok || older.Server != newer.Server || older.Key != newer.Key || older.Until >= newer.Until {
+		return c, false
+	}
+	ours, _ := c.Root()
+	if root, ok := newer.Chain.Root(); !ok || root != ours || newer.Chain.Len() != 1 {
+		return c, false
+	}
+	return Chain{append(newer.Chain.links[:1:1], c.links[1:]...)}, true
 }
 
 const cardProofTag = "tarn card request v1:"

@@ -117,6 +117,56 @@ func TestReadCard(t *testing.T) {
 	}
 }
 
+// What was delegated below a card holds under the newer ones.
+func TestDelegationsOutliveCards(t *testing.T) {
+	s, alice := serverNamed("S"), AccountOf(seedOf("alice"))
+	card := func(at time.Time) Card {
+		c, err := SignCard(keyOf("manager"), s, alice.PublicKey(s), CardTerms{}, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	cert := Certificate{Delegate: pub("friend"), SignerGetsLease: true}
+	cert.Root, cert.Operation = new(pub("manager")), new(OpRenewLease)
+	chain, err := card(noon).Chain.Sign(alice.Key(s), cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := noon.Add(3 * CardPeriod)
+	verify := func(c Chain) error {
+		r := Request{Beneficiary: pub("P")}
+		r.Server = &s
+		in := inputAt("S", "P", "manager")
+		in.Now = later
+		_, _, err := Verify(c.Encode(), mustRequest(t, c, "friend", r), in)
+		return err
+	}
+	if err := verify(chain); !errors.Is(err, ErrAuthorityExpired) {
+		t.Errorf("under the old card: %v", err)
+	}
+	newer, ok := chain.Renew(card(later))
+	if !ok {
+		t.Fatal("not renewed")
+	}
+	if err := verify(newer); err != nil {
+		t.Errorf("under the newer card: %v", err)
+	}
+	if _, ok := newer.Renew(card(noon)); ok {
+		t.Error("an older card took the place of a newer one")
+	}
+	other, err := SignCard(keyOf("other manager"), s, alice.PublicKey(s), CardTerms{}, later)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := chain.Renew(other); ok {
+		t.Error("another manager's card took its place")
+	}
+	if _, ok := (Chain{}).Renew(card(later)); ok {
+		t.Error("the empty chain has a card")
+	}
+}
+
 func TestPlanSize(t *testing.T) {
 	for _, c := range []struct{ quota, plan int64 }{
 		{0, 0}, {-3, -3}, {1, 1}, {2, 2}, {3, 5}, {6, 10}, {45e9, 50e9}, {50e9, 50e9}, {50e9 + 1, 100e9},

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -43,8 +45,9 @@ type MembershipState struct {
 	Servers []byte
 	// Listed are the servers for which the manager knows this node's key.
 	Listed []grid.ServerID
-	// Cards are the newest (lease.ReadCard).
-	Cards [][]byte
+	// Cards are the newest (lease.ReadCard), Below those of others under which
+	// something was given to this node.
+	Cards, Below [][]byte
 }
 
 // MembershipStatus is a picture of a membership.
@@ -83,8 +86,9 @@ type membership struct {
 	listed  map[grid.ServerID]bool
 	cards   map[grid.ServerID]lease.Card
 	due     map[grid.ServerID]time.Time // when the card of a server is asked for
-	err     error                       // why there was no answer
-	refusal error                       // why the answer was no
+	below   map[lease.ServerKey]*belowCard
+	err     error // why there was no answer
+	refusal error // why the answer was no
 	// listDue and enrolDue are when the list of servers is asked for, and when
 	// the keys are listed if some are not.
 	listDue, enrolDue time.Time
@@ -94,6 +98,7 @@ type membership struct {
 	timer   func() // stops what would happen next
 	backoff backoff
 	joining []*actor.PID
+	joined  []*actor.PID // are told once it is kept
 	saving  bool
 	unsaved bool
 }
@@ -103,9 +108,17 @@ func newMembership(e *env.Env, d transport.Dialer, m Membership, vault, broker *
 		return &membership{
 			env: e, log: e.Log.With("manager", m.Manager.Server.Short()), dialer: d, Membership: m, vault: vault, broker: broker,
 			listed: map[grid.ServerID]bool{}, cards: map[grid.ServerID]lease.Card{}, due: map[grid.ServerID]time.Time{},
+			below:   map[lease.ServerKey]*belowCard{},
 			backoff: backoff{env: e},
 		}
 	}
+}
+
+// belowCard is somebody else's card, under which something was given to this
+// node, and when a newer one is asked for.
+type belowCard struct {
+	lease.Card
+	due time.Time
 }
 
 // To a membership.
@@ -121,6 +134,8 @@ type (
 		err   error
 	}
 	stateSaved struct{ err error }
+	// cardsBelow are cards of others, older ones perhaps.
+	cardsBelow struct{ cards []lease.Card }
 	// askNow is the time for the next question.
 	askNow struct{}
 	// managerLate ends the wait for an answer.
@@ -157,6 +172,8 @@ func (m *membership) Receive(ctx actor.Context) {
 		m.next(ctx)
 	case signedForManager:
 		m.send(msg)
+	case cardsBelow:
+		m.refreshBelow(ctx, msg.cards)
 	case linkEvent:
 		m.linkEvent(ctx, msg)
 	case managerLate:
@@ -191,9 +208,34 @@ func (m *membership) loaded(ctx actor.Context, msg stateLoaded) {
 		m.cards[card.Server] = card
 		m.due[card.Server] = now.Add(m.draw(spread(card.Until, now)))
 	}
+	for _, b := range msg.state.Below {
+		if card, err := lease.ReadCard(b, m.key()); err == nil {
+			m.below[card.At()] = &belowCard{card, now.Add(m.draw(spread(card.Until, now)))}
+		}
+	}
 	m.tellVault(ctx)
 	m.say(ctx)
 	m.next(ctx)
+}
+
+// refreshBelow has newer cards asked for in the place of those, too.
+func (m *membership) refreshBelow(ctx actor.Context, cards []lease.Card) {
+	now := m.env.Clock.Now()
+	for _, card := range cards {
+		if old := m.below[card.At()]; old == nil && m.cards[card.Server].Key != card.Key {
+			m.below[card.At()] = &belowCard{card, now.Add(m.draw(spread(card.Until, now)))}
+		}
+	}
+	if m.link == nil && m.timer != nil {
+		m.next(ctx)
+	}
+}
+
+// belowKeys are those of below, in order.
+func (m *membership) belowKeys() []lease.ServerKey {
+	return slices.SortedFunc(maps.Keys(m.below), func(a, b lease.ServerKey) int {
+		return cmp.Or(slices.Compare(a.Server[:], b.Server[:]), slices.Compare(a.Key[:], b.Key[:]))
+	})
 }
 
 // takeList takes a list of servers that is newer than the one at hand.
@@ -236,6 +278,9 @@ func (m *membership) state() MembershipState {
 	for _, id := range sortedServers(m.cards) {
 		s.Cards = append(s.Cards, m.cards[id].Chain.Encode())
 	}
+	for _, at := range m.belowKeys() {
+		s.Below = append(s.Below, m.below[at].Chain.Encode())
+	}
 	return s
 }
 
@@ -257,7 +302,16 @@ func (m *membership) saved(ctx actor.Context, msg stateSaved) {
 	}
 	if m.unsaved {
 		m.save(ctx)
+		return
 	}
+	var answer any = m.status()
+	if msg.err != nil {
+		answer = fmt.Errorf("keep the membership: %w", msg.err)
+	}
+	for _, to := range m.joined {
+		ctx.Send(to, answer)
+	}
+	m.joined = nil
 }
 
 func (m *membership) tellVault(ctx actor.Context) {
@@ -266,6 +320,11 @@ func (m *membership) tellVault(ctx actor.Context) {
 		cards = append(cards, m.cards[id].Chain)
 	}
 	ctx.Send(m.vault, useCards{m.Manager.Server, cards})
+	var below []lease.Card
+	for _, at := range m.belowKeys() {
+		below = append(below, m.below[at].Card)
+	}
+	ctx.Send(m.vault, useBelow{below})
 }
 
 // say tells the broker where shares may go, and the parent how things stand.
@@ -293,10 +352,10 @@ func (m *membership) status() MembershipStatus {
 	return s
 }
 
-// answerJoin tells who waits how the join ended.
-func (m *membership) answerJoin(ctx actor.Context, answer any) {
+// joinFailed tells who waits for a join why there is none.
+func (m *membership) joinFailed(ctx actor.Context, err error) {
 	for _, to := range m.joining {
-		ctx.Send(to, answer)
+		ctx.Send(to, err)
 	}
 	m.joining = nil
 }

@@ -16,8 +16,9 @@ import (
 
 // ask is a question to the account manager, for which a connection is made.
 type ask struct {
-	kind   wire.Kind     // of the request
-	server grid.ServerID // of a card
+	kind   wire.Kind      // of the request
+	server grid.ServerID  // of a card
+	below  grid.PublicKey // whose card it is; zero is this node's
 }
 
 // spread is over how long the questions for newer cards are strewn: the less
@@ -39,10 +40,15 @@ func (m *membership) decide(now time.Time) (ask, time.Time) {
 	}
 	for _, id := range m.list.Servers {
 		if due := m.due[id]; m.listed[id] && due.Before(at) && at.After(now) {
-			next, at = ask{wire.KindRefreshCard, id}, due
+			next, at = ask{kind: wire.KindRefreshCard, server: id}, due
 			if _, ok := m.cards[id]; !ok {
 				next.kind = wire.KindFetchCard
 			}
+		}
+	}
+	for _, key := range m.belowKeys() {
+		if due := m.below[key].due; due.Before(at) && at.After(now) {
+			next, at = ask{wire.KindRefreshCard, key.Server, key.Key}, due
 		}
 	}
 	return next, at
@@ -102,13 +108,23 @@ func (m *membership) request(ctx actor.Context) {
 	case wire.KindAskServers:
 		m.link.send(wire.Frame{ID: 2, Message: &wire.AskServers{}})
 	case wire.KindRefreshCard:
-		m.link.send(wire.Frame{ID: 2, Message: &wire.RefreshCard{Card: m.cards[m.ask.server].Chain.Encode()}})
+		m.link.send(wire.Frame{ID: 2, Message: &wire.RefreshCard{Card: m.shown().Chain.Encode()}})
 	case wire.KindEnrol:
 		ctx.Send(m.vault, signKeyList{ctx.Self(), m.link, m.key(), m.list.Servers})
 	case wire.KindFetchCard:
 		ctx.Send(m.vault, signCardProof{ctx.Self(), m.link, m.key(), m.ask.server, m.link.session.Local()})
 	}
 }
+
+// shown is the card that a newer one is asked for with.
+func (m *membership) shown() lease.Card {
+	if m.ask.below.IsZero() {
+		return m.cards[m.ask.server]
+	}
+	return m.below[m.ask.at()].Card
+}
+
+func (a ask) at() lease.ServerKey { return lease.ServerKey{Server: a.server, Key: a.below} }
 
 // send sends what the vault signed.
 func (m *membership) send(msg signedForManager) {
@@ -130,8 +146,9 @@ func (m *membership) heard(ctx actor.Context, answer wire.Message) {
 		return
 	case *wire.ServerList:
 		m.heardServers(a)
+		ctx.Send(m.vault, askBelow{ctx.Self(), m.key()})
 	case *wire.Enrolled:
-		m.enrolled(ctx, a)
+		m.enrolled(a)
 	case *wire.Card:
 		err = m.heardCard(ctx, a)
 	case *wire.Error:
@@ -147,7 +164,7 @@ func (m *membership) heard(ctx actor.Context, answer wire.Message) {
 	m.hangUp()
 	m.backoff.reset()
 	m.err = nil
-	if m.ask.kind != wire.KindAskServers {
+	if m.ask.kind != wire.KindAskServers && m.ask.below.IsZero() {
 		m.refusal = nil
 	}
 	m.save(ctx)
@@ -166,7 +183,7 @@ func (m *membership) heardServers(a *wire.ServerList) {
 	m.listDue = m.env.Clock.Now().Add(m.env.Jitter(listInterval))
 }
 
-func (m *membership) enrolled(ctx actor.Context, a *wire.Enrolled) {
+func (m *membership) enrolled(a *wire.Enrolled) {
 	if m.terms == nil {
 		m.log.Info("member of the account manager's grid", "name", a.Name)
 	}
@@ -174,7 +191,7 @@ func (m *membership) enrolled(ctx actor.Context, a *wire.Enrolled) {
 	for _, id := range m.list.Servers {
 		m.listed[id] = true
 	}
-	m.answerJoin(ctx, m.status())
+	m.joined, m.joining = append(m.joined, m.joining...), nil
 }
 
 // heardCard takes a card for the key and server that it was asked for.
@@ -182,6 +199,9 @@ func (m *membership) heardCard(ctx actor.Context, a *wire.Card) error {
 	card, err := lease.ReadCard(a.Chain, m.key())
 	if err != nil {
 		return err
+	}
+	if !m.ask.below.IsZero() {
+		return m.heardBelow(ctx, card)
 	}
 	old, had := m.cards[m.ask.server]
 	if card.Server != m.ask.server || had && card.Key != old.Key {
@@ -201,6 +221,23 @@ func (m *membership) heardCard(ctx actor.Context, a *wire.Card) error {
 	return nil
 }
 
+// heardBelow takes the newer card of somebody else.
+func (m *membership) heardBelow(ctx actor.Context, card lease.Card) error {
+	if card.At() != m.ask.at() {
+		return fmt.Errorf("%w: the card of another key", transport.ErrProtocol)
+	}
+	now := m.env.Clock.Now()
+	wide := max(spread(card.Until, now), leastRefresh)
+	old := m.below[m.ask.at()]
+	old.due = now.Add(wide/2 + m.draw(wide))
+	if card.Until > old.Until {
+		old.Card = card
+		m.tellVault(ctx)
+		ctx.Send(m.broker, tryAgain{})
+	}
+	return nil
+}
+
 // refused is the manager's no. What it does not know, or no longer, is asked
 // again after a long while, as its operator may change his mind.
 func (m *membership) refused(ctx actor.Context, e *wire.Error) {
@@ -210,9 +247,15 @@ func (m *membership) refused(ctx actor.Context, e *wire.Error) {
 	}
 	m.log.Info("account manager refuses", "request", m.ask.kind, "error", e)
 	m.hangUp()
-	m.err, m.refusal = nil, e
+	m.err = nil
+	if !m.ask.below.IsZero() { // is no matter of this membership
+		m.below[m.ask.at()].due = m.env.Clock.Now().Add(m.env.Jitter(refusedInterval))
+		m.wait(ctx, m.draw(cardGap))
+		return
+	}
+	m.refusal = e
 	if m.ask.kind == wire.KindEnrol && m.terms == nil {
-		m.answerJoin(ctx, error(e))
+		m.joinFailed(ctx, e)
 		ctx.Send(ctx.Parent(), notAMember{m.Manager.Server})
 		return
 	}
@@ -222,7 +265,7 @@ func (m *membership) refused(ctx actor.Context, e *wire.Error) {
 		m.listDue = later
 	case wire.KindEnrol:
 		m.enrolDue = later
-		m.answerJoin(ctx, error(e))
+		m.joinFailed(ctx, e)
 	default: // perhaps the manager has lost our key for this server
 		m.due[m.ask.server], m.enrolDue = later, later
 		delete(m.listed, m.ask.server)
@@ -238,7 +281,7 @@ func (m *membership) failed(ctx actor.Context, err error) {
 		m.log.Info("account manager not reached", "error", err)
 	}
 	m.err = err
-	m.answerJoin(ctx, err)
+	m.joinFailed(ctx, err)
 	m.say(ctx)
 	m.wait(ctx, m.backoff.next())
 }

@@ -28,7 +28,8 @@ type office struct {
 	store    *book
 	sessions []transport.Session
 	state    *membershipState
-	logins   map[*peer]time.Time // the last of each
+	logins   map[*peer]time.Time          // the last of each
+	keys     map[grid.PublicKey]time.Time // the last login with each
 }
 
 // book is a manager.Store.
@@ -71,7 +72,7 @@ func newOffice(t *testing.T, servers, inGrid int) *office {
 	r := newRig(t, servers)
 	r.introducer()
 	r.config.Account = account(1)
-	o := &office{rig: r, store: &book{}, state: &membershipState{}, logins: map[*peer]time.Time{}}
+	o := &office{rig: r, store: &book{}, state: &membershipState{}, logins: map[*peer]time.Time{}, keys: map[grid.PublicKey]time.Time{}}
 	o.open()
 	for i, p := range r.peers {
 		p.instead = o.acceptCards(p)
@@ -118,7 +119,7 @@ func (o *office) acceptCards(p *peer) func(*peerSession, wire.Frame) bool {
 		if !ok {
 			return false
 		}
-		_, _, err := lease.Verify(m.Chain, m.Request, lease.VerifyInput{
+		grant, _, err := lease.Verify(m.Chain, m.Request, lease.VerifyInput{
 			Standing: lease.Standing{
 				Roots:   func(k grid.PublicKey) (lease.Root, bool) { return root, k == root.Key },
 				Revoked: func(grid.PublicKey) bool { return false },
@@ -130,6 +131,7 @@ func (o *office) acceptCards(p *peer) func(*peerSession, wire.Frame) bool {
 			return true
 		}
 		o.logins[p] = o.world.Now()
+		o.keys[grant.Keys[len(grant.Keys)-1]] = o.world.Now()
 		s.answer(f, s.loggedIn())
 		return true
 	}
@@ -388,5 +390,61 @@ func TestRemovedMemberIsTold(t *testing.T) {
 	o.pass(24 * time.Hour)
 	if more := len(o.sessions) - asked; more > 20 {
 		t.Errorf("%d connections in a day of a member who was removed", more)
+	}
+}
+
+// enrol makes an account a member whose client is off.
+func (o *office) enrol(name string, a lease.Account, servers ...grid.ServerID) {
+	o.Helper()
+	added := o.ask(manager.Add{Name: name}).(manager.Added)
+	list, err := a.SignKeyList(grid.PublicKeyOf(managerKey), servers)
+	o.must(err)
+	enrolled := false
+	o.net.Dialer(name).Dial(transport.Target{Server: idOf(managerKey), Hints: []grid.Hint{"/dns/manager/tcp/1"}}, transport.SessionEvents{},
+		func(s transport.Session, err error) {
+			o.must(err)
+			c := s.Open(transport.Membership, func(ev transport.Event) {
+				if m, ok := ev.(transport.Received); ok {
+					_, is := m.Frame.Message.(*wire.Enrolled)
+					enrolled = enrolled || is
+				}
+			}, 10)
+			c.Send(wire.Frame{ID: 1, Message: &wire.Hello{Version: wire.Version}})
+			c.Send(wire.Frame{ID: 2, Message: &wire.Enrol{Secret: wire.Secret(added.Secret), KeyList: list}})
+		})
+	o.until("the enrolment", time.Minute, func() bool { return enrolled })
+}
+
+// What a member gave to this node goes on under the newer cards of that member,
+// whose laptop is off for good, and outlasts a restart.
+func TestOthersCardsAreRefreshed(t *testing.T) {
+	o := newOffice(t, 2, 2)
+	alice, fresh, s := account(2), lease.OneKeyAccount([lease.SeedSize]byte{9}), o.peers[0].id()
+	o.enrol("alice", alice, s)
+	card, err := lease.SignCard(managerKey, s, alice.PublicKey(s), lease.CardTerms{}, o.world.Now())
+	o.must(err)
+	chain, err := lease.Credential{Chain: card.Chain, Key: alice.Key(s)}.Delegate(fresh.PublicKey(s), lease.Delegation{SignerGetsLease: true})
+	o.must(err)
+	o.config.Authority.Holdings = append([]lease.Holding{{Chain: chain, Account: fresh}}, o.config.Authority.Holdings...)
+	o.start()
+	added := o.ask(manager.Add{Name: "friend"}).(manager.Added)
+	if st, ok := o.tryJoin(added.Secret).(client.MembershipStatus); !ok {
+		t.Fatalf("joined %+v", st)
+	}
+	o.config.Memberships = []client.Membership{o.membership(added.Secret)}
+	for n := range 4 {
+		o.pass(lease.CardPeriod)
+		if n == 2 {
+			o.world.Crash("client")
+			o.net.Crash("client")
+			o.start()
+			o.pass(time.Hour)
+		}
+		if ago := o.world.Now().Sub(o.keys[fresh.PublicKey(s)]); ago > 25*time.Hour {
+			t.Errorf("after %d periods: what alice gave was last used %v ago", n+1, ago)
+		}
+		if st := o.state.state; len(st.Below) != 1 || len(st.Cards) != 2 {
+			t.Fatalf("%d cards of others, %d own", len(st.Below), len(st.Cards))
+		}
 	}
 }

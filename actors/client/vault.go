@@ -17,14 +17,16 @@ import (
 type vault struct {
 	own   lease.Account
 	given lease.Authority // in the configuration and since
-	// cards of each account manager.
-	cards     map[grid.ServerID][]lease.Chain
+	// cards of each account manager, for this node's own keys.
+	cards map[grid.ServerID][]lease.Chain
+	// below are the newest cards of others, under which something was given.
+	below     map[lease.ServerKey]lease.Card
 	authority lease.Authority // all of it
 }
 
 func newVault(a lease.Authority, own lease.Account) env.Producer {
 	return func() actor.Actor {
-		return &vault{own: own, given: a, authority: a, cards: map[grid.ServerID][]lease.Chain{}}
+		return &vault{own: own, given: a, authority: a, cards: map[grid.ServerID][]lease.Chain{}, below: map[lease.ServerKey]lease.Card{}}
 	}
 }
 
@@ -71,6 +73,14 @@ type (
 		manager grid.ServerID
 		cards   []lease.Chain
 	}
+	// askBelow asks for the cards of others from a manager, under which something
+	// was given; answered by cardsBelow.
+	askBelow struct {
+		replyTo *actor.PID
+		manager grid.PublicKey
+	}
+	// useBelow has the newer cards of others take the place of older ones.
+	useBelow struct{ cards []lease.Card }
 	// signKeyList and signCardProof are answered by signedForManager.
 	signKeyList struct {
 		replyTo *actor.PID
@@ -117,6 +127,13 @@ func (v *vault) Receive(ctx actor.Context) {
 	case useCards:
 		v.cards[m.manager] = m.cards
 		v.combine()
+	case askBelow:
+		ctx.Send(m.replyTo, cardsBelow{v.cardsBelow(m.manager)})
+	case useBelow:
+		for _, c := range m.cards {
+			v.below[c.At()] = c
+		}
+		v.combine()
 	case signKeyList:
 		v.signKeyList(ctx, m)
 	case signCardProof:
@@ -126,15 +143,35 @@ func (v *vault) Receive(ctx actor.Context) {
 	}
 }
 
-// combine adds the cards to what was given.
+// combine adds the cards to what was given, and puts newer cards of others in
+// the place of older ones.
 func (v *vault) combine() {
+	var all lease.Authority
+	for _, h := range v.given.Holdings {
+		if card, ok := h.Chain.Card(); ok {
+			h.Chain, _ = h.Chain.Renew(v.below[card.At()])
+		}
+		all.Holdings = append(all.Holdings, h)
+	}
 	var cards lease.Authority
 	for _, manager := range sortedServers(v.cards) {
 		for _, chain := range v.cards[manager] {
 			cards.Holdings = append(cards.Holdings, lease.Holding{Chain: chain, Account: v.own})
 		}
 	}
-	v.authority = v.given.Join(cards)
+	v.authority = all.Join(cards)
+}
+
+// cardsBelow are the cards that given chains begin with, as they were given.
+func (v *vault) cardsBelow(manager grid.PublicKey) []lease.Card {
+	var list []lease.Card
+	for _, h := range v.given.Holdings {
+		card, ok := h.Chain.Card()
+		if root, chained := h.Chain.Root(); ok && chained && root == manager {
+			list = append(list, card)
+		}
+	}
+	return list
 }
 
 func (v *vault) signKeyList(ctx actor.Context, m signKeyList) {
