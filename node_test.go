@@ -27,6 +27,7 @@ type testGrid struct {
 	servers []*tarn.Node
 	ids     []grid.ServerID
 	client  *tarn.Node
+	account lease.Account // the client's, which every server accepts
 }
 
 func newGrid(t testing.TB, servers int, p file.Params) *testGrid {
@@ -39,6 +40,7 @@ func newGrid(t testing.TB, servers int, p file.Params) *testGrid {
 	}
 	g.ref = *status.Introducer
 	account := newAccount(t)
+	g.account = account
 	for i := range servers {
 		g.addServer(fmt.Sprintf("s%d", i+1), account)
 	}
