@@ -317,3 +317,13 @@ func TestPutRefusesWrongSize(t *testing.T) {
 		t.Errorf("cancelled before it began: %v", err)
 	}
 }
+
+// Blocks are small where a file is cut into many shares: servers may then ask
+// for no more at a time than the client holds encoded.
+func TestManySharesOfALargeFile(t *testing.T) {
+	g := newGrid(t, 3, file.Params{Needed: 20, Happy: 3, Total: 60, SegmentSize: 128 << 10})
+	data := random(24 << 20)
+	if got := g.get(g.put(data).Cap); !bytes.Equal(got, data) {
+		t.Error("another file came back")
+	}
+}

@@ -273,7 +273,11 @@ func (u *upload) offer(ctx actor.Context, at transfer.Offer) {
 }
 
 func (u *upload) allocate(at transfer.Offer, secret wire.Secret) *wire.Allocate {
-	return &wire.Allocate{StorageIndex: u.si(), Num: at.Num, Size: uint64(u.layout.ShareSize), Secret: secret}
+	m := &wire.Allocate{StorageIndex: u.si(), Num: at.Num, Size: uint64(u.layout.ShareSize), Secret: secret}
+	if !u.small() {
+		m.Window = uint64(int64(u.windowSegments()-1) * u.layout.BlockSize) // the first segment may be done but for a byte
+	}
+	return m
 }
 
 func (u *upload) withdraw(ctx actor.Context, at transfer.Offer) {

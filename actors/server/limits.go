@@ -65,6 +65,9 @@ const (
 	// largestRead and smallestRead bound what one read asks for.
 	largestRead  = wire.MaxRequestBody
 	smallestRead = 8 << 10
+	// leastWindow is the least that an offer lets be asked for at a time; no
+	// client that uses few shares or small ones has less encoded.
+	leastWindow = 1 << 10
 	// pullCheck is the period in which an upload must show pullFloor bytes, or
 	// its end. The client's encoder may wait for other servers, so the floor is
 	// low: 1 KiB a second.

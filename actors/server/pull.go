@@ -26,11 +26,12 @@ type pull struct {
 	log      *slog.Logger
 	readSize int64
 
-	stage stage
-	size  int64
-	grant lease.Grant // under which was reserved
-	owed  *offer      // whose Allocate is still to be answered
-	to    *actor.PID  // the session that is told how it ends
+	stage  stage
+	size   int64
+	window int64       // how many bytes beyond have may be asked for
+	grant  lease.Grant // under which was reserved
+	owed   *offer      // whose Allocate is still to be answered
+	to     *actor.PID  // the session that is told how it ends
 
 	sink     *sink // used by one job at a time
 	busy     bool  // a job is running, or the ledger has the share
@@ -152,6 +153,7 @@ func (p *pull) offered(ctx actor.Context, m offer) {
 	switch p.stage {
 	case idle:
 		p.stage, p.size, p.grant, p.owed = reserving, int64(m.share.Size), m.grant, &m
+		p.window = windowOf(m.share)
 		ctx.Send(p.ledger, reserve{ctx.Self(), m.grant, p.id.Share, p.size})
 	case reserving:
 		p.owed.frame.Release()
@@ -159,8 +161,18 @@ func (p *pull) offered(ctx actor.Context, m offer) {
 	default:
 		p.owed = nil
 		m.frame.Release()
+		p.window = windowOf(m.share)
 		p.resume(ctx, m)
 	}
+}
+
+// windowOf is as much as the client offers, but some in any case: to ask for a
+// few bytes at a time would cost more than they are worth.
+func windowOf(share wire.Allocate) int64 {
+	if share.Window == 0 || share.Window > share.Size {
+		return int64(share.Size)
+	}
+	return max(int64(share.Window), leastWindow)
 }
 
 // stash keeps an offer that came too late for this pull: Storage gets it back

@@ -114,11 +114,15 @@ func (l *link) following(offset int64) []wire.Frame {
 }
 
 // ask keeps a few reads outstanding. What waits for the disk counts, so a slow
-// disk slows the client.
+// disk slows the client. Nothing is asked for that the client will have only
+// when it knows that more is here.
 func (p *pull) ask() {
 	l := p.link
 	for l.next < p.size && len(l.outstanding)+len(l.ready)+len(p.handled) < pullReads {
-		s := span{l.next, min(p.readSize, p.size-l.next)}
+		s := span{l.next, min(p.stride(), p.size-l.next)}
+		if s.offset+s.length > p.have+p.window {
+			break
+		}
 		l.asked++
 		l.outstanding[l.asked] = s
 		l.next += s.length
@@ -130,6 +134,9 @@ func (p *pull) ask() {
 		}})
 	}
 }
+
+// stride is how much one read asks for.
+func (p *pull) stride() int64 { return min(p.readSize, p.window, max(p.window/pullReads, smallestRead)) }
 
 // patience is how long the upload may still do without progress, over all its
 // links together: who comes back and brings nothing gains no time. It is

@@ -539,3 +539,29 @@ func TestExpiry(t *testing.T) {
 		t.Errorf("found %+v", found)
 	}
 }
+
+// A client keeps so much encoded, and lets the next of it be made only when it
+// knows that the server holds what came before: whoever asks for more waits for
+// ever.
+func TestWindowOfAnOffer(t *testing.T) {
+	for _, window := range []uint64{1, 10_000, 64 << 10, 300_000, 2 << 20} {
+		r := newRig(t, 1)
+		r.addAccount(1, nil)
+		c := r.dial("client")
+		c.logIn(1)
+		share := shareOf("window", 1<<20)
+		m := allocate(5, 0, share)
+		m.Window = window
+		most := max(window, 1<<10) // less is never asked for
+		c.offers[m.Secret] = share
+		if a := c.do(m).(*wire.Allocated); a.State != wire.Coming {
+			t.Fatalf("answered by %v", a)
+		}
+		c.until("the share", func() bool { return len(c.stored) == 1 })
+		for _, read := range c.reads {
+			if read.Offset+read.Length > read.Have+most {
+				t.Fatalf("with a window of %d it asks for %+v", window, read)
+			}
+		}
+	}
+}

@@ -70,7 +70,7 @@ func samples(tb testing.TB) []sample {
 		{"data", answer(3, &wire.Data{Lengths: []uint64{3, 2}}).WithBody(nil, []byte("abcde"))},
 		{"data-empty", answer(3, &wire.Data{})},
 		{"allocate", ask(4, &wire.Allocate{StorageIndex: si, Num: 7, Size: 1 << 32, Secret: fill16(0x5e)}).WithBody(nil, []byte("first"))},
-		{"allocate-if-none", ask(4, &wire.Allocate{StorageIndex: si, Num: 7, Size: 5, Secret: fill16(0x5e), IfNone: true}).WithBody(nil, []byte("whole"))},
+		{"allocate-if-none", ask(4, &wire.Allocate{StorageIndex: si, Num: 7, Size: 5, Secret: fill16(0x5e), IfNone: true, Window: 1 << 20}).WithBody(nil, []byte("whole"))},
 		{"allocated", answer(4, &wire.Allocated{State: wire.Coming, UEBHash: fill32(0), Have: 65536})},
 		{"stored", ask(0, &wire.Stored{StorageIndex: si, Num: 7, UEBHash: fill32(0xeb), Code: wire.BadShare, Text: "block 3"})},
 		{"abandon", ask(5, &wire.Abandon{StorageIndex: si, Num: 7})},

@@ -167,6 +167,9 @@ type Allocate struct {
 	Size         uint64            `cbor:"3,keyasint"` // of the share body, bytes
 	Secret       Secret            `cbor:"4,keyasint"`
 	IfNone       bool              `cbor:"5,keyasint,omitempty"`
+	// Window is how many bytes beyond those that it holds the server may ask
+	// for: what the client keeps encoded. 0 is no bound.
+	Window uint64 `cbor:"6,keyasint,omitempty"`
 }
 
 // Secret is an unguessable name for one share reader at one server.
