@@ -24,7 +24,8 @@ import (
 // crash loses of it the servers say again. All methods are safe from any goroutine.
 type Journal struct {
 	eng    engine
-	mu     sync.Mutex // of whoever changes something
+	mu     sync.Mutex  // of whoever changes something
+	names  *keyNumbers // known to those, under mu
 	closed atomic.Bool
 }
 
@@ -42,7 +43,7 @@ func OpenJournal(dir string, opts Options) (*Journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the journal in %s: %w", dir, lockError(err))
 	}
-	j := &Journal{eng: eng}
+	j := &Journal{eng: eng, names: newKeyNumbers()}
 	if err := j.start(); err != nil {
 		return nil, fmt.Errorf("open the journal in %s: %w", dir, errors.Join(err, j.Close()))
 	}
@@ -51,7 +52,7 @@ func OpenJournal(dir string, opts Options) (*Journal, error) {
 
 // NewMemoryJournal is a journal without a disk.
 func NewMemoryJournal() *Journal {
-	j := &Journal{eng: newMemory()}
+	j := &Journal{eng: newMemory(), names: newKeyNumbers()}
 	if err := j.start(); err != nil {
 		panic("open a journal in memory: " + err.Error()) // nothing in it can fail
 	}
@@ -65,7 +66,7 @@ func (j *Journal) AfterCrash() (*Journal, error) {
 	if !ok {
 		return nil, errors.New("only a journal in memory can play a crash")
 	}
-	after := &Journal{eng: m.crashed()}
+	after := &Journal{eng: m.crashed(), names: newKeyNumbers()}
 	return after, after.start()
 }
 
@@ -233,6 +234,15 @@ func (j *Journal) apply(do func(*journalChange) error) (wait func() error, err e
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	c := newJournalChange(j)
+	c.names = j.names
+	wait, err = j.carryOut(c, do)
+	if err != nil {
+		j.names = newKeyNumbers() // there may be numbers in it that are given to nobody
+	}
+	return wait, err
+}
+
+func (j *Journal) carryOut(c *journalChange, do func(*journalChange) error) (wait func() error, err error) {
 	if err := do(c); err != nil {
 		return nil, err
 	}

@@ -61,12 +61,22 @@ type journalChange struct {
 	eng     engine
 	b       batch
 	written map[string][]byte // nil where deleted
+	names   *keyNumbers
+}
+
+// keyNumbers is which number each key has, as far as it was looked up: those
+// of servers, and of accounts there. A number is never given to another key.
+type keyNumbers struct {
 	numbers map[[32]byte]uint32
 	keys    map[uint32][32]byte
 }
 
+func newKeyNumbers() *keyNumbers {
+	return &keyNumbers{map[[32]byte]uint32{}, map[uint32][32]byte{}}
+}
+
 func newJournalChange(j *Journal) *journalChange {
-	return &journalChange{eng: j.eng, written: map[string][]byte{}, numbers: map[[32]byte]uint32{}, keys: map[uint32][32]byte{}}
+	return &journalChange{eng: j.eng, written: map[string][]byte{}, names: newKeyNumbers()}
 }
 
 func (c *journalChange) get(key []byte) ([]byte, bool, error) {
@@ -102,14 +112,14 @@ func (c *journalChange) counter(key []byte) (uint64, error) {
 
 // known is the number of a key; false for one that has none.
 func (c *journalChange) known(key [32]byte) (uint32, bool, error) {
-	if n, ok := c.numbers[key]; ok {
+	if n, ok := c.names.numbers[key]; ok {
 		return n, true, nil
 	}
 	n, err := c.counter(append([]byte{tagKey}, key[:]...))
 	if err != nil || n == 0 {
 		return 0, false, err
 	}
-	c.numbers[key], c.keys[uint32(n)] = uint32(n), key
+	c.names.numbers[key], c.names.keys[uint32(n)] = uint32(n), key
 	return uint32(n), true, nil
 }
 
@@ -129,13 +139,13 @@ func (c *journalChange) number(key [32]byte) (uint32, error) {
 	c.put(lastNumberKey, encodeNumber(uint64(n)))
 	c.put(append([]byte{tagKey}, key[:]...), encodeNumber(uint64(n)))
 	c.put(withID(tagKeyID, n), key[:])
-	c.numbers[key], c.keys[n] = n, key
+	c.names.numbers[key], c.names.keys[n] = n, key
 	return n, nil
 }
 
 // key is the key of a number; that of 0 is zero.
 func (c *journalChange) key(n uint32) ([32]byte, error) {
-	if k, ok := c.keys[n]; ok || n == 0 {
+	if k, ok := c.names.keys[n]; ok || n == 0 {
 		return k, nil
 	}
 	b, ok, err := c.get(withID(tagKeyID, n))
@@ -145,8 +155,8 @@ func (c *journalChange) key(n uint32) ([32]byte, error) {
 	if !ok || len(b) != 32 {
 		return [32]byte{}, fmt.Errorf("%w: key %d is missing", ErrDamaged, n)
 	}
-	c.keys[n] = [32]byte(b)
-	return c.keys[n], nil
+	c.names.keys[n] = [32]byte(b)
+	return c.names.keys[n], nil
 }
 
 func (c *journalChange) file(si grid.StorageIndex) (lease.JournalFile, bool, error) {
