@@ -136,7 +136,9 @@ func (p *pull) ask() {
 }
 
 // stride is how much one read asks for.
-func (p *pull) stride() int64 { return min(p.readSize, p.window, max(p.window/pullReads, smallestRead)) }
+func (p *pull) stride() int64 {
+	return min(p.readSize, p.window, max(p.window/pullReads, smallestRead))
+}
 
 // patience is how long the upload may still do without progress, over all its
 // links together: who comes back and brings nothing gains no time. It is
