@@ -37,12 +37,13 @@ type job struct {
 	replyTo *env.PID
 	reader  *env.PID // of a file that was opened
 	open    bool     // its source
+	life    int      // of the client's process
 }
 
 // begin notes a job; it must end, one way or the other.
 func (g *simGrid) begin(c *clientNode, what string, then func(error)) *job {
 	g.jobs++
-	j := &job{g: g, c: c, what: what, began: g.Now(), moved: g.Now(), then: then}
+	j := &job{g: g, c: c, what: what, began: g.Now(), moved: g.Now(), then: then, life: c.life}
 	c.jobs = append(c.jobs, j)
 	return j
 }
