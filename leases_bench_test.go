@@ -2,6 +2,7 @@ package tarn_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/binary"
 	"os"
 	"path/filepath"
@@ -23,16 +24,21 @@ type leasedGrid struct {
 	shares []lease.ShareID
 }
 
+func introduced(t testing.TB) *leasedGrid {
+	g := &leasedGrid{testGrid: &testGrid{t: t}}
+	in := g.open(tarn.Config{Introducer: &tarn.IntroducerConfig{Key: newKey(t), Listen: []string{"/ip4/127.0.0.1/tcp/0"}}})
+	status, err := in.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.ref = *status.Introducer
+	return g
+}
+
 // newLeasedGrid fills the folders of server and client before they start; with
 // listed the client's journal has all leases.
 func newLeasedGrid(b *testing.B, leases int, listed bool) *leasedGrid {
-	g := &leasedGrid{testGrid: &testGrid{t: b}}
-	in := g.open(tarn.Config{Introducer: &tarn.IntroducerConfig{Key: newKey(b), Listen: []string{"/ip4/127.0.0.1/tcp/0"}}})
-	status, err := in.Status(b.Context())
-	if err != nil {
-		b.Fatal(err)
-	}
-	g.ref = *status.Introducer
+	g := introduced(b)
 	for i := range leases { // spread as hashes are, and in order
 		var id lease.ShareID
 		binary.BigEndian.PutUint64(id.StorageIndex[:], uint64(i)*(1<<63/uint64(leases)))
@@ -41,19 +47,30 @@ func newLeasedGrid(b *testing.B, leases int, listed bool) *leasedGrid {
 	}
 	key, account := newKey(b), newAccount(b)
 	id := grid.ServerID(grid.PublicKeyOf(key))
-	g.openIn(g.filledServer(b, account.PublicKey(id)), tarn.Config{
-		Introducers: []tarn.IntroducerRef{g.ref},
-		Storage:     &tarn.StorageConfig{Key: key, Listen: []string{"/ip4/127.0.0.1/tcp/0"}},
-	})
+	g.start(key, account, account)
 	dir := b.TempDir()
 	if listed {
 		g.fillJournal(b, dir, id)
 	}
+	g.startClient(dir, account)
+	return g
+}
+
+// start starts a server on which owner has a lease on each share, and both may
+// store.
+func (g *leasedGrid) start(key ed25519.PrivateKey, owner, other lease.Account) {
+	id := grid.ServerID(grid.PublicKeyOf(key))
+	g.servers = append(g.servers, g.openIn(g.filledServer(owner.PublicKey(id), other.PublicKey(id)), tarn.Config{
+		Introducers: []tarn.IntroducerRef{g.ref},
+		Storage:     &tarn.StorageConfig{Key: key, Listen: []string{"/ip4/127.0.0.1/tcp/0"}},
+	}))
+}
+
+func (g *leasedGrid) startClient(dir string, account lease.Account) {
 	g.client = g.openIn(dir, tarn.Config{
 		Introducers: []tarn.IntroducerRef{g.ref}, Client: &tarn.ClientConfig{Params: twoServers, Account: account},
 	})
 	g.await(1)
-	return g
 }
 
 func (g *leasedGrid) openIn(dir string, c tarn.Config) *tarn.Node {
@@ -66,7 +83,8 @@ func (g *leasedGrid) openIn(dir string, c tarn.Config) *tarn.Node {
 	return n
 }
 
-func (g *leasedGrid) filledServer(b *testing.B, account grid.PublicKey) string {
+func (g *leasedGrid) filledServer(account, other grid.PublicKey) string {
+	b := g.t
 	b.Helper()
 	dir := b.TempDir()
 	s, err := store.Open(filepath.Join(dir, "storage"), store.Options{})
@@ -83,7 +101,8 @@ func (g *leasedGrid) filledServer(b *testing.B, account grid.PublicKey) string {
 			b.Fatal(err)
 		}
 	}
-	apply(l.PutRoot(lease.Root{Key: account, Petname: "alice"}))
+	apply(l.PutRoot(lease.Root{Key: other, Petname: "other"}))
+	apply(l.PutRoot(lease.Root{Key: account, Petname: "owner"}))
 	for _, id := range g.shares {
 		if _, err := l.Reserve(time.Now(), grant, id, 0, lease.NoLimit); err != nil {
 			b.Fatal(err)

@@ -3,11 +3,17 @@ package tarn_test
 import (
 	"bytes"
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/tarn-grid/tarn"
 	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/file/tagged"
+	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/lease/store"
 )
 
 var twoServers = file.Params{Needed: 1, Happy: 2, Total: 2, SegmentSize: 128 << 10}
@@ -231,5 +237,38 @@ func TestGiveUpWhileServerIsAway(t *testing.T) {
 		if (r.Err != nil) != (r.Server == g.ids[0]) {
 			t.Errorf("reconciled %+v", r)
 		}
+	}
+}
+
+// Where somebody else has stored something else under a file's storage index,
+// no lease is put on that.
+func TestReconcileLeavesJunkAlone(t *testing.T) {
+	g, mine, other, key := introduced(t), newAccount(t), newAccount(t), newKey(t)
+	id := grid.ServerID(grid.PublicKeyOf(key))
+	junk := lease.ShareID{StorageIndex: grid.StorageIndex{7}} // whose content has the hash zero
+	g.shares = []lease.ShareID{junk}
+	g.start(key, other, mine)
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "private"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	j, err := store.OpenJournal(filepath.Join(dir, "private", "journal"), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := file.CHKVerifier{StorageIndex: junk.StorageIndex, UEBHash: tagged.Hash{8}, Needed: 1, Total: 1, Size: 1000}
+	f := lease.JournalFile{StorageIndex: junk.StorageIndex, VerifyCap: v.String(), Size: v.Size}
+	l := lease.JournalLease{Share: junk, Label: mine.PublicKey(id), Renewed: time.Now().Unix(), Expires: time.Now().Add(lease.LeaseDuration).Unix()}
+	if err := errors.Join(j.Add(f, []lease.PlacedLease{{Server: id, JournalLease: l}}), j.Close()); err != nil {
+		t.Fatal(err)
+	}
+	g.startClient(dir, mine)
+	sum, found := reconcile(t, g.client, tarn.ReconcileOptions{Fix: true})
+	wantSum(t, "junk", sum, tarn.Reconciliation{Known: 1, Lapsed: 1})
+	if found[0].Mended != "the share is gone" {
+		t.Errorf("found %+v", found)
+	}
+	if usage, _, err := g.client.OwnUsage(t.Context()); err != nil || usage[0].Shares != 0 {
+		t.Errorf("usage %+v, %v", usage, err)
 	}
 }
