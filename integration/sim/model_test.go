@@ -32,10 +32,10 @@ func (g *simGrid) violated(format string, args ...any) {
 // verdict is what the model has noticed.
 func (g *simGrid) verdict() error { return errors.Join(g.errs...) }
 
-// byID finds an honest server.
+// honest finds a server whose word counts.
 func (g *simGrid) honest(id grid.ServerID) *storageNode {
 	for _, s := range g.servers {
-		if s.id() == id && s.lies == nil {
+		if s.id() == id && s.lies == nil && !s.fickle {
 			return s
 		}
 	}

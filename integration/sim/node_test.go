@@ -143,6 +143,7 @@ type storageNode struct {
 	disk   *disk
 	policy lease.LedgerPolicy
 	lies   func(transport.Session, fake.Accept) transport.SessionEvents // nil is honest
+	fickle bool                                                         // its operator gives to others, or deletes, what it said it holds
 }
 
 func (n *storageNode) id() grid.ServerID { return grid.ServerID(grid.PublicKeyOf(n.key)) }
