@@ -100,8 +100,9 @@ type AccountUsage struct {
 	// BytesIn and BytesOut moved today, UTC.
 	BytesIn, BytesOut int64
 	// Delegated is what was made under the certificates that Key signed; it is
-	// in Bytes, too.
+	// in Bytes, too. More says that there is more of it than is listed.
 	Delegated []DelegatedUsage
+	More      bool
 }
 
 // DelegatedUsage is what one key holds by the grant of another, and to whom it
@@ -305,7 +306,7 @@ func (o operations) Usage(ctx context.Context) ([]AccountUsage, error) {
 			Server: o.server, Nickname: o.nickname, Petname: u.Root.Petname, Key: u.Root.Key, Quota: u.Root.Quota,
 			Removed: u.Removed, Disabled: u.Root.Disabled,
 			Bytes: u.Below.Stored.Bytes, Shares: u.Below.Stored.Leases, Reserved: u.Below.Reserved.Bytes,
-			BytesIn: u.Today.In, BytesOut: u.Today.Out, Delegated: delegatedOf(u.Delegated, names),
+			BytesIn: u.Today.In, BytesOut: u.Today.Out, Delegated: delegatedOf(u.Delegated, names), More: u.More,
 		}
 	}
 	return out, nil

@@ -36,8 +36,10 @@ type View interface {
 	LastID(Sequence) (uint32, error)
 	// TrafficDays yields the days of a column, oldest first.
 	TrafficDays(Column, func(Day, Traffic) error) error
-	// PairsOf yields the counters of all pairs with this signer, by delegate.
-	PairsOf(signer grid.PublicKey, yield func(delegate grid.PublicKey, c Counter) error) error
+	// PairsOf yields the counters of up to limit pairs with this signer from a
+	// cursor on, and returns the cursor for the next call; nil is the beginning,
+	// and the end.
+	PairsOf(signer grid.PublicKey, from []byte, limit int, yield func(delegate grid.PublicKey, c Counter)) (next []byte, err error)
 }
 
 // Edit is one record put or deleted.

@@ -284,7 +284,7 @@ func (s *ledgerScript) gone([]string) (string, error) {
 func (s *ledgerScript) usage(w []string) (string, error) {
 	switch w[1] {
 	case "below":
-		all, err := s.Below(named(w[2]))
+		all, _, err := s.Below(named(w[2]), nil, 1000)
 		var out []string
 		for _, d := range all {
 			out = append(out, nameOf(d.Delegate[:])+": "+usageText(d.Usage))

@@ -29,16 +29,16 @@ type Delegated struct {
 	Usage    Usage
 }
 
-// Below lists what was made below a key, by those to whom it delegated; a pair
-// that holds nothing, but may have reserved, is not listed.
-func (l *Ledger) Below(signer grid.PublicKey) ([]Delegated, error) {
-	var all []Delegated
-	err := l.view.PairsOf(signer, func(delegate grid.PublicKey, c Counter) error {
+// Below lists what was made below a key, by those to whom it delegated: up to
+// limit of them from a cursor on, with the cursor for the next call; nil is the
+// beginning, and the end. A key may delegate to as many as it likes. A pair that
+// holds nothing, but may have reserved, is not listed.
+func (l *Ledger) Below(signer grid.PublicKey, from []byte, limit int) (some []Delegated, next []byte, err error) {
+	next, err = l.view.PairsOf(signer, from, limit, func(delegate grid.PublicKey, c Counter) {
 		reserved := l.reserved[PairCounterKey(signer, delegate)]
-		all = append(all, Delegated{delegate, Usage{Stored: c, Reserved: reserved}})
-		return nil
+		some = append(some, Delegated{delegate, Usage{Stored: c, Reserved: reserved}})
 	})
-	return all, err
+	return some, next, err
 }
 
 // MayReadUsage checks that a grant has OpReadUsage and is in good standing.

@@ -141,16 +141,18 @@ func (v *mapView) TrafficDays(c lease.Column, yield func(lease.Day, lease.Traffi
 	return nil
 }
 
-func (v *mapView) PairsOf(signer grid.PublicKey, yield func(grid.PublicKey, lease.Counter) error) error {
+func (v *mapView) PairsOf(signer grid.PublicKey, from []byte, limit int, yield func(grid.PublicKey, lease.Counter)) ([]byte, error) {
 	keys := slices.SortedFunc(maps.Keys(v.counters), lease.CounterKey.Compare)
 	for _, k := range keys {
-		if k.Kind == lease.PairCounter && k.Of.Key == signer {
-			if err := yield(k.Delegate, v.counters[k]); err != nil {
-				return err
-			}
+		if k.Kind != lease.PairCounter || k.Of.Key != signer || slices.Compare(k.Delegate[:], from) < 0 {
+			continue
 		}
+		if limit--; limit < 0 {
+			return k.Delegate[:], nil
+		}
+		yield(k.Delegate, v.counters[k])
 	}
-	return nil
+	return nil, nil
 }
 
 // bank is a ledger on a mapView, as its actor would run it.

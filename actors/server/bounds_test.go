@@ -1,11 +1,15 @@
 package server_test
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/tarn-grid/tarn/actors/server"
 	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
 
@@ -137,4 +141,69 @@ func TestAnswersNobodyReads(t *testing.T) {
 	if n := late.served(64, find); n > 10 {
 		t.Errorf("%d answers to Find of 1 MiB wait for a client that does not read", n)
 	}
+}
+
+// TestManyDelegates has an account sign for more keys than anybody wants to
+// hear of at a time.
+func TestManyDelegates(t *testing.T) {
+	r := diskRig(t, t.TempDir())
+	r.addAccount(1, nil)
+	const many = 20_500
+	delegates := r.haveDelegates(1, many)
+	all := r.usage(t)
+	if n := len(all[slices.IndexFunc(all, func(u server.AccountUsage) bool { return u.More })].Delegated); n != 20_000 {
+		t.Errorf("%d delegates are listed of %d", n, many)
+	}
+
+	c := r.dial("many")
+	c.logIn(1)
+	after := grid.PublicKey{}
+	for page := range 2 {
+		got, ok := c.do(&wire.UsageBelow{After: after}).(*wire.UsageBelowReport)
+		if !ok || !got.More || len(got.Delegates) != wire.MaxBelow {
+			t.Fatalf("page %d: %v", page, got)
+		}
+		for i, d := range got.Delegates {
+			if d.Delegate != delegates[page*wire.MaxBelow+i] || d.Shares != 1 {
+				t.Fatalf("page %d, delegate %d: %+v", page, i, d)
+			}
+		}
+		after = got.Delegates[wire.MaxBelow-1].Delegate
+	}
+	last := c.do(&wire.UsageBelow{After: delegates[many-3]}).(*wire.UsageBelowReport)
+	if last.More || len(last.Delegates) != 2 {
+		t.Errorf("at the end: %d delegates, more: %v", len(last.Delegates), last.More)
+	}
+
+	turns := 0
+	r.world.Inject = func(_ string, m any) bool {
+		if fmt.Sprintf("%T", m) == "server.belowTurn" {
+			turns++
+		}
+		return false
+	}
+	first, second := c.send(&wire.UsageBelow{}), c.send(&wire.UsageBelow{})
+	c.wait(first)
+	c.wait(second)
+	if least := 2 * (many / 512); turns < least {
+		t.Errorf("two lists let others have %d turns, want %d", turns, least)
+	}
+}
+
+// haveDelegates has so many keys hold a share each below account n, and
+// returns them in order.
+func (r *rig) haveDelegates(n byte, many int) (all []grid.PublicKey) {
+	root := grid.PublicKeyOf(key(n))
+	rules := lease.NewLedger(r.table, r.config.Policy)
+	for i := range many {
+		k := grid.PublicKey{1: byte(i), 2: byte(i >> 8), 31: 7}
+		all = append(all, k)
+		g := lease.Grant{Root: root, Keys: []grid.PublicKey{root, k}, Label: k, Chain: lease.Digest(k), Pairs: []lease.Pair{{Signer: root, Delegate: k}}}
+		change, _, err := rules.Put(r.world.Now(), g, lease.ShareID{StorageIndex: grid.StorageIndex(k[:16])}, lease.Body{Size: 1, Inline: []byte{1}}, lease.NoLimit)
+		must(err)
+		_, err = r.table.Apply(change)
+		must(err)
+	}
+	slices.SortFunc(all, func(a, b grid.PublicKey) int { return bytes.Compare(a[:], b[:]) })
+	return all
 }

@@ -14,7 +14,7 @@ import (
 // ledger is the only writer of the lease table. It applies each step when it
 // takes it, and answers once the disk has it.
 //
-// Owns: the lease table, all reservations, traffic that is not written yet.
+// Owns: the lease table, all reservations, traffic that is not written yet, lists of what is below a key in the making.
 // On failure: reservations are forgotten and all uploads in progress end; the table is as it was. A failed sync ends the process.
 type ledger struct {
 	env    *env.Env
@@ -28,6 +28,8 @@ type ledger struct {
 	held   []any     // reserve and put that wait for its answer
 
 	flushing bool // traffic will be written
+
+	belows []*belowWalk // of clients, the first of which is being walked
 
 	waits   []func() error // of steps that are applied and not durable
 	replies []reply        // to be sent once they are
@@ -102,6 +104,8 @@ func (l *ledger) serve(ctx actor.Context) {
 		l.usage(ctx, now, m)
 	case askBelow:
 		l.below(ctx, now, m)
+	case belowTurn:
+		l.walkBelow(ctx)
 	case askRoom:
 		if l.stale(now) {
 			l.askDisk(ctx) // who asks for room next is told the truth

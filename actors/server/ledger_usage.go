@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"slices"
 	"time"
 
@@ -39,8 +40,10 @@ type AccountUsage struct {
 	Own, Below lease.Usage
 	// Today is the traffic of this UTC day.
 	Today lease.Traffic
-	// Delegated is what was made under the certificates that it signed.
+	// Delegated is what was made under the certificates that it signed, unless
+	// there is too much of it: then More says that there are others.
 	Delegated []DelegatedUsage
+	More      bool
 }
 
 // DelegatedUsage is what one key delegated to another, and what that one
@@ -59,6 +62,7 @@ type usageWalk struct {
 	roots []AccountUsage // still to be asked for
 	list  UsageList
 	todo  []delegation
+	named int                     // delegates of the account at hand
 	seen  map[grid.PublicKey]bool // in the tree of the account at hand
 }
 
@@ -67,6 +71,7 @@ type delegation struct {
 	signer grid.PublicKey
 	depth  int
 	into   *[]DelegatedUsage
+	from   []byte // where the list of its pairs goes on
 }
 
 func newUsageWalk(b Books, now time.Time) *usageWalk { return &usageWalk{books: b, now: now} }
@@ -148,32 +153,44 @@ func (w *usageWalk) account() error {
 	w.list = append(w.list, u)
 	if u.Column.Kind == lease.KeyedColumn {
 		w.seen = map[grid.PublicKey]bool{u.Root.Key: true}
-		w.todo = []delegation{{u.Root.Key, 1, &w.list[len(w.list)-1].Delegated}}
+		w.todo, w.named = []delegation{{signer: u.Root.Key, depth: 1, into: &w.list[len(w.list)-1].Delegated}}, 0
 	}
 	return nil
 }
 
-// below lists the delegates of the next key.
+// below lists delegates of the next key.
 func (w *usageWalk) below() error {
-	d := w.todo[0]
-	w.todo = w.todo[1:]
-	all, err := w.books.Rules.Below(d.signer)
+	d := &w.todo[0]
+	some, next, err := w.books.Rules.Below(d.signer, d.from, usageStep)
 	if err != nil {
 		return err
 	}
-	for _, b := range all {
-		if b.Delegate != d.signer { // a key that signs for itself
-			*d.into = append(*d.into, DelegatedUsage{Delegated: b})
+	for _, b := range some {
+		if b.Delegate == d.signer { // a key that signs for itself
+			continue
 		}
+		if w.named++; w.named > maxDelegated {
+			w.list[len(w.list)-1].More, w.todo = true, nil
+			return nil
+		}
+		*d.into = append(*d.into, DelegatedUsage{Delegated: b})
 	}
+	if d.from = next; next == nil {
+		w.deeper(*d)
+	}
+	return nil
+}
+
+// deeper goes on below each of a key's delegates, now that all are listed.
+func (w *usageWalk) deeper(d delegation) {
+	w.todo = w.todo[1:]
 	for i := range *d.into {
 		b := &(*d.into)[i]
 		if !w.seen[b.Delegate] && d.depth < lease.MaxCertificates {
 			w.seen[b.Delegate] = true
-			w.todo = append(w.todo, delegation{b.Delegate, d.depth + 1, &b.Below})
+			w.todo = append(w.todo, delegation{signer: b.Delegate, depth: d.depth + 1, into: &b.Below})
 		}
 	}
-	return nil
 }
 
 // usageTurn is a walk that goes on after others had a turn.
@@ -225,35 +242,71 @@ func (l *ledger) report(now time.Time, g lease.Grant) (*wire.UsageReport, error)
 	return r, l.reportBudget(r, g)
 }
 
-// below answers with what is held below a key.
-func (l *ledger) below(ctx actor.Context, now time.Time, m askBelow) {
-	report, err := l.belowReport(now, m.grant, m.of)
-	l.settle(ctx, lease.Change{}, err, m.replyTo, below{m.tag, report, err})
+// belowWalk finds, little by little, the first of those who hold something
+// below a key. The table has them in another order, so it sees all of them and
+// keeps no more than an answer takes.
+type belowWalk struct {
+	ask  askBelow
+	from []byte
+	list []lease.Delegated
 }
 
-func (l *ledger) belowReport(now time.Time, g lease.Grant, of wire.UsageBelow) (*wire.UsageBelowReport, error) {
-	if err := l.rules.MayReadUsage(now, g); err != nil {
-		return nil, err
+// belowTurn goes on with the first walk after others had a turn. There is one
+// at a time, so that who has many walks made waits for himself.
+type belowTurn struct{}
+
+// below has what is held below a key listed, if it may be told.
+func (l *ledger) below(ctx actor.Context, now time.Time, m askBelow) {
+	err := l.rules.MayReadUsage(now, m.grant)
+	if m.of.Signer.IsZero() {
+		m.of.Signer = m.grant.Label
 	}
-	if of.Signer.IsZero() {
-		of.Signer = g.Label
+	if err == nil && m.of.Signer != m.grant.Label && m.of.Signer != uploader(m.grant) {
+		err = errOthersUsage
 	}
-	if of.Signer != g.Label && of.Signer != uploader(g) {
-		return nil, errOthersUsage
-	}
-	all, err := l.rules.Below(of.Signer)
 	if err != nil {
-		return nil, err
+		ctx.Send(m.replyTo, below{m.tag, nil, err})
+		return
 	}
-	all = slices.DeleteFunc(all, func(d lease.Delegated) bool { return slices.Compare(d.Delegate[:], of.After[:]) <= 0 })
-	slices.SortFunc(all, func(a, b lease.Delegated) int { return slices.Compare(a.Delegate[:], b.Delegate[:]) })
-	r := &wire.UsageBelowReport{Signer: of.Signer, More: len(all) > wire.MaxBelow}
-	for _, d := range all[:min(len(all), wire.MaxBelow)] {
+	l.belows = append(l.belows, &belowWalk{ask: m})
+	if len(l.belows) == 1 {
+		ctx.Send(ctx.Self(), belowTurn{})
+	}
+}
+
+func (l *ledger) walkBelow(ctx actor.Context) {
+	w := l.belows[0]
+	done, err := w.step(l.rules)
+	if done || err != nil {
+		l.settle(ctx, lease.Change{}, err, w.ask.replyTo, below{w.ask.tag, w.report(), err})
+		l.belows = l.belows[1:]
+	}
+	if len(l.belows) > 0 {
+		ctx.Send(ctx.Self(), belowTurn{})
+	}
+}
+
+func (w *belowWalk) step(rules *lease.Ledger) (done bool, err error) {
+	some, next, err := rules.Below(w.ask.of.Signer, w.from, belowStep)
+	for _, d := range some {
+		if bytes.Compare(d.Delegate[:], w.ask.of.After[:]) > 0 {
+			w.list = append(w.list, d)
+		}
+	}
+	slices.SortFunc(w.list, func(a, b lease.Delegated) int { return bytes.Compare(a.Delegate[:], b.Delegate[:]) })
+	w.list = w.list[:min(len(w.list), wire.MaxBelow+1)] // one more says that there are more
+	w.from = next
+	return next == nil, err
+}
+
+func (w *belowWalk) report() *wire.UsageBelowReport {
+	r := &wire.UsageBelowReport{Signer: w.ask.of.Signer, More: len(w.list) > wire.MaxBelow}
+	for _, d := range w.list[:min(len(w.list), wire.MaxBelow)] {
 		r.Delegates = append(r.Delegates, wire.DelegatedUsage{
 			Delegate: d.Delegate, Bytes: uint64(d.Usage.Stored.Bytes), Shares: uint64(d.Usage.Stored.Leases), Reserved: uint64(d.Usage.Reserved.Bytes),
 		})
 	}
-	return r, nil
+	return r
 }
 
 // reportBudget tells of the budget that is the asker's own: the root's quota

@@ -82,6 +82,12 @@ const (
 	// usageStep is how many accounts and delegates a list of usage asks for
 	// before others get a turn.
 	usageStep = 64
+	// belowStep is how many of a key's delegates are looked at, for a client, in
+	// one go.
+	belowStep = 512
+	// maxDelegated is how many delegates of an account a list of usage names. An
+	// account may sign for as many keys as its quota has room for.
+	maxDelegated = 20_000
 	// freeEvery is how often the disk is asked for its free space; in between
 	// the ledger counts.
 	freeEvery = 5 * time.Second

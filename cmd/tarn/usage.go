@@ -218,6 +218,9 @@ func accountRow(t table, indent string, a control.AccountUsage) {
 	}
 	t.line(indent+cmp.Or(a.Petname, "-"), cmp.Or(keyShort(a.Key), "-"), formatSize(a.Bytes), fmt.Sprint(a.Shares), formatSize(a.Reserved), quota, formatSize(a.BytesIn), formatSize(a.BytesOut))
 	delegatedRows(t, a.Delegated, "")
+	if a.More {
+		t.line("  … and more than are listed", "", "", "", "", "", "", "")
+	}
 }
 
 // delegatedRows draws the tree below an account.

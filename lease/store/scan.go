@@ -112,6 +112,17 @@ func (s *Store) ScanUnder(root grid.PublicKey, from Cursor, limit int) ([]LeaseE
 }
 
 func (s *Store) scanLeases(prefix []byte, from Cursor, limit int, yield func(lease.LeaseID, lease.Lease)) (Cursor, error) {
+	return s.scanSome(prefix, from, limit, func(key, value []byte) error {
+		id, l, err := s.leaseEntry(key, value)
+		if err == nil {
+			yield(id, l)
+		}
+		return err
+	})
+}
+
+// scanSome yields up to limit records under a prefix from a cursor on.
+func (s *Store) scanSome(prefix []byte, from Cursor, limit int, yield func(key, value []byte) error) (Cursor, error) {
 	lower := prefix
 	if from != nil {
 		lower = from
@@ -123,11 +134,7 @@ func (s *Store) scanLeases(prefix []byte, from Cursor, limit int, yield func(lea
 			return errStop
 		}
 		limit--
-		id, l, err := s.leaseEntry(key, value)
-		if err == nil {
-			yield(id, l)
-		}
-		return err
+		return yield(key, value)
 	})
 	if errors.Is(err, errStop) {
 		err = nil

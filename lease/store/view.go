@@ -184,22 +184,22 @@ func (s *Store) LastID(q lease.Sequence) (uint32, error) {
 }
 
 // PairsOf implements lease.View.
-func (s *Store) PairsOf(signer grid.PublicKey, yield func(grid.PublicKey, lease.Counter) error) error {
+func (s *Store) PairsOf(signer grid.PublicKey, from []byte, limit int, yield func(grid.PublicKey, lease.Counter)) ([]byte, error) {
 	id, ok, err := s.columnID(lease.ColumnOf(signer))
 	if err != nil || !ok {
-		return err
+		return nil, err
 	}
 	prefix := appendID([]byte{tagCounter, byte(lease.PairCounter)}, id)
-	return s.scanAll(prefix, func(key, value []byte) error {
+	return s.scanSome(prefix, from, limit, func(key, value []byte) error {
 		c, err := decodeCounter(value)
 		if err != nil {
 			return err
 		}
 		delegate, err := s.columnOf(be32(key[6:]))
-		if err != nil {
-			return err
+		if err == nil {
+			yield(delegate.Key, c)
 		}
-		return yield(delegate.Key, c)
+		return err
 	})
 }
 

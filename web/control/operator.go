@@ -227,6 +227,7 @@ type AccountUsage struct {
 	BytesIn   int64            `json:"bytes_in_today"`
 	BytesOut  int64            `json:"bytes_out_today"`
 	Delegated []DelegatedUsage `json:"delegated,omitempty"`
+	More      bool             `json:"more_delegated,omitempty"`
 }
 
 // DelegatedUsage is tarn.DelegatedUsage as JSON.
@@ -244,7 +245,7 @@ func accountUsageOf(u tarn.AccountUsage) AccountUsage {
 		Server: u.Server.String(), Nickname: u.Nickname, Petname: u.Petname, Key: keyText(u.Key),
 		Removed: u.Removed, Disabled: u.Disabled,
 		Bytes: u.Bytes, Shares: u.Shares, Reserved: u.Reserved, Quota: u.Quota,
-		BytesIn: u.BytesIn, BytesOut: u.BytesOut, Delegated: listOf(u.Delegated, delegatedUsageOf),
+		BytesIn: u.BytesIn, BytesOut: u.BytesOut, Delegated: listOf(u.Delegated, delegatedUsageOf), More: u.More,
 	}
 }
 
