@@ -244,14 +244,16 @@ func (t *tx) dropLease(id LeaseID, lease Lease, going []GoingShare) []GoingShare
 	return going
 }
 
-// Gone forgets a share whose bytes were deleted. One that was uploaded anew
-// in the meantime stays.
-func (l *Ledger) Gone(g GoingShare) (Change, error) {
+// Gone forgets shares whose bytes were deleted. One that was uploaded anew in
+// the meantime stays.
+func (l *Ledger) Gone(all ...GoingShare) (Change, error) {
 	t := newTx(l.view)
-	if share, ok := t.shares.get(g.ID); ok && share.State == Going && share.File == g.File {
-		t.shares.delete(g.ID)
-		if share.File == 0 {
-			t.inline.delete(g.ID)
+	for _, g := range all {
+		if share, ok := t.shares.get(g.ID); ok && share.State == Going && share.File == g.File {
+			t.shares.delete(g.ID)
+			if share.File == 0 {
+				t.inline.delete(g.ID)
+			}
 		}
 	}
 	return t.finish()

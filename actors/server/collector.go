@@ -294,9 +294,23 @@ func (c *collector) expired(ctx actor.Context, m expired) {
 	}
 }
 
+// step is how many of the shares that are going one job deletes.
+func (c *collector) step() int {
+	files := 0
+	for n, g := range c.going[:min(len(c.going), goneStep)] {
+		if g.File == 0 {
+			continue
+		}
+		if files++; files > deleteStep {
+			return n
+		}
+	}
+	return min(len(c.going), goneStep)
+}
+
 // delete deletes some of the shares that are going.
 func (c *collector) delete(ctx actor.Context) {
-	store, n := c.config.Store, min(len(c.going), deleteStep)
+	store, n := c.config.Store, c.step()
 	some := c.going[:n:n]
 	c.going = c.going[n:]
 	c.do(ctx, func() any {
@@ -317,10 +331,8 @@ func (c *collector) deleted(ctx actor.Context, m deleted) {
 	if m.err != nil {
 		c.env.Log.Error("shares could not be deleted; the next start tries again", "error", m.err)
 	}
-	for _, g := range m.gone {
-		ctx.Send(c.ledger, gone{g})
-	}
 	if len(m.gone) > 0 {
+		ctx.Send(c.ledger, gone{m.gone})
 		c.env.Log.Info("shares without a lease deleted", "shares", len(m.gone))
 	}
 }

@@ -1,8 +1,10 @@
 package server_test
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -16,18 +18,19 @@ import (
 )
 
 // diskRig is a server on a folder of the real disk.
-func diskRig(t *testing.T, dir string) *rig {
+func diskRig(t testing.TB, dir string, change ...func(*server.Config)) *rig {
 	t.Helper()
 	s, err := store.Open(dir, store.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	r := newRig(t, 91, func(c *server.Config) {
+	onDisk := func(c *server.Config) {
 		at := c.Store.(table)
 		at.Store = s
 		c.Store = at
-	})
+	}
+	r := newRig(t, 91, append([]func(*server.Config){onDisk}, change...)...)
 	r.table.Store = s
 	return r
 }
@@ -86,43 +89,65 @@ func TestSharesOfALostTable(t *testing.T) {
 	}
 }
 
-// TestCollectorIsPaced: however many shares there are to delete, the disk has
-// time for others, and a restart loses nothing of what is left to do.
+// TestCollectorIsPaced: however many files there are to delete, the disk has
+// time for others.
 func TestCollectorIsPaced(t *testing.T) {
+	at := map[time.Time]int{} // how many were deleted when
 	r := newRig(t, 92)
+	r.restartWith(deletions{r.table, func() { at[r.world.Now()]++ }})
 	r.addAccount(1, nil)
 	c := r.dial("client")
 	c.logIn(1)
-	const shares = 300
+	const shares = 300 // each a file
 	for n := range shares {
-		share := shareNumber(grid.ShareNum(n%4), "x", 1000)
-		a := allocate(byte(n/4+1), grid.ShareNum(n%4), share)
-		if got, ok := c.do(a, share).(*wire.Allocated); !ok || got.State != wire.NowStored {
-			t.Fatalf("share %d: %v", n, got)
-		}
+		share := shareNumber(grid.ShareNum(n%4), "x", 40_000)
+		c.offer(allocate(byte(n/4+1), grid.ShareNum(n%4), share), share)
 	}
-	begun := r.world.Now()
+	r.until("all are stored", func() bool { return len(c.stored) == shares })
 	r.changed(server.RemoveRoot{Name: "account 1", CancelLeases: true})
-	left := func() int {
-		going, err := r.table.Going()
-		if err != nil {
-			t.Fatal(err)
+	r.until("all are gone", func() bool { return len(r.usage(t)) == 0 && r.nothingGoes() })
+	jobs := slices.SortedFunc(maps.Keys(at), time.Time.Compare)
+	for i, job := range jobs {
+		if at[job] > 64 {
+			t.Errorf("%d files deleted without a rest", at[job])
 		}
-		return len(going)
-	}
-	var seen []int
-	r.until("all are gone", func() bool {
-		if n := left(); len(seen) == 0 || seen[len(seen)-1] != n {
-			seen = append(seen, n)
+		if i > 0 && job.Sub(jobs[i-1]) < 20*time.Millisecond {
+			t.Errorf("a rest of %v", job.Sub(jobs[i-1]))
 		}
-		return len(r.usage(t)) == 0 && left() == 0
-	})
-	if len(seen) < 5 {
-		t.Errorf("deleted in too few steps: %v", seen)
 	}
-	if took := r.world.Now().Sub(begun); took > 30*time.Second {
+	if took := jobs[len(jobs)-1].Sub(jobs[0]); took > 30*time.Second {
 		t.Errorf("it took %v", took)
 	}
+}
+
+// deletions tells of each share whose bytes are deleted.
+type deletions struct {
+	table
+	deleted func()
+}
+
+func (d deletions) Delete(g lease.GoingShare) error {
+	d.deleted()
+	return d.table.Delete(g)
+}
+
+func (r *rig) nothingGoes() bool {
+	r.Helper()
+	going, err := r.table.Going()
+	if err != nil {
+		r.Fatal(err)
+	}
+	return len(going) == 0
+}
+
+// restartWith is the server again, on another store.
+func (r *rig) restartWith(s server.Store) {
+	r.Helper()
+	r.world.Crash("storage")
+	r.net.Crash("server")
+	r.config.Store = s
+	r.pid, _ = r.world.Sys.Root("storage", server.New(r.world.Env(), r.config))
+	r.status() // answered once it listens
 }
 
 // TestScanGoesOnAfterARestart: a pass over the leases is not begun anew.
@@ -175,11 +200,7 @@ func rootThatComesBack(t *testing.T, seed uint64) (kept int) {
 			r.world.Sys.Env.Spawn.Send(r.pid, &actor.MessageEnvelope{Message: server.PutRoot{Root: root}, Sender: inbox})
 		}
 	}
-	r.world.Crash("storage")
-	r.net.Crash("server")
-	r.config.Store = watched{table: r.table, under: comeBack}
-	r.pid, _ = r.world.Sys.Root("storage", server.New(r.world.Env(), r.config))
-	r.status() // answered once it listens
+	r.restartWith(watched{table: r.table, under: comeBack})
 	r.addAccount(1, nil)
 	c := r.dial("client")
 	c.logIn(1)

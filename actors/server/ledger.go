@@ -129,7 +129,7 @@ func (l *ledger) serve(ctx actor.Context) {
 		change, err := l.rules.ForgetTraffic(m.column, m.before)
 		l.settle(ctx, change, err, nil, nil)
 	case gone:
-		change, err := l.rules.Gone(m.share)
+		change, err := l.rules.Gone(m.shares...)
 		l.settle(ctx, change, err, nil, nil)
 	case askLedger:
 		l.status(ctx, m)

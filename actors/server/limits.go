@@ -99,10 +99,12 @@ const (
 
 	// collectEvery is the pause between two scans for leases that expired,
 	// collectStep how many records a job of the collector looks at, deleteStep
-	// how many shares one deletes.
+	// how many files of shares one deletes, goneStep how many shares in all: one
+	// that lies in the table goes with its record.
 	collectEvery = time.Hour
 	collectStep  = 2000
 	deleteStep   = 64
+	goneStep     = 512
 	// After a job the collector rests collectRest times as long as it took, so
 	// that it has a tenth of the disk's time at most, but at least collectPause
 	// and no longer than collectLongest.

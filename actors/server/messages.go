@@ -101,8 +101,8 @@ type (
 		column lease.Column
 		before lease.Day
 	}
-	// gone says that a share's bytes are deleted.
-	gone struct{ share lease.GoingShare }
+	// gone says that the bytes of shares are deleted.
+	gone struct{ shares []lease.GoingShare }
 )
 
 // From the ledger.

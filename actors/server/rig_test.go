@@ -157,7 +157,7 @@ func must(err error) {
 
 // rig is a server in a simulated world.
 type rig struct {
-	*testing.T
+	testing.TB
 	world   *sim.World
 	net     *fake.Network
 	table   table
@@ -172,14 +172,14 @@ var serverKey = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 
 func serverID() grid.ServerID { return grid.ServerID(grid.PublicKeyOf(serverKey)) }
 
-func newRig(t *testing.T, seed uint64, change ...func(*server.Config)) *rig {
+func newRig(t testing.TB, seed uint64, change ...func(*server.Config)) *rig {
 	t.Helper()
 	return newRigIn(t, sim.New(seed, nil), change...)
 }
 
-func newRigIn(t *testing.T, w *sim.World, change ...func(*server.Config)) *rig {
+func newRigIn(t testing.TB, w *sim.World, change ...func(*server.Config)) *rig {
 	t.Helper()
-	r := &rig{T: t, world: w, free: 1 << 40}
+	r := &rig{TB: t, world: w, free: 1 << 40}
 	r.net = fake.New(func(d time.Duration, fn func()) { w.After(d, fn) }, w.Rand())
 	r.table = table{store.NewMemory(), func() int64 { return r.free }, new(int)}
 	r.config = server.Config{

@@ -23,7 +23,7 @@ import (
 func TestSameSeedSameTrace(t *testing.T) {
 	share := shareOf("traced", 600_000)
 	scenario := func(w *sim.World) error {
-		r := &rig{T: t, world: w, free: 1 << 40}
+		r := &rig{TB: t, world: w, free: 1 << 40}
 		r.net = fake.New(func(d time.Duration, fn func()) { w.After(d, fn) }, w.Rand())
 		r.table = table{store.NewMemory(), func() int64 { return r.free }, new(int)}
 		r.config = server.Config{

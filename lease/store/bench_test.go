@@ -148,12 +148,11 @@ func (s *server) fill(b *testing.B, n int, round byte) uint64 {
 	var last *Commit
 	for i := range n {
 		k := benchAccount((i + int(round)*7) % 1000)
-		g := lease.Grant{Root: k, Keys: []grid.PublicKey{k}, Label: k}
 		var err error
 		if round == 1 {
-			last, err = s.putUnsynced(g, randomShare(i))
+			last, err = s.putUnsynced(ownOf(k), randomShare(i))
 		} else {
-			change, _, addErr := s.ledger.AddLease(start, g, randomShare(i), lease.NoLimit)
+			change, _, addErr := s.ledger.AddLease(start, ownOf(k), randomShare(i), lease.NoLimit)
 			must(b, addErr)
 			last, err = s.Apply(change)
 		}

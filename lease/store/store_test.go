@@ -79,8 +79,9 @@ func testShare(n uint32) lease.ShareID {
 }
 
 // own is a grant of a root to itself.
-func own(n byte) lease.Grant {
-	k := testKey(n)
+func own(n byte) lease.Grant { return ownOf(testKey(n)) }
+
+func ownOf(k grid.PublicKey) lease.Grant {
 	return lease.Grant{Root: k, Keys: []grid.PublicKey{k}, Label: k}
 }
 
