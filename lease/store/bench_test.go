@@ -173,8 +173,12 @@ var usageLeases = flag.Int("leases", 100_000, "how many leases the table of Benc
 // -args -leases 10000000 the table has ten million leases, and takes some
 // minutes to be filled.
 func BenchmarkUsage(b *testing.B) {
+	leases := *usageLeases
+	if testing.Short() {
+		leases = 10_000
+	}
 	s := serve(b, mustOpen(b, vfs.Default, b.TempDir()))
-	s.fill(b, *usageLeases, 1)
+	s.fill(b, leases, 1)
 	before := s.Scanned()
 	asked := 0
 	for b.Loop() {
@@ -190,6 +194,25 @@ func BenchmarkUsage(b *testing.B) {
 		asked++
 	}
 	b.ReportMetric(float64(s.Scanned()-before), "scanned")
+}
+
+// BenchmarkStanding looks up what a reference that was made under 4
+// certificates is checked against: its root, and whether any of its keys is
+// revoked.
+func BenchmarkStanding(b *testing.B) {
+	s := serve(b, mustOpen(b, vfs.Default, b.TempDir()))
+	s.addRoot(1, 1<<40)
+	for b.Loop() {
+		standing := s.ledger.Standing()
+		if _, ok := standing.Roots(testKey(1)); !ok {
+			b.Fatal("the root is not there")
+		}
+		for n := range byte(5) {
+			if standing.Revoked(testKey(n + 1)) {
+				b.Fatal("a key is revoked")
+			}
+		}
+	}
 }
 
 func benchAccount(n int) (k grid.PublicKey) {
