@@ -112,6 +112,8 @@ func fillTable(folder string, leases int) error {
 		if err := commit.Wait(); err != nil {
 			return err
 		}
-		fmt.Println("renewed")
+		if _, err := os.Stdout.WriteString("renewed\n"); err != nil {
+			return err
+		}
 	}
 }
