@@ -27,6 +27,7 @@ import (
 //	private/introducer-N.yaml  what the N-th introducer announced
 //	private/memberships/       account managers whose cards this client uses
 //	private/usage/             what this aggregator collected, by server and by day
+//	private/helper/            ciphertext that this helper was sent, what came of it
 //	private/manager/           members and servers of this account manager's grid
 //	private/announcements      what was published to this introducer
 //	private/journal/           what this client stored (lease/store)

@@ -20,35 +20,44 @@ const (
 )
 
 // String is the text form, tarn:introducer/v0-…@/ip4/192.0.2.7/tcp/3456.
-func (r IntroducerRef) String() string {
-	hints := make([]string, len(r.Hints))
-	for i, hint := range r.Hints {
-		hints[i] = string(hint)
+func (r IntroducerRef) String() string { return placeText(introducerPrefix, r.Server, r.Hints) }
+
+// placeText is a reference of a node that has a role.
+func placeText(prefix string, server grid.ServerID, hints []grid.Hint) string {
+	texts := make([]string, len(hints))
+	for i, hint := range hints {
+		texts[i] = string(hint)
 	}
-	return introducerPrefix + r.Server.String() + "@" + strings.Join(hints, ",")
+	return prefix + server.String() + "@" + strings.Join(texts, ",")
 }
 
 // ParseIntroducerRef reads the text form; blanks around it are ignored. There
 // must be at least one address, and none twice. Whether an address can be
 // dialled is for transport to say.
 func ParseIntroducerRef(text string) (IntroducerRef, error) {
-	rest, ok := strings.CutPrefix(strings.TrimSpace(text), introducerPrefix)
+	server, hints, err := parsePlace(introducerPrefix, text)
+	if err != nil {
+		return IntroducerRef{}, fmt.Errorf("%w: %w", ErrIntroducerRef, err)
+	}
+	return IntroducerRef{Server: server, Hints: hints}, nil
+}
+
+// parsePlace reads what placeText wrote.
+func parsePlace(prefix, text string) (grid.ServerID, []grid.Hint, error) {
+	rest, ok := strings.CutPrefix(strings.TrimSpace(text), prefix)
 	if !ok {
-		return IntroducerRef{}, fmt.Errorf("%w: it should begin with %s", ErrIntroducerRef, introducerPrefix)
+		return grid.ServerID{}, nil, fmt.Errorf("it should begin with %s", prefix)
 	}
 	server, addresses, ok := strings.Cut(rest, "@")
 	if !ok {
-		return IntroducerRef{}, fmt.Errorf("%w: no @ between the key and the addresses, so it may be cut off", ErrIntroducerRef)
+		return grid.ServerID{}, nil, errors.New("no @ between the key and the addresses, so it may be cut off")
 	}
 	id, err := grid.ParseServerID(server)
 	if err != nil {
-		return IntroducerRef{}, fmt.Errorf("%w: %w", ErrIntroducerRef, err)
+		return grid.ServerID{}, nil, err
 	}
 	hints, err := parseReferenceHints(addresses)
-	if err != nil {
-		return IntroducerRef{}, fmt.Errorf("%w: %w", ErrIntroducerRef, err)
-	}
-	return IntroducerRef{Server: id, Hints: hints}, nil
+	return id, hints, err
 }
 
 func parseReferenceHints(addresses string) ([]grid.Hint, error) {

@@ -18,6 +18,7 @@ import (
 	"github.com/tarn-grid/tarn/actors"
 	"github.com/tarn-grid/tarn/actors/client"
 	"github.com/tarn-grid/tarn/actors/env"
+	"github.com/tarn-grid/tarn/actors/helper"
 	"github.com/tarn-grid/tarn/actors/inbound"
 	"github.com/tarn-grid/tarn/actors/introducer"
 	"github.com/tarn-grid/tarn/actors/manager"
@@ -131,6 +132,9 @@ func (n *Node) parts() (actors.Config, error) {
 		}
 		c.Aggregator = parts
 	}
+	if n.config.Helper != nil {
+		c.Helper = n.helperParts(dialer)
+	}
 	return c, nil
 }
 
@@ -232,6 +236,11 @@ func (n *Node) listening(ctx context.Context) error {
 	}
 	if n.config.Manager != nil {
 		if _, err := ask[manager.Status](ctx, n, actors.ToManager{Message: manager.AskStatus{}}); err != nil {
+			return n.cause(err)
+		}
+	}
+	if n.config.Helper != nil {
+		if _, err := ask[helper.Status](ctx, n, actors.ToHelper{Message: helper.AskStatus{}}); err != nil {
 			return n.cause(err)
 		}
 	}

@@ -39,6 +39,10 @@ func (n *Node) Put(ctx context.Context, r io.Reader, o PutOptions) (PutResult, e
 	if err := params.Validate(); err != nil {
 		return PutResult{}, err
 	}
+	helper, err := c.helperFor(o)
+	if err != nil {
+		return PutResult{}, err
+	}
 	ctx, cancel := n.until(ctx)
 	defer cancel()
 	secret := c.Convergence
@@ -59,7 +63,7 @@ func (n *Node) Put(ctx context.Context, r io.Reader, o PutOptions) (PutResult, e
 	if in.size <= file.LITThreshold {
 		return literal(in)
 	}
-	spec := client.PutSpec{Source: in, Size: in.size, Params: params}
+	spec := client.PutSpec{Source: in, Size: in.size, Params: params, Helper: helper}
 	if spec.Key, err = keys.key(ctx, in, params); err != nil {
 		return PutResult{}, errors.Join(err, in.Close())
 	}
@@ -97,7 +101,7 @@ func (n *Node) upload(ctx context.Context, spec client.PutSpec, o PutOptions) (P
 			}
 		case client.Stored:
 			return PutResult{
-				Cap: m.Cap.String(), Size: m.Cap.Size, Pushed: m.Pushed, Found: m.Found,
+				Cap: m.Cap.WithKey(spec.Key).String(), Size: m.Cap.Size, Pushed: m.Pushed, Found: m.Found,
 				Happiness: m.Happiness, Placement: m.Placement, LeftOut: leftOut(m.LeftOut),
 			}, nil
 		case error:
@@ -277,7 +281,7 @@ func (in *input) writeTo(ctx context.Context, w io.Writer) (int64, error) {
 	return io.CopyBuffer(onlyWriter{w}, withContext{ctx, io.NewSectionReader(in, 0, in.size)}, make([]byte, 256<<10))
 }
 
-// ReadAt implements client.Plaintext.
+// ReadAt implements client.Content.
 func (in *input) ReadAt(p []byte, off int64) (int, error) {
 	if in.spool == nil {
 		return bytes.NewReader(in.memory).ReadAt(p, off)
@@ -290,7 +294,7 @@ func (in *input) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// Close implements client.Plaintext.
+// Close implements client.Content.
 func (in *input) Close() error {
 	if in.spool == nil {
 		in.release()

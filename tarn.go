@@ -26,13 +26,14 @@ type Config struct {
 	// Introducers are references of the introducers to learn servers from
 	// and, as a storage server, to announce to.
 	Introducers []IntroducerRef
-	// Client, Storage, Introducer, Manager and Aggregator are the roles; nil is
-	// off.
+	// Client, Storage, Introducer, Manager, Aggregator and Helper are the roles;
+	// nil is off.
 	Client     *ClientConfig
 	Storage    *StorageConfig
 	Introducer *IntroducerConfig
 	Manager    *ManagerConfig
 	Aggregator *AggregatorConfig
+	Helper     *HelperConfig
 	// Log receives everything; nil discards.
 	Log *slog.Logger
 }
@@ -53,6 +54,9 @@ type ClientConfig struct {
 	// manager whose member the node is. Without an account manager any server
 	// does that takes them.
 	Servers []grid.ServerID
+	// Helper is where files go that are to be stored through the node's helper;
+	// nil if it has none.
+	Helper *HelperRef
 }
 
 // StorageConfig is the storage role.
@@ -99,8 +103,12 @@ type PutOptions struct {
 	Size int64
 	// Authority to store under instead of the node's own; empty for that.
 	Authority lease.Authority
+	// Helped has a helper encode the file and place its shares, so that it goes
+	// over this node's line once: Helper, or the node's own where that is nil.
+	Helped bool
+	Helper *HelperRef
 	// Progress, if not nil, is called now and then with the bytes that have
-	// been encoded and their total.
+	// been encoded, or are at the helper, and their total.
 	Progress func(done, total int64)
 }
 
@@ -195,6 +203,7 @@ type Status struct {
 	Storage     *StorageStatus // as a storage server
 	Introducer  *IntroducerRef // as an introducer: the reference that others join with
 	Manager     *ManagerStatus // as an account manager
+	Helper      *HelperStatus  // as a helper
 }
 
 // ManagerStatus is what an operator sees of the own account manager.

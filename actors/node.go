@@ -1,6 +1,6 @@
 // Package actors is the top of a node's supervision tree: Node starts the
 // roles that the configuration switches on, each a branch of its own
-// (packages client, server, introducer, manager, aggregator), and passes messages to them.
+// (packages client, server, introducer, manager, aggregator, helper), and passes messages to them.
 //
 // Promises: a branch that fails is restarted without harm to the others; one
 // that keeps failing ends the node, which says why.
@@ -15,6 +15,7 @@ import (
 	"github.com/tarn-grid/tarn/actors/aggregator"
 	"github.com/tarn-grid/tarn/actors/client"
 	"github.com/tarn-grid/tarn/actors/env"
+	"github.com/tarn-grid/tarn/actors/helper"
 	"github.com/tarn-grid/tarn/actors/introducer"
 	"github.com/tarn-grid/tarn/actors/manager"
 	"github.com/tarn-grid/tarn/actors/server"
@@ -30,6 +31,7 @@ type Config struct {
 	Introducer *introducer.Config
 	Manager    *manager.Config
 	Aggregator *aggregator.Config
+	Helper     *helper.Config
 	// Fatal is called when a role can't go on.
 	Fatal func(error)
 }
@@ -42,7 +44,7 @@ type Node struct {
 	env    *env.Env
 	config Config
 
-	client, storage, introducer, manager, aggregator *actor.PID
+	client, storage, introducer, manager, aggregator, helper *actor.PID
 }
 
 // New makes a Node.
@@ -65,6 +67,9 @@ type ToManager struct{ Message any }
 // ToAggregator carries a message to the aggregator role.
 type ToAggregator struct{ Message any }
 
+// ToHelper carries a message to the helper role.
+type ToHelper struct{ Message any }
+
 // Receive implements actor.Actor.
 func (n *Node) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
@@ -80,6 +85,8 @@ func (n *Node) Receive(ctx actor.Context) {
 		pass(ctx, n.manager, m.Message)
 	case ToAggregator:
 		pass(ctx, n.aggregator, m.Message)
+	case ToHelper:
+		pass(ctx, n.helper, m.Message)
 	case *actor.Terminated:
 		n.config.Fatal(fmt.Errorf("%s failed again and again; the log says how", m.Who.Id))
 	}
@@ -99,6 +106,9 @@ func (n *Node) start(ctx actor.Context) {
 	}
 	if n.config.Aggregator != nil {
 		n.aggregator = n.env.Spawn.Child(ctx, "aggregator", aggregator.New(n.env, *n.config.Aggregator))
+	}
+	if n.config.Helper != nil {
+		n.helper = n.env.Spawn.Child(ctx, "helper", helper.New(n.env, *n.config.Helper))
 	}
 	if n.config.Client != nil {
 		n.client = n.env.Spawn.Child(ctx, "client", client.New(n.env, *n.config.Client))

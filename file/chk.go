@@ -52,6 +52,11 @@ func (c CHK) Verifier() CHKVerifier {
 	return CHKVerifier{c.StorageIndex(), c.UEBHash, c.Needed, c.Total, c.Size}
 }
 
+// WithKey returns the capability that can read the file, too.
+func (c CHKVerifier) WithKey(k Key) CHK {
+	return CHK{k, c.UEBHash, c.Needed, c.Total, c.Size}
+}
+
 // CHKVerifier is the verify capability of an immutable file:
 // URI:CHK-Verifier:<storage index, 26>:<UEB hash, 52>:<k>:<N>:<size>.
 type CHKVerifier struct {

@@ -12,6 +12,8 @@ func MaxBody(p Protocol, dialled, opened, admitted bool) int {
 	switch {
 	case p == Introduction || p == Membership: // announcements and lists are messages
 		return 0
+	case p == Helping && opened: // a helper answers
+		return 0
 	case p == Pull && !opened: // who reads a share sends nothing but questions
 		return 0
 	case dialled:

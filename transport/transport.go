@@ -27,6 +27,7 @@ const (
 	Pull         Protocol = "/tarn/1/pull"         // storage server back to the client: reads of an offered share
 	Introduction Protocol = "/tarn/1/introduction" // anyone to an introducer: publish, subscribe
 	Membership   Protocol = "/tarn/1/manager"      // anyone to an account manager: enrol, servers, cards
+	Helping      Protocol = "/tarn/1/helper"       // anyone to a helper: ciphertext to encode and place
 )
 
 // Errors that actors act on. They reach Closed events and Dial callbacks

@@ -98,9 +98,11 @@ type LeftOut struct {
 
 // candidate is a connected server.
 type candidate struct {
-	id    grid.ServerID
-	pid   *actor.PID
-	label grid.PublicKey // whose leases we make there, zero when not logged in
+	id  grid.ServerID
+	pid *actor.PID
+	// announcement is the server's newest.
+	announcement grid.Announcement
+	label        grid.PublicKey // whose leases we make there, zero when not logged in
 	// generation of the connection, to see that it is another one.
 	generation uint64
 }
@@ -218,8 +220,8 @@ func (b *broker) permuted(si grid.StorageIndex, ready func(*entry) bool) []candi
 	}
 	var out []candidate
 	for _, c := range placement.Permute(si, list) {
-		r := b.servers[c.ID].report
-		out = append(out, candidate{c.ID, r.pid, r.label, r.generation})
+		e := b.servers[c.ID]
+		out = append(out, candidate{c.ID, e.report.pid, e.announcement, e.report.label, e.report.generation})
 	}
 	return out
 }

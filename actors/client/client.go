@@ -46,6 +46,9 @@ type Config struct {
 	References ReferenceCache
 	// Journal remembers what was stored; nil where nothing is.
 	Journal Journal
+	// OnlyLent has no server connected to but under an authority that comes with
+	// a request.
+	OnlyLent bool
 }
 
 // Introducer is one introducer and where its announcements are cached.
@@ -166,11 +169,11 @@ func (c *Client) Receive(ctx actor.Context) {
 	case heard, introducerReport:
 		c.tellBrokers(ctx, m)
 	case serverKnown:
-		c.known(ctx, m.announcement)
+		if !c.config.OnlyLent {
+			c.known(ctx, m.announcement)
+		}
 	case Put:
-		broker, done := c.under(ctx, m.Authority)
-		pid := c.env.Spawn.Child(ctx, "upload"+jobName(m.ReplyTo), newUpload(c.env, c.config, broker, c.job("put"), m))
-		c.using[pid.Id] = done
+		c.put(ctx, m)
 	case Open:
 		broker, done := c.under(ctx, m.Authority)
 		pid := c.env.Spawn.Child(ctx, "download"+jobName(m.ReplyTo), newDownload(c.env, broker, c.job("get"), m))
@@ -218,6 +221,22 @@ func (c *Client) start(ctx actor.Context) {
 	for _, m := range c.config.Memberships {
 		c.member(ctx, m)
 	}
+}
+
+// put stores a file, through a helper if one is named.
+func (c *Client) put(ctx actor.Context, m Put) {
+	broker, done := c.under(ctx, m.Authority)
+	var pid *actor.PID
+	if m.File.Helper == nil {
+		pid = c.env.Spawn.Child(ctx, "upload"+jobName(m.ReplyTo), newUpload(c.env, c.config, broker, c.job("put"), m))
+	} else {
+		vault := c.vault
+		if len(m.Authority.Holdings) > 0 {
+			vault = broker // it has one of its own
+		}
+		pid = c.env.Spawn.Child(ctx, "helped"+jobName(m.ReplyTo), newHelped(c.env, c.config, broker, vault, c.job("put"), m))
+	}
+	c.using[pid.Id] = done
 }
 
 func (c *Client) introduce(ctx actor.Context, in Introducer) {

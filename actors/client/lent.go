@@ -44,6 +44,8 @@ func (l *lent) Receive(ctx actor.Context) {
 	case brokerUp:
 		ctx.Send(ctx.Parent(), lentUp{})
 		l.each(func(pid *actor.PID) { ctx.Send(pid, sayAgain{}) })
+	case signGrants:
+		ctx.Send(l.vault, m)
 	case heard, introducerReport, AskStatus:
 		ctx.Send(l.broker, m)
 	case candidates:
@@ -125,7 +127,11 @@ func (c *Client) doneWith(ctx actor.Context, id lease.AuthorityID) {
 		return
 	}
 	if l.users--; l.users == 0 {
-		c.env.Clock.After(lentTime, ctx.Self(), letGo{id, l.use})
+		after := lentTime
+		if c.config.OnlyLent {
+			after = onceTime
+		}
+		c.env.Clock.After(after, ctx.Self(), letGo{id, l.use})
 	}
 }
 

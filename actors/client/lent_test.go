@@ -55,7 +55,7 @@ func TestLentAuthorityHasConnectionsOfItsOwn(t *testing.T) {
 			t.Errorf("the node itself is logged in as %v", got)
 		}
 	}
-	for _, l := range r.journalled(stored.Cap.StorageIndex()) {
+	for _, l := range r.journalled(stored.Cap.StorageIndex) {
 		if l.Label != account(2).PublicKey(l.Server) {
 			t.Errorf("the lease at %s is of %v", l.Server.Short(), l.Label)
 		}
@@ -101,7 +101,7 @@ func TestLabelIsTheSigners(t *testing.T) {
 	labels := map[grid.PublicKey]bool{}
 	for _, signer := range []bool{true, false} {
 		stored := r.putUnder(r.card(account(8), account(2), id, signer), content(1000), 1)
-		for _, l := range r.journalled(stored.Cap.StorageIndex()) {
+		for _, l := range r.journalled(stored.Cap.StorageIndex) {
 			labels[l.Label] = true
 		}
 	}

@@ -55,6 +55,14 @@ const (
 	// lentTime is how long connections are kept under an authority that came
 	// with a request, after its last use.
 	lentTime = 5 * time.Minute
+	// onceTime is lentTime where each authority is for one file.
+	onceTime = 10 * time.Second
+	// helperPatience is how long an upload waits for a helper that can't be
+	// reached, helperSilence for one that says nothing, grantTime how long the
+	// certificates last that it gets.
+	helperPatience = 2 * time.Minute
+	helperSilence  = time.Minute
+	grantTime      = 24 * time.Hour
 	// cardGap is the longest time between two questions to an account manager
 	// that have nothing to wait for.
 	cardGap = 400 * time.Millisecond
@@ -93,6 +101,9 @@ const (
 	// bytes; a file of one segment whose shares are no larger is encoded once
 	// and kept until the upload ends.
 	wholeShare = 64 << 10
+	// helpWindow is how many parts of a ciphertext may be on their way to a
+	// helper.
+	helpWindow = 4
 	// windowBytes is how much of an encoded file is held for pulls, all
 	// shares together; at least minWindow segments.
 	windowBytes = 16 << 20

@@ -221,7 +221,7 @@ func (r *rig) encode(data []byte, p file.Params) (file.CHK, [][]byte) {
 		r.must(err)
 		shares[n] = append(shares[n], tail...)
 	}
-	return c, shares
+	return c.WithKey(fileKey), shares
 }
 
 func (r *rig) must(err error) {

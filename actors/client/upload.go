@@ -13,11 +13,12 @@ import (
 	"github.com/tarn-grid/tarn/file/immutable"
 	"github.com/tarn-grid/tarn/file/transfer"
 	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/transport"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
 
-// Plaintext is the content of a file that is being stored.
-type Plaintext interface {
+// Content is that of a file that is being stored.
+type Content interface {
 	// ReaderAt is used by several goroutines at a time. It gives the same
 	// bytes whenever it is asked.
 	io.ReaderAt
@@ -26,10 +27,34 @@ type Plaintext interface {
 
 // PutSpec says what to store and how.
 type PutSpec struct {
-	Source Plaintext // closed when the upload has ended and nobody reads it any more
-	Size   int64     // bytes, more than file.LITThreshold
+	Source Content // closed when the upload has ended and nobody reads it any more
+	Size   int64   // bytes, more than file.LITThreshold
 	Key    file.Key
 	Params file.Params
+	// Ciphertext says that Source was encrypted by somebody else, who has the
+	// key and keeps the leases alive; StorageIndex then names the file's shares.
+	// Shares that are there already are counted and get no lease: who stores
+	// for others may do no more than that.
+	Ciphertext   bool
+	StorageIndex grid.StorageIndex
+	// Helper, if not nil, gets the ciphertext once and places the shares.
+	Helper *transport.Target
+}
+
+// si names the file's shares.
+func (p PutSpec) si() grid.StorageIndex {
+	if p.Ciphertext {
+		return p.StorageIndex
+	}
+	return p.Key.StorageIndex()
+}
+
+// newEncoder is of what the source holds.
+func (p PutSpec) newEncoder(l immutable.Layout) (*immutable.Encoder, error) {
+	if p.Ciphertext {
+		return immutable.NewCiphertextEncoder(l, p.StorageIndex)
+	}
+	return immutable.NewEncoder(l, p.Key)
 }
 
 // Progress tells how many bytes of a file have been encoded in this pass.
@@ -37,7 +62,7 @@ type Progress struct{ Done, Total int64 }
 
 // Stored answers Put.
 type Stored struct {
-	Cap       file.CHK
+	Cap       file.CHKVerifier
 	Placement map[grid.ShareNum][]grid.ServerID
 	// Pushed shares are new, Found ones were there.
 	Pushed, Found int
@@ -59,7 +84,8 @@ type upload struct {
 	put     Put
 	layout  immutable.Layout
 	source  *sharedSource
-	asked   time.Time // for servers
+	known   *file.CHKVerifier // what will come of it, if not nil
+	asked   time.Time         // for servers
 
 	core    *transfer.Upload
 	servers map[grid.ServerID]*uploadPeer
@@ -71,7 +97,7 @@ type upload struct {
 	early   []readerAsked // before the pass began
 	whole   [][]byte      // all shares, when the file is small
 	unsent  []wholeOffer  // until then
-	cap     file.CHK
+	cap     file.CHKVerifier
 	ended   bool
 
 	answered bool // whoever asked waits for nothing more
@@ -87,7 +113,7 @@ type uploadPeer struct {
 // sharedSource closes the file when its last user is done: reading goes on in
 // the executor for a moment after the upload has ended.
 type sharedSource struct {
-	Plaintext
+	Content
 	users atomic.Int32
 }
 
@@ -100,11 +126,17 @@ func (s *sharedSource) done() {
 }
 
 func newUpload(e *env.Env, c Config, broker *actor.PID, log *slog.Logger, m Put) env.Producer {
-	source := &sharedSource{Plaintext: m.File.Source}
+	source := &sharedSource{Content: m.File.Source}
 	source.use()
+	return newUploadOf(e, c, broker, log, m, source, nil)
+}
+
+// newUploadOf stores what is known as the file of a capability, if that is not
+// nil: its shares are most likely there already.
+func newUploadOf(e *env.Env, c Config, broker *actor.PID, log *slog.Logger, m Put, source *sharedSource, known *file.CHKVerifier) env.Producer {
 	return func() actor.Actor {
 		return &upload{
-			env: e, log: log, broker: broker, journal: c.Journal, put: m, source: source, servers: map[grid.ServerID]*uploadPeer{},
+			env: e, log: log, broker: broker, journal: c.Journal, put: m, source: source, known: known, servers: map[grid.ServerID]*uploadPeer{},
 			secrets: map[transfer.Offer]wire.Secret{}, held: map[transfer.Offer][32]byte{},
 		}
 	}
@@ -200,10 +232,14 @@ func (u *upload) begin(ctx actor.Context, m candidateList) {
 		u.order = append(u.order, c.id)
 	}
 	p := u.put.File
-	u.core = transfer.NewUpload(transfer.UploadSpec{
+	spec := transfer.UploadSpec{
 		ShareSize: uint64(u.layout.ShareSize), Happy: p.Params.Happy, Total: p.Params.Total, Order: u.order,
 		Whole: u.small(), LinkPatience: linkPatience, PullPatience: pullPatience, PullFloor: pullFloor,
-	})
+	}
+	if u.known != nil {
+		u.cap, spec.Known = *u.known, (*[32]byte)(&u.known.UEBHash)
+	}
+	u.core = transfer.NewUpload(spec)
 	if u.small() {
 		u.encodeWhole(ctx)
 	}
@@ -227,6 +263,10 @@ func (u *upload) carryOut(ctx actor.Context, effects []transfer.UploadEffect) {
 		case transfer.Offer:
 			u.offer(ctx, e)
 		case transfer.Lease:
+			if u.put.File.Ciphertext {
+				ctx.Send(ctx.Self(), Reply{Tag: leaseTag{transfer.Offer(e)}})
+				continue
+			}
 			u.call(ctx, e.Server, leaseTag{transfer.Offer(e)}, &wire.AddLease{StorageIndex: u.si(), Nums: []grid.ShareNum{e.Num}})
 		case transfer.Withdraw:
 			u.withdraw(ctx, transfer.Offer(e))
@@ -240,7 +280,7 @@ func (u *upload) carryOut(ctx actor.Context, effects []transfer.UploadEffect) {
 	}
 }
 
-func (u *upload) si() grid.StorageIndex { return u.put.File.Key.StorageIndex() }
+func (u *upload) si() grid.StorageIndex { return u.put.File.si() }
 
 func (u *upload) call(ctx actor.Context, to grid.ServerID, tag any, m wire.Message) {
 	u.send(ctx, to, tag, wire.Frame{Message: m})

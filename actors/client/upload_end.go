@@ -72,6 +72,10 @@ func (u *upload) finish(ctx actor.Context, e transfer.Finished) {
 	file, leases := u.journalEntry(e)
 	u.log.Info("file stored", "storage-index", u.si().String(), "size", u.put.File.Size, "pushed", e.Pushed, "found", e.Found, "happiness", e.Happiness)
 	journal := u.journal
+	if journal == nil {
+		u.answer(ctx, journalled{answer: answer})
+		return
+	}
 	u.env.Exec.Do(env.Disk, ctx.Self(), func() any { return journalled{answer, journal.Add(file, leases)} })
 }
 
@@ -91,7 +95,7 @@ func (u *upload) reasons(asked map[grid.ServerID]error) map[grid.ServerID]error 
 // leases end, the renewer hears from the servers.
 func (u *upload) journalEntry(e transfer.Finished) (lease.JournalFile, []lease.PlacedLease) {
 	now := u.env.Clock.Now().Unix()
-	f := lease.JournalFile{StorageIndex: u.si(), VerifyCap: u.cap.Verifier().String(), Size: u.put.File.Size, Stored: now}
+	f := lease.JournalFile{StorageIndex: u.si(), VerifyCap: u.cap.String(), Size: u.put.File.Size, Stored: now}
 	var leases []lease.PlacedLease
 	for _, num := range slices.Sorted(maps.Keys(e.Placement)) {
 		for _, id := range e.Placement[num] {

@@ -65,7 +65,7 @@ type (
 	}
 	passFinished struct {
 		pass *pass
-		cap  file.CHK
+		cap  file.CHKVerifier
 		err  error
 	}
 	tailMade struct {
@@ -89,7 +89,7 @@ func (u *upload) startPass(ctx actor.Context) {
 		u.pass.release()
 	}
 	limit := u.windowSegments()
-	encoder, err := immutable.NewEncoder(u.layout, u.put.File.Key)
+	encoder, err := u.put.File.newEncoder(u.layout)
 	if err != nil {
 		u.fail(ctx, err)
 		return
@@ -153,18 +153,18 @@ func (u *upload) encode(ctx actor.Context, i int) {
 	source.use()
 	u.env.Exec.Do(env.CPU, ctx.Self(), func() any {
 		defer source.done()
-		plaintext, release := immutable.SegmentBuffer(int(length))
+		content, release := immutable.SegmentBuffer(int(length))
 		defer release()
-		if err := readSegment(source, offset, plaintext); err != nil {
+		if err := readSegment(source, offset, content); err != nil {
 			return segmentEncoded{pass: p, err: err}
 		}
-		s, err := p.encoder.EncodeSegment(int64(i), plaintext)
+		s, err := p.encoder.EncodeSegment(int64(i), content)
 		return segmentEncoded{p, s, err}
 	})
 }
 
-func readSegment(source io.ReaderAt, offset int64, plaintext []byte) error {
-	if n, err := source.ReadAt(plaintext, offset); n < len(plaintext) {
+func readSegment(source io.ReaderAt, offset int64, content []byte) error {
+	if n, err := source.ReadAt(content, offset); n < len(content) {
 		return fmt.Errorf("read the file at %d: %w", offset, err)
 	}
 	return nil

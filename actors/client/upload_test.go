@@ -37,7 +37,7 @@ func (r *rig) wantStored(j *job, data []byte, p file.Params) {
 		r.Fatal(j.err)
 	}
 	c, shares := r.encode(data, p)
-	if j.stored.Cap != c {
+	if j.stored.Cap != c.Verifier() {
 		r.Fatalf("the capability is %v, not %v", j.stored.Cap, c)
 	}
 	for n, servers := range j.stored.Placement {
@@ -77,7 +77,7 @@ func TestSmallFileTakesOneRound(t *testing.T) {
 			t.Errorf("%s saw %v", p.name, p.asked)
 		}
 	}
-	for _, l := range r.journalled(j.stored.Cap.StorageIndex()) {
+	for _, l := range r.journalled(j.stored.Cap.StorageIndex) {
 		if l.Label != account(1).PublicKey(l.Server) {
 			t.Errorf("the lease at %s is said to be %v's", l.Server.Short(), l.Label)
 		}

@@ -15,7 +15,7 @@ import (
 
 // wholeMade is a small file, encoded: all shares, by number.
 type wholeMade struct {
-	cap    file.CHK
+	cap    file.CHKVerifier
 	shares [][]byte
 	err    error
 }
@@ -26,42 +26,42 @@ func (u *upload) small() bool {
 }
 
 func (u *upload) encodeWhole(ctx actor.Context) {
-	source, key, layout := u.source, u.put.File.Key, u.layout
+	source, spec, layout := u.source, u.put.File, u.layout
 	source.use()
 	u.env.Exec.Do(env.CPU, ctx.Self(), func() any {
 		defer source.done()
-		c, shares, err := encodeWhole(source, key, layout)
+		c, shares, err := encodeWhole(source, spec, layout)
 		return wholeMade{c, shares, err}
 	})
 }
 
 // encodeWhole makes every share of a file of one segment.
-func encodeWhole(source io.ReaderAt, key file.Key, l immutable.Layout) (file.CHK, [][]byte, error) {
-	plaintext := make([]byte, l.Size)
-	if err := readSegment(source, 0, plaintext); err != nil {
-		return file.CHK{}, nil, err
+func encodeWhole(source io.ReaderAt, spec PutSpec, l immutable.Layout) (file.CHKVerifier, [][]byte, error) {
+	content := make([]byte, l.Size)
+	if err := readSegment(source, 0, content); err != nil {
+		return file.CHKVerifier{}, nil, err
 	}
-	e, err := immutable.NewEncoder(l, key)
+	e, err := spec.newEncoder(l)
 	if err != nil {
-		return file.CHK{}, nil, err
+		return file.CHKVerifier{}, nil, err
 	}
-	s, err := e.EncodeSegment(0, plaintext)
+	s, err := e.EncodeSegment(0, content)
 	if err != nil {
-		return file.CHK{}, nil, err
+		return file.CHKVerifier{}, nil, err
 	}
 	defer s.Release()
 	if err := e.Add(s); err != nil {
-		return file.CHK{}, nil, err
+		return file.CHKVerifier{}, nil, err
 	}
 	c, err := e.Finish()
 	if err != nil {
-		return file.CHK{}, nil, err
+		return file.CHKVerifier{}, nil, err
 	}
 	shares := make([][]byte, l.Total)
 	for n := range shares {
 		tail, err := e.Tail(grid.ShareNum(n))
 		if err != nil {
-			return file.CHK{}, nil, err
+			return file.CHKVerifier{}, nil, err
 		}
 		share := append(make([]byte, 0, l.ShareSize), e.Head()...)
 		shares[n] = append(append(share, s.Blocks[n]...), tail...)

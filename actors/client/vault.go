@@ -8,6 +8,7 @@ import (
 	"github.com/tarn-grid/tarn/actors/env"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/transport/wire"
 )
 
 // vault holds private keys. It signs and never exports.
@@ -97,6 +98,20 @@ type (
 	}
 )
 
+// signGrants asks for certificates by which a helper may store one file for a
+// day; answered by grants.
+type signGrants struct {
+	replyTo *actor.PID
+	helper  grid.PublicKey
+	si      grid.StorageIndex
+	maxSize int64 // of a share, bytes
+	until   int64 // Unix seconds
+	servers []candidate
+}
+
+// grants are chains, by preference of their servers.
+type grants struct{ chains [][]byte }
+
 // signedForManager is a key list, or the proof of a key, for the connection
 // that it was asked for.
 type signedForManager struct {
@@ -136,6 +151,8 @@ func (v *vault) Receive(ctx actor.Context) {
 		v.combine()
 	case signKeyList:
 		v.signKeyList(ctx, m)
+	case signGrants:
+		ctx.Send(m.replyTo, v.grant(m))
 	case signCardProof:
 		key := v.own.Key(m.server)
 		proof := lease.SignCardProof(key, m.manager, m.server, m.beneficiary)
@@ -202,6 +219,46 @@ func (v *vault) sign(m signLogin) signedLogin {
 		generation: m.generation, ok: true, err: err,
 		key: grid.PublicKeyOf(c.Key), label: c.Label(), id: c.ID(), chain: c.Chain.Encode(), request: signed,
 	}
+}
+
+// grant signs for as many servers as a helper may be told of.
+func (v *vault) grant(m signGrants) grants {
+	var g grants
+	size := 0
+	for _, s := range m.servers {
+		chain, ok := v.grantAt(s, m)
+		if !ok {
+			continue
+		}
+		encoded := chain.Encode()
+		if size += len(encoded); size > wire.MaxHelpChainBytes || len(g.chains) == wire.MaxHelpChains {
+			break
+		}
+		g.chains = append(g.chains, encoded)
+	}
+	return g
+}
+
+// grantAt is a chain for one server, under the account that this node is logged
+// in with there.
+func (v *vault) grantAt(s candidate, m signGrants) (lease.Chain, bool) {
+	for _, c := range v.authority.At(s.announcement) {
+		if c.Label() != s.label {
+			continue
+		}
+		_, labelled := c.Chain.Label()
+		d := lease.Delegation{SignerGetsLease: !labelled}
+		d.Operation, d.StorageIndex, d.Server = new(lease.OpUpload), &m.si, &s.id
+		d.MaxSize, d.Until = &m.maxSize, &m.until
+		chain, err := c.Delegate(m.helper, d)
+		if err != nil {
+			continue
+		}
+		if limits, err := chain.Effective(); err == nil && limits.Operations().Has(lease.OpUpload) {
+			return chain, true
+		}
+	}
+	return lease.Chain{}, false
 }
 
 // find is the index of the credential to renew, -1 if it is gone.

@@ -28,6 +28,7 @@ type settings struct {
 	Introducer  *introducerSettings `yaml:"introducer"`
 	Manager     *managerSettings    `yaml:"manager"`
 	Aggregator  *aggregatorSettings `yaml:"aggregator"`
+	Helper      *helperSettings     `yaml:"helper"`
 }
 
 type clientSettings struct {
@@ -38,6 +39,7 @@ type clientSettings struct {
 	Convergent   *bool  `yaml:"convergent"`
 
 	Servers []string `yaml:"servers"`
+	Helper  string   `yaml:"helper"`
 }
 
 type webSettings struct {
@@ -64,6 +66,12 @@ type managerSettings struct {
 
 type aggregatorSettings struct {
 	Interval string `yaml:"interval"`
+}
+
+type helperSettings struct {
+	Listen   []string `yaml:"listen"`
+	Announce []string `yaml:"announce"`
+	Space    string   `yaml:"space"`
 }
 
 // parseSettings reads tarn.yaml. An unknown setting, one that stands there
@@ -105,7 +113,7 @@ func mapping(document *yaml.Node) *yaml.Node {
 
 // sections must have something in them: an empty one would silently be a role
 // that is off.
-var sections = map[string]bool{"client": true, "web": true, "storage": true, "introducer": true, "manager": true, "aggregator": true}
+var sections = map[string]bool{"client": true, "web": true, "storage": true, "introducer": true, "manager": true, "aggregator": true, "helper": true}
 
 func checkSections(document *yaml.Node) error {
 	top := mapping(document)

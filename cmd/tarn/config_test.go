@@ -11,12 +11,13 @@ func exampleSettings() settings {
 	convergent := true
 	return settings{
 		Version: settingsVersion, Nickname: "alice \"#: \\ ä", Introducers: []string{"tarn:introducer/v0-x@/ip4/127.0.0.1/tcp/1"},
-		Client:     &clientSettings{3, 4, 5, "1MiB", &convergent, []string{"v0-x"}},
+		Client:     &clientSettings{3, 4, 5, "1MiB", &convergent, []string{"v0-x"}, "tarn:helper/v0-y@/ip4/127.0.0.1/tcp/6"},
 		Web:        &webSettings{"127.0.0.1:3456", []string{"tarn.example"}},
 		Storage:    &storageSettings{[]string{"/ip4/127.0.0.1/tcp/2"}, []string{"/dns/a/tcp/3", "/dns/b/tcp/3"}, "5GB", true},
 		Introducer: &introducerSettings{[]string{"/ip6/::1/tcp/2"}, []string{"/dns/c/tcp/3"}},
 		Manager:    &managerSettings{[]string{"/ip6/::1/tcp/4"}, []string{"/dns/d/tcp/5"}},
 		Aggregator: &aggregatorSettings{"15m"},
+		Helper:     &helperSettings{[]string{"/ip6/::1/tcp/7"}, []string{"/dns/e/tcp/8"}, "10GB"},
 	}
 }
 

@@ -41,6 +41,9 @@ client:
   # A member of an account manager's grid stores on the servers of that grid
   # alone, and on those named here, v0-...
   servers:{{list .Servers}}
+  # Reference of a helper, tarn:helper/v0-...@/ip4/...: with put --helper a file
+  # is sent there once, and the helper makes and places its shares.
+  helper: {{quote .Helper}}
 {{end}}{{with .Web}}
 # The gateway: HTTP for browsers and other programs on this machine.
 web:
@@ -84,6 +87,16 @@ manager:
 aggregator:
   # How often, such as 15m, 1h or 1d.
   interval: {{.Interval}}
+{{end}}{{with .Helper}}
+# The helper encodes and places files for clients that send them once. Its
+# reference is in private/helper.ref.
+helper:
+  # Addresses to accept connections on. 0.0.0.0 is every interface.
+  listen:{{list .Listen}}
+  # Addresses under which clients reach it, if they are not those above.
+  announce:{{list .Announce}}
+  # How much ciphertext it keeps at most until that is placed.
+  space: {{.Space}}
 {{end}}`))
 
 // text is the file, with a comment at each setting.

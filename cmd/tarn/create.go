@@ -19,6 +19,8 @@ const (
 	defaultServerListen     = "/ip4/127.0.0.1/tcp/3457"
 	defaultIntroducerListen = "/ip4/127.0.0.1/tcp/3458"
 	defaultManagerListen    = "/ip4/127.0.0.1/tcp/3459"
+	defaultHelperListen     = "/ip4/127.0.0.1/tcp/3460"
+	defaultHelperSpace      = "10GB"
 	defaultReservedSpace    = "1GB"
 	defaultInterval         = "1h"
 )

@@ -16,6 +16,7 @@ import (
 //	private/node.privkey      the storage server's key
 //	private/introducer.privkey, introducer.ref
 //	private/manager.privkey   the account manager's key
+//	private/helper.privkey, helper.ref
 //	private/aggregator.authority  what a usage aggregator asks under
 //	private/members.json      whose keys are whose, for a usage aggregator
 //	private/account           the seed of the client's account keys
@@ -30,6 +31,8 @@ func (f folder) url() string                { return filepath.Join(f.dir, "node.
 func (f folder) private(name string) string { return filepath.Join(f.dir, "private", name) }
 func (f folder) socket() string             { return f.private("control.sock") }
 func (f folder) reference() string          { return f.private("introducer.ref") }
+
+func (f folder) helperReference() string { return f.private("helper.ref") }
 
 // check says whether there is a node.
 func (f folder) check() error {

@@ -17,6 +17,7 @@ const (
 	serverKeyFile     = "node.privkey"
 	introducerKeyFile = "introducer.privkey"
 	managerKeyFile    = "manager.privkey"
+	helperKeyFile     = "helper.privkey"
 	aggregatorFile    = "aggregator.authority"
 	membersFile       = "members.json"
 	accountFile       = "account"

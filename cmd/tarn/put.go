@@ -19,6 +19,7 @@ type putOptions struct {
 	file      string // - is standard input
 	authority string // file, - or empty for the node's own
 	randomKey bool
+	helper    string // reference, ownHelper, or empty for none
 	json      bool
 }
 
@@ -30,7 +31,7 @@ func newPut(e *env) *cobra.Command {
 		Long: `Stores FILE, or standard input, and prints the capability with which it can be
 read again. Whoever has the capability can read the file, so keep it as you
 would keep the file; without it nobody can.`,
-		Example: "  tarn put letter.txt\n  tar c photos | tarn put -",
+		Example: "  tarn put letter.txt\n  tar c photos | tarn put -\n  tarn put --helper film.mkv",
 		Args:    between(0, 1),
 		RunE: action(func(ctx context.Context, args []string) error {
 			o.file = argument(args, 0)
@@ -39,6 +40,8 @@ would keep the file; without it nobody can.`,
 	}
 	registerAuthority(c, &o.authority)
 	c.Flags().BoolVar(&o.json, "json", false, "for programs: the capability, where the shares are, and which servers were left out")
+	c.Flags().StringVar(&o.helper, "helper", "", "send the file once, to the node's helper (client.helper) or to --helper=REF, which makes the shares and places them")
+	c.Flags().Lookup("helper").NoOptDefVal = ownHelper
 	c.Flags().BoolVar(&o.randomKey, "random-key", false, "a key of its own for this file, so that nobody can tell it is equal to another")
 	return c
 }
@@ -60,6 +63,10 @@ func runPut(ctx context.Context, e *env, o putOptions) error {
 	if o.file == "-" && o.authority == "-" {
 		return usageError{errors.New("standard input can be only one of file and authority"), "tarn put"}
 	}
+	helper, err := o.helperRef()
+	if err != nil {
+		return err
+	}
 	if n, err = e.under(n, o.authority); err != nil {
 		return err
 	}
@@ -69,7 +76,8 @@ func runPut(ctx context.Context, e *env, o putOptions) error {
 	}
 	defer input.Close()
 	progress := e.progress("storing", size)
-	result, err := n.Put(ctx, input, tarn.PutOptions{RandomKey: o.randomKey, Size: size, Progress: progress.at})
+	how := tarn.PutOptions{RandomKey: o.randomKey, Size: size, Progress: progress.at, Helped: o.helper != "", Helper: helper}
+	result, err := n.Put(ctx, input, how)
 	progress.end()
 	if err != nil {
 		return fmt.Errorf("store the file: %w", f.explain(err))
@@ -79,6 +87,21 @@ func runPut(ctx context.Context, e *env, o putOptions) error {
 	}
 	e.noteStored(result)
 	return e.print("%s\n", result.Cap)
+}
+
+// ownHelper is the flag --helper without a reference.
+const ownHelper = "client.helper"
+
+// helperRef is the helper that was named, nil if none was.
+func (o putOptions) helperRef() (*tarn.HelperRef, error) {
+	if o.helper == "" || o.helper == ownHelper {
+		return nil, nil
+	}
+	ref, err := tarn.ParseHelperRef(o.helper)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--helper: %w", err), "tarn put"}
+	}
+	return &ref, nil
 }
 
 func (e *env) noteStored(r control.PutResult) {

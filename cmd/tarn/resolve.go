@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -111,8 +112,13 @@ func (s settings) config(f folder) (tarn.Config, error) {
 			return c, err
 		}
 	}
-	if c.Client == nil && c.Storage == nil && c.Introducer == nil && c.Manager == nil && c.Aggregator == nil {
-		return c, f.wrong("the file", errors.New("none of the sections client, storage, introducer, manager and aggregator is there, so there is nothing to run"))
+	if s.Helper != nil {
+		if c.Helper, err = s.Helper.config(f); err != nil {
+			return c, err
+		}
+	}
+	if c.Client == nil && c.Storage == nil && c.Introducer == nil && c.Manager == nil && c.Aggregator == nil && c.Helper == nil {
+		return c, f.wrong("the file", errors.New("none of the sections client, storage, introducer, manager, aggregator and helper is there, so there is nothing to run"))
 	}
 	return c, nil
 }
@@ -129,6 +135,13 @@ func (s *clientSettings) config(f folder) (*tarn.ClientConfig, error) {
 			return nil, f.wrong(fmt.Sprintf("client.servers, number %d", i+1), err)
 		}
 		c.Servers = append(c.Servers, id)
+	}
+	if s.Helper != "" {
+		ref, err := tarn.ParseHelperRef(s.Helper)
+		if err != nil {
+			return nil, f.wrong("client.helper", err)
+		}
+		c.Helper = &ref
 	}
 	if c.Account, err = readSecret(f, accountFile, lease.ParseAccount); err != nil {
 		return nil, err
@@ -206,6 +219,27 @@ func (s *managerSettings) config(f folder) (*tarn.ManagerConfig, error) {
 	}
 	key, err := readSecret(f, managerKeyFile, parseKey)
 	return &tarn.ManagerConfig{Listen: s.Listen, Announce: hints(s.Announce), Key: key}, err
+}
+
+// config makes the key of a helper whose section was written by hand.
+func (s *helperSettings) config(f folder) (*tarn.HelperConfig, error) {
+	if err := checkListen(s.Listen); err != nil {
+		return nil, f.wrong("helper.listen", err)
+	}
+	if err := checkAnnounce(s.Announce); err != nil {
+		return nil, f.wrong("helper.announce", err)
+	}
+	space, err := parseSize(cmp.Or(s.Space, defaultHelperSpace))
+	if err != nil {
+		return nil, f.wrong("helper.space", err)
+	}
+	if path := f.private(helperKeyFile); !hasFile(path) {
+		if err := writeFile(path, []byte(keyText(newKey())+"\n"), 0o600); err != nil {
+			return nil, notWritten(path, err)
+		}
+	}
+	key, err := readSecret(f, helperKeyFile, parseKey)
+	return &tarn.HelperConfig{Listen: s.Listen, Announce: hints(s.Announce), Key: key, Space: space}, err
 }
 
 // leastInterval is how often an aggregator may ask at most.

@@ -127,21 +127,28 @@ func (e *env) announce(url string) {
 	_, _ = fmt.Fprintln(e.stdout, readyLine)
 }
 
-// recordReference writes down where an introducer really listens.
+// recordReference writes down where an introducer and a helper really listen.
 func (f folder) recordReference(ctx context.Context, running *tarn.Node) error {
 	status, err := running.Status(ctx)
 	if err != nil {
 		return fmt.Errorf("ask the node: %w", err)
 	}
-	if status.Introducer == nil {
+	if status.Introducer != nil {
+		err = f.record(f.reference(), status.Introducer.String())
+	}
+	if status.Helper != nil {
+		err = errors.Join(err, f.record(f.helperReference(), status.Helper.Ref.String()))
+	}
+	return err
+}
+
+// record writes a line into a file unless it is there.
+func (f folder) record(path, line string) error {
+	if old, err := os.ReadFile(path); err == nil && string(old) == line+"\n" {
 		return nil
 	}
-	text := status.Introducer.String() + "\n"
-	if old, err := os.ReadFile(f.reference()); err == nil && string(old) == text {
-		return nil
-	}
-	if err := writeFile(f.reference(), []byte(text), 0o600); err != nil {
-		return notWritten(f.reference(), err)
+	if err := writeFile(path, []byte(line+"\n"), 0o600); err != nil {
+		return notWritten(path, err)
 	}
 	return nil
 }

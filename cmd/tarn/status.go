@@ -97,6 +97,10 @@ func statusHead(s control.Status) string {
 	if s.Manager != nil {
 		text += fmt.Sprintf("Account manager %s: %d members, %d sessions\n", s.Manager.Key, s.Manager.Members, s.Manager.Sessions)
 	}
+	if h := s.Helper; h != nil {
+		text += fmt.Sprintf("Helper: %s\n%d files under way, %d sessions, %s of %s taken by ciphertext\n",
+			h.Reference, h.Jobs, h.Sessions, formatSize(h.Spooled), formatSize(h.Space))
+	}
 	return text
 }
 

@@ -78,7 +78,8 @@ func chkOf(r io.ReadSeeker, l Layout, key file.Key) (file.Capability, error) {
 			return nil, err
 		}
 	}
-	return e.Finish()
+	c, err := e.Finish()
+	return c.WithKey(key), err
 }
 
 func encodeAndDrop(e *Encoder, i int64, plaintext []byte) error {

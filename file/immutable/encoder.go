@@ -23,8 +23,8 @@ var ErrOrder = errors.New("encoder used out of order")
 // blocks. Of the file only hashes are kept: 32 bytes per block.
 type Encoder struct {
 	layout Layout
-	key    file.Key
-	cipher cipher.Block
+	si     grid.StorageIndex
+	cipher cipher.Block // nil where segments come encrypted
 	coder  *erasure.Coder
 
 	crypttext *tagged.Hasher // whole
@@ -37,21 +37,29 @@ type Encoder struct {
 
 // NewEncoder starts encoding a file under key.
 func NewEncoder(l Layout, key file.Key) (*Encoder, error) {
+	e, err := NewCiphertextEncoder(l, key.StorageIndex())
+	if err == nil {
+		e.cipher = newCipher(key)
+	}
+	return e, err
+}
+
+// NewCiphertextEncoder starts encoding a file that somebody else encrypted, of
+// which only the name of its shares is known: what EncodeSegment is given is
+// ciphertext.
+func NewCiphertextEncoder(l Layout, si grid.StorageIndex) (*Encoder, error) {
 	coder, err := erasure.New(l.Needed, l.Total)
 	if err != nil {
 		return nil, err
 	}
-	return &Encoder{
-		layout: l, key: key, cipher: newCipher(key), coder: coder,
-		crypttext: tagged.New(tagged.Crypttext),
-	}, nil
+	return &Encoder{layout: l, si: si, coder: coder, crypttext: tagged.New(tagged.Crypttext)}, nil
 }
 
 // Layout is that of the file.
 func (e *Encoder) Layout() Layout { return e.layout }
 
 // StorageIndex names the shares.
-func (e *Encoder) StorageIndex() grid.StorageIndex { return e.key.StorageIndex() }
+func (e *Encoder) StorageIndex() grid.StorageIndex { return e.si }
 
 // Head is the start of every share, up to the first block. It is known
 // before anything is encoded.
@@ -78,17 +86,25 @@ func (s *Segment) Release() {
 	s.free, s.Blocks, s.ciphertext = nil, nil, nil
 }
 
-// EncodeSegment encrypts segment i, codes it and hashes its blocks. plaintext
-// is only read. It is safe to call for several segments at once.
-func (e *Encoder) EncodeSegment(i int64, plaintext []byte) (*Segment, error) {
+// Ciphertext is the segment as it is encrypted, until it is released.
+func (s *Segment) Ciphertext() []byte { return s.ciphertext }
+
+// EncodeSegment encrypts segment i, unless it comes encrypted, codes it and
+// hashes its blocks. content is only read. It is safe to call for several
+// segments at once.
+func (e *Encoder) EncodeSegment(i int64, content []byte) (*Segment, error) {
 	if i < 0 || i >= e.layout.NumSegments {
 		return nil, fmt.Errorf("%w: segment %d of %d", ErrSize, i, e.layout.NumSegments)
 	}
-	if want := e.layout.SegmentLen(i); int64(len(plaintext)) != want {
-		return nil, fmt.Errorf("%w: segment %d has %d bytes (want %d)", ErrSize, i, len(plaintext), want)
+	if want := e.layout.SegmentLen(i); int64(len(content)) != want {
+		return nil, fmt.Errorf("%w: segment %d has %d bytes (want %d)", ErrSize, i, len(content), want)
 	}
 	s := e.newSegment(i)
-	crypt(e.cipher, s.ciphertext, plaintext, i*e.layout.SegmentSize)
+	if e.cipher != nil {
+		crypt(e.cipher, s.ciphertext, content, i*e.layout.SegmentSize)
+	} else {
+		copy(s.ciphertext, content)
+	}
 	s.hash = tagged.Sum(tagged.CrypttextSegment, s.ciphertext)
 	if err := e.coder.Encode(s.Blocks); err != nil {
 		s.Release()
@@ -127,16 +143,17 @@ func (e *Encoder) Add(s *Segment) error {
 	return nil
 }
 
-// Finish returns the capability, once all segments were added.
-func (e *Encoder) Finish() (file.CHK, error) {
+// Finish returns the verify capability, once all segments were added; with the
+// key it is the read capability.
+func (e *Encoder) Finish() (file.CHKVerifier, error) {
 	if added := int64(len(e.segments)); added != e.layout.NumSegments {
-		return file.CHK{}, fmt.Errorf("%w: finished after %d of %d segments", ErrOrder, added, e.layout.NumSegments)
+		return file.CHKVerifier{}, fmt.Errorf("%w: finished after %d of %d segments", ErrOrder, added, e.layout.NumSegments)
 	}
 	if e.ueb == nil {
 		e.close()
 	}
-	return file.CHK{
-		Key: e.key, UEBHash: HashUEB(e.ueb),
+	return file.CHKVerifier{
+		StorageIndex: e.si, UEBHash: HashUEB(e.ueb),
 		Needed: e.layout.Needed, Total: e.layout.Total, Size: e.layout.Size,
 	}, nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tarn-grid/tarn/file"
 	"github.com/tarn-grid/tarn/file/immutable"
+	"github.com/tarn-grid/tarn/grid"
 )
 
 // Segments encoded at the same time, sharing a pool, are those that are
@@ -145,6 +146,51 @@ func TestKeyHasherRefusesAnotherSize(t *testing.T) {
 	}
 	if _, err := h.Write(make([]byte, 2)); !errors.Is(err, immutable.ErrSize) {
 		t.Errorf("101 bytes of 100: %v", err)
+	}
+}
+
+// Whoever has only the ciphertext makes the same shares of it.
+func TestCiphertextGivesTheSameShares(t *testing.T) {
+	l, key := layoutOf(t, 1300, 3, 5, 600), file.Key{1}
+	data := plaintext(1300)
+	mine, err := immutable.NewEncoder(l, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := immutable.NewCiphertextEncoder(l, key.StorageIndex())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range l.NumSegments {
+		s, err := mine.EncodeSegment(i, data[i*l.SegmentSize:][:l.SegmentLen(i)])
+		if err != nil {
+			t.Fatal(err)
+		}
+		o, err := theirs.EncodeSegment(i, s.Ciphertext())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(bytes.Join(s.Blocks, nil), bytes.Join(o.Blocks, nil)) {
+			t.Errorf("segment %d differs", i)
+		}
+		if err := errors.Join(mine.Add(s), theirs.Add(o)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := mine.Finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := theirs.Finish()
+	if err != nil || got != want {
+		t.Errorf("the capability is %v, want %v (%v)", got, want, err)
+	}
+	for n := range grid.ShareNum(5) {
+		a, errA := mine.Tail(n)
+		b, errB := theirs.Tail(n)
+		if errA != nil || errB != nil || !bytes.Equal(a, b) {
+			t.Errorf("the tail of share %d differs (%v, %v)", n, errA, errB)
+		}
 	}
 }
 

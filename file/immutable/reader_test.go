@@ -280,7 +280,7 @@ func TestDishonestMaker(t *testing.T) {
 	if err := e.Add(s); err != nil {
 		t.Fatal(err)
 	}
-	c, shares := finish(t, e, shares)
+	c, shares := finish(t, e, file.Key{1}, shares)
 	if _, _, err := readSegment(newReader(t, c), 0, []int{0, 1}, shares, 2); err != nil {
 		t.Errorf("without the forged share: %v", err)
 	}

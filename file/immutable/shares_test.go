@@ -75,10 +75,10 @@ func encode(t failer, l immutable.Layout, data []byte) (file.CHK, [][]byte) {
 		}
 		s.Release()
 	}
-	return finish(t, e, shares)
+	return finish(t, e, key, shares)
 }
 
-func finish(t failer, e *immutable.Encoder, shares [][]byte) (file.CHK, [][]byte) {
+func finish(t failer, e *immutable.Encoder, key file.Key, shares [][]byte) (file.CHK, [][]byte) {
 	t.Helper()
 	c, err := e.Finish()
 	if err != nil {
@@ -94,7 +94,7 @@ func finish(t failer, e *immutable.Encoder, shares [][]byte) (file.CHK, [][]byte
 			t.Fatalf("share %d has %d bytes, the layout says %d", n, len(shares[n]), e.Layout().ShareSize)
 		}
 	}
-	return c, shares
+	return c.WithKey(key), shares
 }
 
 // golden is one line of testdata/tahoe/cases.txt.

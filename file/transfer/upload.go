@@ -38,6 +38,10 @@ type UploadSpec struct {
 	// Whole says that the encoded file is small enough to be kept, so that no
 	// Encode is asked for and Encoded comes by itself.
 	Whole bool
+	// Known is the UEB hash of the file where it is known before it is encoded,
+	// as its shares most likely are there: servers are asked before anything is
+	// offered, and nothing is encoded if nothing is missing.
+	Known *[32]byte
 	// LinkPatience is how long a pull waits for a lost connection to come
 	// back.
 	LinkPatience time.Duration
@@ -97,7 +101,7 @@ type uploadServer struct {
 
 // NewUpload validates nothing: spec comes from validated parameters.
 func NewUpload(spec UploadSpec) *Upload {
-	u := &Upload{spec: spec, servers: map[grid.ServerID]*uploadServer{}, slots: map[slot]*slotState{}}
+	u := &Upload{spec: spec, servers: map[grid.ServerID]*uploadServer{}, slots: map[slot]*slotState{}, ueb: spec.Known}
 	for i, id := range spec.Order {
 		u.servers[id] = &uploadServer{rank: i}
 	}
@@ -115,7 +119,7 @@ func (u *Upload) Start() []UploadEffect {
 // tryAll tries each share of a small file at another server, if there are
 // enough of them.
 func (u *Upload) tryAll() []UploadEffect {
-	if !u.spec.Whole || len(u.spec.Order) < u.spec.Happy {
+	if !u.spec.Whole || u.spec.Known != nil || len(u.spec.Order) < u.spec.Happy {
 		return nil
 	}
 	var out []UploadEffect

@@ -128,7 +128,7 @@ func (g *simGrid) put(c *clientNode, data []byte, p file.Params, then func(*stor
 		j.moved = g.Now()
 		switch m := msg.(type) {
 		case client.Stored:
-			f.cap, f.stored = m.Cap, m
+			f.cap, f.stored = m.Cap.WithKey(key), m
 			g.files = append(g.files, f)
 			g.acknowledged(f)
 			j.end(nil)

@@ -200,7 +200,8 @@ func passes(call *ast.CallExpr, names []*ast.Ident) bool {
 	})
 }
 
-var emptyNames = []string{"util", "utils", "common", "helper", "helpers", "types", "misc", "base", "shared"}
+// emptyNames say nothing; a helper, in the singular, is a role of a node.
+var emptyNames = []string{"util", "utils", "common", "helpers", "types", "misc", "base", "shared"}
 
 // checkPackages checks names and comments of packages.
 func (m *module) checkPackages() []Violation {

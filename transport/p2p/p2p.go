@@ -74,7 +74,7 @@ const bulkWindow = 1 << 20
 const negotiateTimeout = 10 * time.Second
 
 // protocols are those that a stream may name.
-var protocols = []transport.Protocol{transport.Storage, transport.Pull, transport.Introduction, transport.Membership}
+var protocols = []transport.Protocol{transport.Storage, transport.Pull, transport.Introduction, transport.Membership, transport.Helping}
 
 // muxer is yamux with our windows and a faster look for dead connections.
 func (o Options) muxer(firstWindow uint32) *yamux.Transport {

@@ -243,6 +243,8 @@ func testBodiesPerSide(k *kit) {
 		{client, server, transport.Introduction, true, 0},
 		{client, server, transport.Introduction, false, 0},
 		{client, server, transport.Membership, true, 0},
+		{client, server, transport.Helping, true, 0},
+		{client, server, transport.Helping, false, wire.MaxRequestBody},
 	} {
 		from, to := k.pair(c.opener, c.other, c.protocol, plenty, plenty)
 		if c.answers {

@@ -52,6 +52,9 @@ const (
 	KindFetchCard        Kind = 54
 	KindRefreshCard      Kind = 55
 	KindCard             Kind = 56
+	KindAskHelp          Kind = 57
+	KindHelpData         Kind = 58
+	KindHelped           Kind = 59
 )
 
 // Code is an error that somebody acts on, as a number on the wire. Codes are

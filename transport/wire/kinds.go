@@ -61,6 +61,9 @@ var makers = [...]func() Message{
 	KindFetchCard:        func() Message { return new(FetchCard) },
 	KindRefreshCard:      func() Message { return new(RefreshCard) },
 	KindCard:             func() Message { return new(Card) },
+	KindAskHelp:          func() Message { return new(AskHelp) },
+	KindHelpData:         func() Message { return new(HelpData) },
+	KindHelped:           func() Message { return new(Helped) },
 }
 
 // Kind of an Error.

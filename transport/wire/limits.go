@@ -65,4 +65,10 @@ const (
 	// a ServerList, MaxMemberName the name in an Enrolled.
 	MaxGridList   = 48 << 10
 	MaxMemberName = 64
+
+	// MaxHelpChains is how many chains an AskHelp carries, MaxHelpChainBytes
+	// how long they are together, MaxHelpData the longest part of a ciphertext.
+	MaxHelpChains     = 256
+	MaxHelpChainBytes = 48 << 10
+	MaxHelpData       = MaxRequestBody
 )

@@ -101,6 +101,11 @@ func samples(tb testing.TB) []sample {
 		{"server-list", answer(2, &wire.ServerList{Signed: []byte("server list")})},
 		{"fetch-card", ask(3, &wire.FetchCard{Server: fill32(0x5e), Key: fill32(0xac), Proof: fill64(0x51)})},
 		{"refresh-card", ask(4, &wire.RefreshCard{Card: []byte("card")})},
+		{"ask-help", ask(1, &wire.AskHelp{Job: fill16(0x5e), StorageIndex: si, Size: 1 << 33, Needed: 3, Happy: 7, Total: 10,
+			SegmentSize: 1 << 20, Anew: true, Chains: [][]byte{[]byte("chain one"), []byte("chain two")}})},
+		{"help-data", ask(2, &wire.HelpData{Offset: 1 << 32}).WithBody(nil, []byte("ciphertext"))},
+		{"helped", answer(2, &wire.Helped{State: wire.HelpWants, Have: 1 << 32})},
+		{"helped-done", ask(0, &wire.Helped{State: wire.HelpDone, Have: 1 << 33, UEBHash: fill32(0xeb), Pushed: 8, Found: 2})},
 		{"card", answer(4, &wire.Card{Chain: []byte("newer card")})},
 	}
 }

@@ -269,6 +269,11 @@ func checkBody(m Message, n int) error {
 			return malformed("%d bytes of a share of %d", n, m.Size)
 		}
 		return nil
+	case *HelpData:
+		if n == 0 || n > MaxHelpData {
+			return malformed("%d bytes of a ciphertext, want 1 to %d", n, MaxHelpData)
+		}
+		return nil
 	case interface{ bodySize() (uint64, error) }:
 		want, _ = m.bodySize() // validated before
 	}

@@ -23,7 +23,7 @@ func (c *Client) Put(ctx context.Context, r io.Reader, o PutOptions) (PutResult,
 		r = io.MultiReader(bytes.NewReader(c.authority), r)
 	}
 	body := &stoppable{r: r}
-	response, err := c.do(ctx, http.MethodPost, pathPut+"?"+queryOf(o.Params, o.RandomKey).Encode(), body, header)
+	response, err := c.do(ctx, http.MethodPost, pathPut+"?"+queryOf(o).Encode(), body, header)
 	if input := body.failure(); input != nil {
 		return PutResult{}, fmt.Errorf("read what is to be stored: %w", input)
 	}

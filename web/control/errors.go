@@ -43,6 +43,8 @@ var codes = []struct {
 	{"no-account", lease.ErrNoSuchRoot, http.StatusForbidden},
 	{"not-permitted", lease.ErrNotPermitted, http.StatusForbidden},
 	{"too-few-servers", tarn.ErrTooFewServers, http.StatusInsufficientStorage},
+	{"no-helper", tarn.ErrNoHelper, http.StatusConflict},
+	{"bad-helper-reference", tarn.ErrHelperRef, http.StatusBadRequest},
 	{"no-storage", tarn.ErrNoStorage, http.StatusConflict},
 	{"no-client", tarn.ErrNoClient, http.StatusConflict},
 	{"no-manager", tarn.ErrNoManager, http.StatusConflict},

@@ -126,6 +126,14 @@ func putOptions(r *http.Request) (tarn.PutOptions, error) {
 		}
 		options.Size = n
 	}
+	options.Helped = query.Has("helper")
+	if text := query.Get("helper"); text != "" {
+		ref, err := tarn.ParseHelperRef(text)
+		if err != nil {
+			return options, err
+		}
+		options.Helper = &ref
+	}
 	if !query.Has("needed") {
 		return options, nil
 	}
@@ -147,12 +155,17 @@ func paramsOf(query url.Values) (file.Params, error) {
 	return p, p.Validate()
 }
 
-func queryOf(p *file.Params, randomKey bool) url.Values {
+func queryOf(o PutOptions) url.Values {
 	query := url.Values{}
-	if randomKey {
+	if o.RandomKey {
 		query.Set("random-key", "true")
 	}
-	if p != nil {
+	if o.Helper != nil {
+		query.Set("helper", o.Helper.String())
+	} else if o.Helped {
+		query.Set("helper", "")
+	}
+	if p := o.Params; p != nil {
 		query.Set("needed", strconv.Itoa(p.Needed))
 		query.Set("happy", strconv.Itoa(p.Happy))
 		query.Set("total", strconv.Itoa(p.Total))

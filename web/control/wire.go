@@ -19,6 +19,7 @@ type Status struct {
 	Storage     *StorageStatus     `json:"storage,omitempty"`
 	Introducer  string             `json:"introducer,omitempty"`
 	Manager     *ManagerStatus     `json:"manager,omitempty"`
+	Helper      *HelperStatus      `json:"helper,omitempty"`
 }
 
 // ManagerStatus is the node's own account manager.
@@ -27,6 +28,15 @@ type ManagerStatus struct {
 	Hints    []string `json:"addresses"`
 	Members  int      `json:"members"`
 	Sessions int      `json:"sessions"`
+}
+
+// HelperStatus is the node's own helper.
+type HelperStatus struct {
+	Reference string `json:"reference"`
+	Jobs      int    `json:"jobs"`
+	Sessions  int    `json:"sessions"`
+	Spooled   int64  `json:"spooled"`
+	Space     int64  `json:"space"`
 }
 
 // IntroducerStatus is one introducer as the node sees it.
@@ -92,6 +102,9 @@ func statusOf(s tarn.Status) Status {
 	}
 	if m := s.Manager; m != nil {
 		out.Manager = &ManagerStatus{m.Key.String(), hintTexts(m.Hints), m.Members, m.Sessions}
+	}
+	if h := s.Helper; h != nil {
+		out.Helper = &HelperStatus{h.Ref.String(), h.Jobs, h.Sessions, h.Spooled, h.Space}
 	}
 	return out
 }
