@@ -234,8 +234,9 @@ func (l *Ledger) joinable(t *tx, r reservation, id ShareID, s Share) error {
 }
 
 // Put is Reserve and Commit in one step, for a share whose verified bytes are
-// all here: STABLE with a lease, or a lease on the share that was there first,
-// which is Dropped. Nothing stays reserved. Errors: those of both, but for
+// all here: STABLE with a lease; or Dropped because a share was there first,
+// with a lease on that if its content is the same, and without one if not: its
+// UEBHash tells. Nothing stays reserved. Errors: those of both, but for
 // ErrNoReservation.
 func (l *Ledger) Put(now time.Time, g Grant, id ShareID, b Body, free int64) (Change, Committed, error) {
 	t := newTx(l.view)
@@ -245,6 +246,9 @@ func (l *Ledger) Put(now time.Time, g Grant, id ShareID, b Body, free int64) (Ch
 	}
 	share, ok := t.shares.get(id)
 	if ok && share.State == Stable {
+		if share.UEBHash != b.UEBHash {
+			return Change{}, Committed{UEBHash: share.UEBHash, Size: share.Size, Dropped: true}, t.err
+		}
 		change, done, err := l.AddLease(now, g, id, free)
 		done.Dropped = true
 		return change, done, err

@@ -565,3 +565,38 @@ func TestWindowOfAnOffer(t *testing.T) {
 		}
 	}
 }
+
+// TestOthersContentIsNotPaidFor: who offers a share where another content is
+// already is told which, and has no lease on it, however large it is.
+func TestOthersContentIsNotPaidFor(t *testing.T) {
+	r := newRig(t, 98)
+	r.addAccount(1, nil)
+	r.addAccount(2, nil)
+	first, second := r.dial("first"), r.dial("second")
+	first.logIn(1)
+	second.logIn(2)
+	large := shareOf("junk", 400_000)
+	first.offer(allocate(1, 0, large), large)
+	r.until("Stored", func() bool { return len(first.stored) > 0 })
+	first.do(allocate(2, 0, shareOf("junk", 1000)), shareOf("junk", 1000))
+	first.do(allocate(3, 0, shareOf("junk", 1000)), shareOf("junk", 1000))
+	for si, share := range map[byte][]byte{1: shareOf("mine", 300_000), 2: shareOf("mine", 1000), 3: shareOf("mine", 900)} {
+		var body []byte
+		if len(share) <= 1000 {
+			body = share
+		}
+		got, ok := second.do(allocate(si, 0, share), body).(*wire.Allocated)
+		if !ok || got.State != wire.AlreadyHere || got.UEBHash == ([32]byte{}) {
+			t.Errorf("%d bytes: %+v", len(share), got)
+		}
+	}
+	if u := second.do(&wire.Usage{}).(*wire.UsageReport); u.Bytes != 0 || u.Shares != 0 {
+		t.Errorf("charged for what others stored: %+v", u)
+	}
+	if m, ok := second.do(allocate(2, 0, shareOf("junk", 1000)), shareOf("junk", 1000)).(*wire.Allocated); !ok || m.State != wire.AlreadyHere {
+		t.Errorf("the same content: %+v", m)
+	}
+	if u := second.do(&wire.Usage{}).(*wire.UsageReport); u.Shares != 1 {
+		t.Errorf("the same content has no lease: %+v", u)
+	}
+}
