@@ -31,6 +31,8 @@ type node struct {
 	off    func()               // what the power failure does to its disk
 	ended  func()               // who used it is told
 
+	clock time.Duration // by how much its clock is wrong
+
 	pid   *actor.PID
 	dead  <-chan struct{}
 	up    bool
@@ -51,7 +53,9 @@ func (n *node) start() {
 		n.world.After(0, func() { n.bounce(life, time.Second) })
 	}
 	n.up = true
-	n.pid, n.dead = n.world.Sys.Root(n.name, actors.New(n.world.Env(), c))
+	e := *n.world.Env()
+	e.Clock = wrongClock{e.Clock, n.clock}
+	n.pid, n.dead = n.world.Sys.Root(n.name, actors.New(&e, c))
 }
 
 // crash is a power failure.
