@@ -37,7 +37,7 @@ func TestGrid(t *testing.T) {
 			"code": codeCommand, "mode": modeCommand,
 			"start": startCommand, "end": endCommand, "crash": crashCommand,
 			"keyof": keyofCommand, "nameof": nameofCommand,
-			"bigfile": bigfileCommand, "uploading": uploadingCommand, "emptied": emptiedCommand,
+			"bigfile": bigfileCommand, "uploading": uploadingCommand, "emptied": emptiedCommand, "spooling": spoolingCommand, "keepport": keepPortCommand,
 			"verifycap": verifyCapCommand, "logins": loginsCommand, "known": knownCommand, "fromfile": fromfileCommand, "join": joinCommand, "account": accountCommand, "accountkey": accountKeyCommand,
 			"accept": acceptCommand, "gridserver": gridServerCommand, "metrics": metricsCommand,
 			"loseshare": loseshareCommand, "adopted": adoptedCommand,
@@ -123,6 +123,27 @@ func uploadingCommand(ts *testscript.TestScript, negated bool, args []string) {
 		ts.Check(err)
 		return (status.Storage.Reserved == 0) == negated
 	})
+}
+
+// spoolingCommand is "spooling HELPER": waits until a part of a file is there.
+func spoolingCommand(ts *testscript.TestScript, _ bool, args []string) {
+	until(ts, func() bool {
+		parts, err := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), "private", "helper", "spool", "*.part"))
+		ts.Check(err)
+		return slices.ContainsFunc(parts, func(path string) bool {
+			info, err := os.Stat(path)
+			return err == nil && info.Size() >= 4<<20
+		})
+	})
+}
+
+// keepPortCommand is "keepport HELPER": it listens where it did when it ran
+// last.
+func keepPortCommand(ts *testscript.TestScript, _ bool, args []string) {
+	f := folder{ts.MkAbs(args[0])}
+	_, address, _ := strings.Cut(strings.TrimSpace(ts.ReadFile(f.helperReference())), "@")
+	text := strings.ReplaceAll(ts.ReadFile(f.settings()), "/ip4/127.0.0.1/tcp/0", address)
+	ts.Check(os.WriteFile(f.settings(), []byte(text), 0o600))
 }
 
 // emptiedCommand is "emptied SERVER": waits until nothing is stored there.
