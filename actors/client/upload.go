@@ -385,6 +385,9 @@ func (u *upload) found(ctx actor.Context, id grid.ServerID, m Reply) {
 func (u *upload) holds(ctx actor.Context, id grid.ServerID, f *wire.Found) {
 	shares := map[grid.ShareNum][32]byte{}
 	for _, s := range f.Shares {
+		if s.Size != uint64(u.layout.ShareSize) {
+			continue // it is one of another content, for which this account should not pay
+		}
 		shares[s.Num] = s.UEBHash
 		u.held[transfer.Offer{Server: id, Num: s.Num}] = s.UEBHash
 	}

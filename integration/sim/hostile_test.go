@@ -95,6 +95,11 @@ func junkFirst(w *sim.World) error {
 				g.violated("%s is said to hold shares %v, and holds junk", s.name, nums)
 			}
 		}
+		for _, s := range g.servers[:2] {
+			if n := g.leasesOn(s, owner, f); of.size != of.junk && n > 0 {
+				g.violated("%s: %s has %d leases on junk of another size", s.name, owner.name, n)
+			}
+		}
 		if err := g.getNow(other, f); err != nil {
 			g.violated("%w", err)
 		}
@@ -143,6 +148,21 @@ func (g *simGrid) shareOf(f *storedFile, num grid.ShareNum, at grid.ServerID) ([
 	body := make([]byte, b.Size)
 	_, err = b.ReadAt(body, 0)
 	return body, b.Size, errors.Join(err, b.Close())
+}
+
+// leasesOn is how many leases a client has under a file's storage index.
+func (g *simGrid) leasesOn(s *storageNode, c *clientNode, f *storedFile) (n int) {
+	for num := range f.params.Total {
+		id := lease.ShareID{StorageIndex: f.cap.StorageIndex(), Num: grid.ShareNum(num)}
+		_, there, err := s.disk.Lease(lease.LeaseID{Column: column(s, c), Share: id})
+		if err != nil {
+			g.violated("%s: %w", s.name, err)
+		}
+		if there {
+			n++
+		}
+	}
+	return n
 }
 
 func TestJunkFirst(t *testing.T) { checkSeeds(t, 2, junkFirst) }
