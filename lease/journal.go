@@ -49,16 +49,18 @@ type JournalServer struct {
 	Leases, Lapsed int64 // the second are among the first
 }
 
-// Due reports whether the lease should be made again by now (Unix seconds):
-// when half of its time is over, or up to an eighth of its time earlier. How
-// much earlier, its storage index says, so that what was stored on one day is
-// not all renewed on one day. A lease of which nobody knows when it ends is
-// due, and one that has lapsed never is.
-func (l JournalLease) Due(now int64) bool {
-	if l.Lapsed != 0 || l.Expires == 0 {
-		return l.Lapsed == 0
+// DueAt is when the lease should be made again (Unix seconds): when half of
+// its time is over, or up to an eighth of its time earlier. How much earlier,
+// its storage index says, so that what was stored on one day is not all renewed
+// on one day. A lease of which nobody knows when it ends is due at once.
+func (l JournalLease) DueAt() int64 {
+	if l.Expires == 0 {
+		return 0
 	}
 	whole := l.Expires - l.Renewed
 	early := whole / 8 * int64(l.Share.StorageIndex[15]) / 256
-	return now >= l.Renewed+whole/2-early
+	return l.Renewed + whole/2 - early
 }
+
+// Due reports whether DueAt is over by now. One that has lapsed is never due.
+func (l JournalLease) Due(now int64) bool { return l.Lapsed == 0 && now >= l.DueAt() }

@@ -1,7 +1,9 @@
 package client_test
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -253,6 +255,52 @@ func TestRenewsWithoutANewConnection(t *testing.T) {
 	r.pass(3 * time.Minute)
 	if p.logins != 3 || len(p.sessions) != 1 {
 		t.Errorf("%d logins over %d connections", p.logins, len(p.sessions))
+	}
+}
+
+// A login that was good and is no longer is told to the owner of the node, once
+// for each time; a server that accepts it never is not new.
+func TestRefusedRenewalIsTold(t *testing.T) {
+	var log bytes.Buffer
+	r := newLoggingRig(t, 2, slog.New(slog.NewTextHandler(&log, nil)))
+	p := r.peers[0]
+	p.expires = time.Hour
+	refusal := wire.NewError(wire.AuthorityRevoked, "the account was removed")
+	p.accepts = func(n int) wire.Message {
+		if n > 1 {
+			return refusal
+		}
+		return nil
+	}
+	p.instead = func(s *peerSession, f wire.Frame) bool {
+		switch f.Message.(type) {
+		case *wire.Resume, *wire.LoginWithoutKey:
+			s.answer(f, refusal)
+			return true
+		}
+		return false
+	}
+	r.start()
+	r.untilState(client.LoggedIn, 10*time.Second)
+	r.pass(45 * time.Minute)
+	const warning = `level=WARN msg="the server accepts this node's authority no longer"`
+	if strings.Contains(log.String(), warning) {
+		t.Fatalf("told before it was so: %s", log.String())
+	}
+	r.pass(5 * time.Hour)
+	var told []string
+	for line := range strings.Lines(log.String()) {
+		if strings.Contains(line, warning) {
+			told = append(told, line)
+		}
+	}
+	if len(told) != 1 || !strings.Contains(told[0], "nickname=server1") || !strings.Contains(told[0], "the account was removed") {
+		t.Errorf("told: %q", told)
+	}
+	for _, s := range r.status(false).Servers {
+		if refused := s.Announcement.Server == p.id(); refused != (s.State == client.Connected) || refused != (s.Err != nil) {
+			t.Errorf("%s is %s: %v", s.Announcement.Nickname, s.State, s.Err)
+		}
 	}
 }
 

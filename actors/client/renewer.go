@@ -69,6 +69,9 @@ type Renewal struct {
 	// Others are leases of an account that this node is not logged in with,
 	// Refused ones those that its login may not renew. Nobody renews either.
 	Others, Refused int
+	// Next is when the first of those that are held will be due, in Unix
+	// seconds; 0 where none is.
+	Next int64
 	// Err is why it was broken off; nil where it was not.
 	Err error
 }
@@ -265,12 +268,21 @@ func (m *leasesRead) add(l lease.JournalLease, label grid.PublicKey, due bool) {
 		m.due = append(m.due, l)
 	default:
 		m.part.Held++
+		m.part.heldUntil(l.DueAt())
+	}
+}
+
+// heldUntil notes when a lease that is held will be due.
+func (n *Renewal) heldUntil(due int64) {
+	if n.Next == 0 || due != 0 && due < n.Next {
+		n.Next = due
 	}
 }
 
 func (r *renewer) read(ctx actor.Context, o *round, m leasesRead) {
 	o.now.Held += m.part.Held
 	o.now.Lapsed += m.part.Lapsed
+	o.now.heldUntil(m.part.Next)
 	for label, n := range m.others {
 		o.others[label] = o.others[label].plus(n)
 	}
@@ -317,6 +329,7 @@ func (o *round) note(done *wire.SharesDone, outcomes []byte, now int64) []lease.
 			o.now.Held++
 			o.now.Renewed++
 			l.Renewed, l.Expires, l.Label = now, done.Expires, o.label
+			o.now.heldUntil(l.DueAt())
 		case wire.ShareNoLease:
 			o.now.Lapsed++
 			o.now.Fresh++

@@ -94,6 +94,15 @@ func TestRenewsLongBefore(t *testing.T) {
 	if n := r.renewalAt(r.peers[0]); n.Held != 300 || n.Lapsed != 0 || n.Err != nil || r.world.Now().Sub(n.Ended) > 12*time.Hour {
 		t.Errorf("the last round: %+v", n)
 	}
+	for _, p := range r.peers {
+		first := r.held(p)[0].DueAt()
+		for _, l := range r.held(p) {
+			first = min(first, l.DueAt())
+		}
+		if n := r.renewalAt(p); n.Next != first || first <= r.world.Now().Unix()-int64(12*time.Hour/time.Second) {
+			t.Errorf("%s: the next lease is due %v, and said to be %v", p.name, time.Unix(first, 0), time.Unix(n.Next, 0))
+		}
+	}
 }
 
 // A file that was just stored is renewed soon, which tells when its leases end.
@@ -307,22 +316,24 @@ func TestErrandsFail(t *testing.T) {
 	}
 }
 
-// A renewer that fails at any moment goes on where the journal says.
+// A renewer that fails at any moment of a round goes on where the journal says.
 func TestRenewerFails(t *testing.T) {
 	r := newRig(t, 2)
 	for _, p := range r.peers {
 		p.journal(50, account(1).PublicKey(p.id()))
 	}
 	r.start()
+	moments := []string{"client.beginRound", "client.leasesRead", "client.Reply", "client.leasesNoted", "client.serverNews"}
 	failures := 0
 	r.world.Inject = func(id string, m any) bool {
-		fails := id == "client/renewer" && r.world.Rand().Int64N(30) == 0
+		fails := id == "client/renewer" && fmt.Sprintf("%T", m) == moments[failures%len(moments)]
 		if fails {
 			failures++
+			r.net.Drop("client", r.peers[0].name) // its news come again
 		}
 		return fails
 	}
-	for range 60 {
+	for range 90 {
 		r.pass(day)
 		for _, p := range r.peers {
 			for id, end := range p.leases {
@@ -332,7 +343,7 @@ func TestRenewerFails(t *testing.T) {
 			}
 		}
 	}
-	if failures < 20 {
+	if failures < 2*len(moments) {
 		t.Errorf("only %d failures", failures)
 	}
 }

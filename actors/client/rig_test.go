@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"testing"
 	"time"
@@ -40,7 +41,13 @@ type rig struct {
 // newRig makes a world; the client starts with start.
 func newRig(t *testing.T, servers int) *rig {
 	t.Helper()
-	w := sim.New(1, nil)
+	return newLoggingRig(t, servers, nil)
+}
+
+// newLoggingRig is newRig with what the actors log.
+func newLoggingRig(t *testing.T, servers int, log *slog.Logger) *rig {
+	t.Helper()
+	w := sim.New(1, log)
 	r := &rig{T: t, world: w, cache: &cache{}, refs: references{}, journal: &journal{Journal: store.NewMemoryJournal()}}
 	r.net = fake.New(func(d time.Duration, fn func()) { w.After(d, fn) }, w.Rand())
 	r.config = client.Config{
