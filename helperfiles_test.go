@@ -62,14 +62,3 @@ func TestHelperFiles(t *testing.T) {
 		t.Errorf("left after a day: %v, %v", left, err)
 	}
 }
-
-func TestHelperRef(t *testing.T) {
-	want := HelperRef(exampleRef)
-	got, err := ParseHelperRef(" " + want.String() + "\n")
-	if err != nil || got.String() != want.String() {
-		t.Errorf("%v, %v", got, err)
-	}
-	if _, err := ParseHelperRef(exampleRefText); !errors.Is(err, ErrHelperRef) {
-		t.Errorf("an introducer's reference: %v", err)
-	}
-}

@@ -98,7 +98,7 @@ var errScripted = errors.New("no, says the server")
 
 // uploadScript drives an Upload. Verbs:
 //
-//	new servers=abc happy=2 total=3 [size=100] [whole]
+//	new servers=abc happy=2 total=3 [size=100] [whole] [known=UEB]
 //	holds SERVER [room=N] [SHARE:UEB...] | no-answer SERVER
 //	taken|refused|lost SERVER SHARE | stored|here SERVER SHARE UEB
 //	moving SERVER SHARE HAVE | owed SERVER SHARE
@@ -119,10 +119,14 @@ func (s *uploadScript) line(w []string) []string {
 		}
 		_, whole := o["whole"]
 		s.now = start
-		s.u = transfer.NewUpload(transfer.UploadSpec{
+		spec := transfer.UploadSpec{
 			ShareSize: uint64(size), Happy: number(o["happy"]), Total: number(o["total"]), Order: serverIDs(o["servers"]),
 			Whole: whole, LinkPatience: 30 * time.Second, PullPatience: time.Minute, PullFloor: 50,
-		})
+		}
+		if o["known"] != "" {
+			spec.Known = new(hash(o["known"]))
+		}
+		s.u = transfer.NewUpload(spec)
 		return uploadEffects(s.u.Start())
 	case "cancel":
 		return uploadEffects(s.u.Cancel())

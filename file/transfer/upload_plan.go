@@ -131,7 +131,9 @@ func (u *Upload) sharesAt(id grid.ServerID) []grid.ShareNum {
 	return slices.Sorted(maps.Keys(set))
 }
 
-// offers turns a plan into effects for what is not under way yet.
+// offers turns a plan into effects for what is not under way yet. A server that
+// holds another content where a share is to go gets nothing, and a lease on that
+// is not asked for.
 func (u *Upload) offers(plan placement.Plan) []UploadEffect {
 	var out []UploadEffect
 	for _, a := range plan.Assignments {
@@ -139,7 +141,12 @@ func (u *Upload) offers(plan placement.Plan) []UploadEffect {
 		if u.slots[at] != nil {
 			continue
 		}
-		_, held := u.servers[a.Server].held[a.Share]
+		hash, held := u.servers[a.Server].held[a.Share]
+		if held && u.ueb != nil && hash != *u.ueb {
+			u.failed = true
+			u.exclude(a.Server, ErrOtherFile)
+			continue
+		}
 		u.slots[at] = &slotState{phase: offered, found: held}
 		if held {
 			out = append(out, Lease{a.Server, a.Share})
