@@ -97,7 +97,7 @@ type AccountUsage struct {
 	Bytes, Shares, Reserved int64
 	// Quota in bytes; nil is no limit.
 	Quota *int64
-	// BytesIn and BytesOut moved today, UTC.
+	// BytesIn and BytesOut moved today, UTC, by the account and all below it.
 	BytesIn, BytesOut int64
 	// Delegated is what was made under the certificates that Key signed; it is
 	// in Bytes, too. More says that there is more of it than is listed.
@@ -111,13 +111,17 @@ type DelegatedUsage struct {
 	Petname                 string
 	Key                     grid.PublicKey
 	Bytes, Shares, Reserved int64
+	BytesIn, BytesOut       int64
 	Delegated               []DelegatedUsage
 }
 
-// AccountTraffic is what one account moved on one UTC day.
+// AccountTraffic is what one account, and all below it, moved on one UTC day.
 type AccountTraffic struct {
-	Petname  string
-	Key      grid.PublicKey
+	Petname string
+	Key     grid.PublicKey
+	// Signer by whose grant Key moved it; it is part of what Signer's line says.
+	// Zero for accounts themselves.
+	Signer   grid.PublicKey
 	Day      time.Time // its midnight
 	BytesIn  int64
 	BytesOut int64
@@ -318,7 +322,7 @@ func delegatedOf(list []server.DelegatedUsage, names map[grid.PublicKey]string) 
 		out = append(out, DelegatedUsage{
 			Petname: names[d.Delegate], Key: d.Delegate,
 			Bytes: d.Usage.Stored.Bytes, Shares: d.Usage.Stored.Leases, Reserved: d.Usage.Reserved.Bytes,
-			Delegated: delegatedOf(d.Below, names),
+			BytesIn: d.Today.In, BytesOut: d.Today.Out, Delegated: delegatedOf(d.Below, names),
 		})
 	}
 	return out
@@ -330,8 +334,11 @@ func (o operations) Traffic(ctx context.Context, since time.Time) ([]AccountTraf
 	out := make([]AccountTraffic, len(list))
 	for i, t := range list {
 		out[i] = AccountTraffic{
-			Petname: t.Petname, Key: t.Column.Key, Day: time.Unix(int64(t.Day)*24*60*60, 0).UTC(),
+			Petname: t.Petname, Key: t.Of.Of.Key, Day: time.Unix(int64(t.Day)*24*60*60, 0).UTC(),
 			BytesIn: t.In, BytesOut: t.Out,
+		}
+		if t.Of.Kind == lease.PairCounter {
+			out[i].Key, out[i].Signer = t.Of.Delegate, t.Of.Of.Key
 		}
 	}
 	return out, err

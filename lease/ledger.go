@@ -30,8 +30,8 @@ type Ledger struct {
 	coming   map[LeaseID]reservation
 	reserved map[CounterKey]Counter
 	pins     map[ChainKey]pin
-	total    int64 // of all reservations, without chains
-	traffic  map[TrafficKey]pendingTraffic
+	total    int64                  // of all reservations, without chains
+	traffic  map[TrafficKey]Traffic // not written yet
 }
 
 // NewLedger starts with nothing reserved.
@@ -42,7 +42,7 @@ func NewLedger(view View, policy LedgerPolicy) *Ledger {
 		coming:   map[LeaseID]reservation{},
 		reserved: map[CounterKey]Counter{},
 		pins:     map[ChainKey]pin{},
-		traffic:  map[TrafficKey]pendingTraffic{},
+		traffic:  map[TrafficKey]Traffic{},
 	}
 }
 

@@ -34,8 +34,8 @@ type View interface {
 	Traffic(TrafficKey) (Traffic, bool, error)
 	// LastID is the newest id of a sequence, 0 before the first.
 	LastID(Sequence) (uint32, error)
-	// TrafficDays yields the days of a column, oldest first.
-	TrafficDays(Column, func(Day, Traffic) error) error
+	// TrafficDays yields the days of a counter, oldest first.
+	TrafficDays(CounterKey, func(Day, Traffic) error) error
 	// PairsOf yields the counters of up to limit pairs with this signer from a
 	// cursor on, and returns the cursor for the next call; nil is the beginning,
 	// and the end.
@@ -88,6 +88,7 @@ func (c Change) Empty() bool {
 // finish resolves what was deferred and lists the edits.
 func (t *tx) finish() (Change, error) {
 	t.settleKeys()
+	t.settleTraffic()
 	c := Change{
 		Renames:      t.renames,
 		Shares:       t.shares.edits(ShareID.Compare),
@@ -102,7 +103,7 @@ func (t *tx) finish() (Change, error) {
 		Roots:        t.roots.edits(compareKeys),
 		Revoked:      t.revoked.edits(compareKeys),
 		Cancelling:   t.cancelling.edits(compareKeys),
-		Traffic:      t.traffic.edits(TrafficKey.compare),
+		Traffic:      t.traffic.edits(TrafficKey.Compare),
 		LastIDs:      t.lastIDs.edits(cmp.Compare[Sequence]),
 	}
 	return c, t.err

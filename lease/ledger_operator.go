@@ -90,21 +90,6 @@ func (l *Ledger) Rekey(from, to grid.PublicKey) (Change, error) {
 	return change, err
 }
 
-// renameTraffic takes what is not written yet along.
-func (l *Ledger) renameTraffic(from, to grid.PublicKey) {
-	for _, k := range slices.SortedFunc(maps.Keys(l.traffic), TrafficKey.compare) {
-		p := l.traffic[k]
-		if p.root == from {
-			p.root = to
-			l.traffic[k] = p
-		}
-		if k.Column == ColumnOf(from) {
-			delete(l.traffic, k)
-			l.traffic[TrafficKey{ColumnOf(to), k.Day}] = p
-		}
-	}
-}
-
 // SetRevoked refuses every chain and reference in which the key stands, or
 // accepts them again.
 func (l *Ledger) SetRevoked(key grid.PublicKey, revoked bool) (Change, error) {

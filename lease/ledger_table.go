@@ -23,7 +23,7 @@ type ColumnKind uint8
 const (
 	KeyedColumn     ColumnKind = iota // an account
 	StarterColumn                     // shares found on disk or imported: not renewable
-	AnonymousColumn                   // clients without a key, and traffic of keys that hold nothing
+	AnonymousColumn                   // clients without a key, and traffic under roots that are gone
 )
 
 // Column is a column of the lease table: the label of its leases. The zero
@@ -258,14 +258,16 @@ func DayOf(t time.Time) Day {
 	return Day(s / 86400)
 }
 
-// TrafficKey names a column's traffic on a day.
+// TrafficKey names what was moved on a day for what a counter counts: by a
+// column itself, by all below a root, by all below a pair.
 type TrafficKey struct {
-	Column Column
-	Day    Day
+	Of  CounterKey
+	Day Day
 }
 
-func (k TrafficKey) compare(m TrafficKey) int {
-	return cmp.Or(k.Column.Compare(m.Column), cmp.Compare(k.Day, m.Day))
+// Compare orders by counter, then day.
+func (k TrafficKey) Compare(m TrafficKey) int {
+	return cmp.Or(k.Of.Compare(m.Of), cmp.Compare(k.Day, m.Day))
 }
 
 // Traffic is bytes moved: In was written by the account, Out was read.

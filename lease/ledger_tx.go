@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/tarn-grid/tarn/grid"
@@ -207,7 +208,8 @@ func (t *tx) settleKeys() {
 			t.corrupt("key %v is used less than never", c)
 		case refs == 0 && ok:
 			t.keys.delete(c)
-			t.forgetTraffic(c)
+			t.forgetTraffic(ColumnCounterKey(c), math.MaxInt32)
+			t.forgetTraffic(RootCounterKey(c.Key), math.MaxInt32)
 		case refs > 0:
 			if !ok {
 				entry.ID = t.nextID(KeySequence, FirstKeyID)
@@ -217,21 +219,6 @@ func (t *tx) settleKeys() {
 		}
 	}
 	t.keyRefs = map[Column]int{}
-}
-
-// forgetTraffic leaves nothing of a key that holds nothing.
-func (t *tx) forgetTraffic(c Column) {
-	var days []Day
-	err := t.view.TrafficDays(c, func(d Day, _ Traffic) error {
-		days = append(days, d)
-		return nil
-	})
-	if err != nil {
-		t.fail(err)
-	}
-	for _, d := range days {
-		t.traffic.delete(TrafficKey{c, d})
-	}
 }
 
 func (t *tx) nextID(s Sequence, first uint32) uint32 {

@@ -82,15 +82,16 @@ func (v *mapView) rename(r lease.Rename) {
 		return c
 	}
 	renameKeys(v.leases, func(id lease.LeaseID) lease.LeaseID { return lease.LeaseID{Column: column(id.Column), Share: id.Share} })
-	renameKeys(v.counters, func(k lease.CounterKey) lease.CounterKey {
+	counter := func(k lease.CounterKey) lease.CounterKey {
 		return lease.CounterKey{Kind: k.Kind, Of: column(k.Of), Delegate: key(k.Delegate)}
-	})
+	}
+	renameKeys(v.counters, counter)
 	renameKeys(v.keys, column)
 	renameKeys(v.chainIDs, func(k lease.ChainKey) lease.ChainKey {
 		return lease.ChainKey{Column: column(k.Column), Root: key(k.Root), Digest: k.Digest}
 	})
 	renameKeys(v.traffic, func(k lease.TrafficKey) lease.TrafficKey {
-		return lease.TrafficKey{Column: column(k.Column), Day: k.Day}
+		return lease.TrafficKey{Of: counter(k.Of), Day: k.Day}
 	})
 	for id, c := range v.chains {
 		renamed := lease.ChainRecord{Column: column(c.Column), Digest: c.Digest}
@@ -130,9 +131,9 @@ func (v *mapView) Cancelling(k grid.PublicKey) (bool, error)               { ret
 func (v *mapView) Traffic(k lease.TrafficKey) (lease.Traffic, bool, error) { return get(v.traffic, k) }
 func (v *mapView) LastID(k lease.Sequence) (uint32, error)                 { return v.lastIDs[k], nil }
 
-func (v *mapView) TrafficDays(c lease.Column, yield func(lease.Day, lease.Traffic) error) error {
+func (v *mapView) TrafficDays(c lease.CounterKey, yield func(lease.Day, lease.Traffic) error) error {
 	for k, t := range v.traffic {
-		if k.Column == c {
+		if k.Of == c {
 			if err := yield(k.Day, t); err != nil {
 				return err
 			}

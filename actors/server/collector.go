@@ -70,9 +70,9 @@ type (
 	}
 	// oldTraffic is who has days that are kept no longer.
 	oldTraffic struct {
-		columns []lease.Column
-		before  lease.Day
-		err     error
+		counters []lease.CounterKey
+		before   lease.Day
+		err      error
 	}
 )
 
@@ -268,8 +268,8 @@ func (c *collector) scanned(ctx actor.Context, m scanned) {
 func (c *collector) findOldTraffic(ctx actor.Context) {
 	store, before := c.config.Store, lease.DayOf(c.env.Clock.Now())-trafficDays
 	c.env.Exec.Do(env.Disk, ctx.Self(), func() any {
-		columns, err := store.ColumnsWithTraffic(before)
-		return oldTraffic{columns, before, err}
+		counters, err := store.CountersWithTraffic(before)
+		return oldTraffic{counters, before, err}
 	})
 }
 
@@ -277,8 +277,8 @@ func (c *collector) oldTraffic(ctx actor.Context, m oldTraffic) {
 	if m.err != nil {
 		c.env.Log.Error("old traffic could not be found", "error", m.err)
 	}
-	for _, column := range m.columns {
-		ctx.Send(c.ledger, forgetTraffic{column, m.before})
+	for _, of := range m.counters {
+		ctx.Send(c.ledger, forgetTraffic{of, m.before})
 	}
 }
 

@@ -126,7 +126,7 @@ func (l *ledger) serve(ctx actor.Context) {
 		change, err := l.rules.Adopt(now, m.id, m.body)
 		l.settle(ctx, change, err, nil, nil)
 	case forgetTraffic:
-		change, err := l.rules.ForgetTraffic(m.column, m.before)
+		change, err := l.rules.ForgetTraffic(m.of, m.before)
 		l.settle(ctx, change, err, nil, nil)
 	case gone:
 		change, err := l.rules.Gone(m.shares...)
@@ -299,7 +299,7 @@ func (l *ledger) stale(now time.Time) bool {
 
 // count gathers traffic, to be written a while later.
 func (l *ledger) count(ctx actor.Context, now time.Time, m traffic) {
-	l.rules.CountTraffic(now, m.grant.Column(), m.grant.Root, m.moved)
+	l.rules.CountTraffic(now, m.grant, m.moved)
 	if !l.flushing {
 		l.flushing = true
 		l.env.Clock.After(trafficEvery, ctx.Self(), flushTraffic{})

@@ -38,7 +38,7 @@ type AccountUsage struct {
 	// Own is the account's own column, Below all that was made under its root,
 	// that included.
 	Own, Below lease.Usage
-	// Today is the traffic of this UTC day.
+	// Today is the traffic of this UTC day, of all below the root.
 	Today lease.Traffic
 	// Delegated is what was made under the certificates that it signed, unless
 	// there is too much of it: then More says that there are others.
@@ -51,6 +51,7 @@ type AccountUsage struct {
 // what is below it shown once.
 type DelegatedUsage struct {
 	lease.Delegated
+	Today lease.Traffic
 	Below []DelegatedUsage
 }
 
@@ -138,15 +139,17 @@ func (w *usageWalk) begin() error {
 func (w *usageWalk) account() error {
 	u := w.roots[0]
 	w.roots = w.roots[1:]
-	asked, err := usageOf(w.books.Rules, u.Column, w.now)
+	own, err := usageOf(w.books.Rules, lease.ColumnCounterKey(u.Column), w.now)
 	if err != nil {
 		return err
 	}
-	u.Own, u.Below, u.Today = asked.Own, asked.Own, asked.Today
+	u.Own, u.Below, u.Today = own.Usage, own.Usage, own.Today
 	if u.Column.Kind == lease.KeyedColumn {
-		if u.Below, err = w.books.Rules.Usage(lease.RootCounterKey(u.Root.Key)); err != nil {
+		below, err := usageOf(w.books.Rules, lease.RootCounterKey(u.Root.Key), w.now)
+		if err != nil {
 			return err
 		}
+		u.Below, u.Today = below.Usage, below.Today
 	} else if u.Removed && u.Own == (lease.Usage{}) {
 		return nil
 	}
@@ -173,7 +176,11 @@ func (w *usageWalk) below() error {
 			w.list[len(w.list)-1].More, w.todo = true, nil
 			return nil
 		}
-		*d.into = append(*d.into, DelegatedUsage{Delegated: b})
+		today, err := w.books.Rules.Traffic(lease.PairCounterKey(d.signer, b.Delegate), lease.DayOf(w.now))
+		if err != nil {
+			return err
+		}
+		*d.into = append(*d.into, DelegatedUsage{Delegated: b, Today: today})
 	}
 	if d.from = next; next == nil {
 		w.deeper(*d)
@@ -212,13 +219,19 @@ func (l *ledger) walk(ctx actor.Context, m usageTurn) {
 	}
 }
 
-func usageOf(rules *lease.Ledger, c lease.Column, now time.Time) (AccountUsage, error) {
-	own, err := rules.Usage(lease.ColumnCounterKey(c))
+// counted is what a counter has of leases, and of this day's traffic.
+type counted struct {
+	lease.Usage
+	Today lease.Traffic
+}
+
+func usageOf(rules *lease.Ledger, k lease.CounterKey, now time.Time) (counted, error) {
+	held, err := rules.Usage(k)
 	if err != nil {
-		return AccountUsage{}, err
+		return counted{}, err
 	}
-	days, err := rules.TrafficByDay(c)
-	return AccountUsage{Column: c, Own: own, Today: days[lease.DayOf(now)]}, err
+	today, err := rules.Traffic(k, lease.DayOf(now))
+	return counted{held, today}, err
 }
 
 // usage answers a client.
@@ -231,13 +244,13 @@ func (l *ledger) report(now time.Time, g lease.Grant) (*wire.UsageReport, error)
 	if err := l.rules.MayReadUsage(now, g); err != nil {
 		return nil, err
 	}
-	own, err := usageOf(l.rules, g.Column(), now)
+	own, err := usageOf(l.rules, lease.ColumnCounterKey(g.Column()), now)
 	if err != nil {
 		return nil, err
 	}
 	r := &wire.UsageReport{
-		Label: g.Label, Bytes: uint64(own.Own.Stored.Bytes), Shares: uint64(own.Own.Stored.Leases),
-		Reserved: uint64(own.Own.Reserved.Bytes), BytesIn: uint64(own.Today.In), BytesOut: uint64(own.Today.Out),
+		Label: g.Label, Bytes: uint64(own.Stored.Bytes), Shares: uint64(own.Stored.Leases),
+		Reserved: uint64(own.Reserved.Bytes), BytesIn: uint64(own.Today.In), BytesOut: uint64(own.Today.Out),
 	}
 	return r, l.reportBudget(r, g)
 }

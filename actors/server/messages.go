@@ -96,9 +96,9 @@ type (
 	}
 	// diskFull says that a write found no room.
 	diskFull struct{}
-	// forgetTraffic deletes a column's days before one.
+	// forgetTraffic deletes a counter's days before one.
 	forgetTraffic struct {
-		column lease.Column
+		of     lease.CounterKey
 		before lease.Day
 	}
 	// gone says that the bytes of shares are deleted.

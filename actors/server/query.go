@@ -143,16 +143,18 @@ func (w *removalWalk) last(id lease.ShareID, share lease.Share) {
 	}
 }
 
-// ListTraffic asks for the traffic of every account since a day; answered by
-// TrafficList.
+// ListTraffic asks for the traffic of every account, and of everybody below
+// one, since a day; answered by TrafficList.
 type ListTraffic struct{ Since lease.Day }
 
-// TrafficList is one line for each account and day, oldest first.
+// TrafficList is one line for each day of a root, of a pair and of clients
+// without a key, oldest first.
 type TrafficList []AccountTraffic
 
-// AccountTraffic is what one account moved on one day.
+// AccountTraffic is what was moved on one day below a root or a pair, or by
+// clients without a key.
 type AccountTraffic struct {
-	Petname string
+	Petname string // of the root, or the pair's delegate
 	lease.TrafficKey
 	lease.Traffic
 }
@@ -165,13 +167,22 @@ func (q ListTraffic) Ask(s Store, _ time.Time) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	petnames := map[lease.Column]string{lease.Anonymous: AnonymousPetname}
+	petnames := map[grid.PublicKey]string{{}: AnonymousPetname}
 	for _, r := range roots {
-		petnames[lease.ColumnOf(r.Key)] = r.Petname
+		petnames[r.Key] = r.Petname
 	}
 	list := TrafficList{}
 	err = s.TrafficSince(q.Since, func(k lease.TrafficKey, t lease.Traffic) error {
-		list = append(list, AccountTraffic{petnames[k.Column], k, t})
+		of := k.Of.Of.Key
+		switch k.Of.Kind {
+		case lease.PairCounter:
+			of = k.Of.Delegate
+		case lease.ColumnCounter:
+			if k.Of.Of.Kind == lease.KeyedColumn { // is part of its root's
+				return nil
+			}
+		}
+		list = append(list, AccountTraffic{petnames[of], k, t})
 		return nil
 	})
 	return list, err

@@ -31,7 +31,7 @@ type Store interface {
 	// ScanUnder looks at up to limit leases from a cursor on for those whose
 	// chain starts at a root, the zero one being that of clients without a key.
 	ScanUnder(root grid.PublicKey, from []byte, limit int) (found []StoredLease, next []byte, err error)
-	// TrafficSince yields the traffic of every column from a day on, by day.
+	// TrafficSince yields the traffic of every counter from a day on, by day.
 	TrafficSince(since lease.Day, yield func(lease.TrafficKey, lease.Traffic) error) error
 	// ListShares lists the STABLE shares of a file, by number.
 	ListShares(grid.StorageIndex) ([]StoredShare, error)
@@ -53,8 +53,8 @@ type Store interface {
 	// SaveProgress last said; nil is the beginning.
 	Progress() ([]byte, error)
 	SaveProgress(cursor []byte) error
-	// ColumnsWithTraffic lists the columns that have traffic before a day.
-	ColumnsWithTraffic(before lease.Day) ([]lease.Column, error)
+	// CountersWithTraffic lists the counters that have traffic before a day.
+	CountersWithTraffic(before lease.Day) ([]lease.CounterKey, error)
 	// Adopting reports whether there may be files of shares of which the table
 	// has never heard, until EndAdopting. LooseFolders lists where they may be,
 	// LooseShares those in one folder, and strays, which are no shares by their

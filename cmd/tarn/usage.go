@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tarn-grid/tarn"
+	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/web/control"
 )
 
@@ -49,6 +50,9 @@ type petnameUsage struct {
 // trafficKept is how many days of traffic a server keeps.
 const trafficKept = 366
 
+// maxTrafficIndent ends a tree of keys that signed for each other.
+const maxTrafficIndent = 2 * lease.MaxCertificates
+
 func newUsage(e *env) *cobra.Command {
 	var o usageOptions
 	c := &cobra.Command{
@@ -57,9 +61,9 @@ func newUsage(e *env) *cobra.Command {
 		Long: `Shows what this node's account holds on every server that answers and, if the
 node is a storage server, what every account holds on it: several keys under one
 petname are summed, and below an account stands what it delegated to others,
-which is part of what it holds. --traffic shows what each account moved in and
-out, by UTC day; a year of it is kept. For what accounts hold and moved no node
-need run.
+which is part of what it holds and moved. --traffic shows what each account moved
+in and out, by UTC day; a year of it is kept. For what accounts hold and moved no
+node need run.
 
 --grid sums up what this node's account holds on all servers, names those that
 do not answer, and shows below the account what those hold to whom it delegated.`,
@@ -230,7 +234,7 @@ func delegatedRows(t table, list []control.DelegatedUsage, indent string) {
 		if i == len(list)-1 {
 			branch, below = "└ ", "  "
 		}
-		t.line("  "+indent+branch+cmp.Or(d.Petname, "delegate"), keyShort(d.Key), formatSize(d.Bytes), fmt.Sprint(d.Shares), formatSize(d.Reserved), "-", "-", "-")
+		t.line("  "+indent+branch+cmp.Or(d.Petname, "delegate"), keyShort(d.Key), formatSize(d.Bytes), fmt.Sprint(d.Shares), formatSize(d.Reserved), "-", formatSize(d.BytesIn), formatSize(d.BytesOut))
 		delegatedRows(t, d.Delegated, indent+below)
 	}
 }
@@ -250,11 +254,40 @@ func runTraffic(ctx context.Context, e *env, o usageOptions) error {
 		}
 		t := newTable(e.stdout)
 		t.row("DAY", "ACCOUNT", "KEY", "IN", "OUT")
-		for _, l := range list {
-			t.row(l.Day, l.Petname, keyShort(l.Key), formatSize(l.BytesIn), formatSize(l.BytesOut))
+		for _, day := range byDay(list) {
+			trafficRows(t, day, "", "")
 		}
 		return t.end()
 	})
+}
+
+// byDay parts a list that is in the order of days.
+func byDay(list []control.AccountTraffic) (days [][]control.AccountTraffic) {
+	for i, l := range list {
+		if i == 0 || l.Day != list[i-1].Day {
+			days = append(days, nil)
+		}
+		days[len(days)-1] = append(days[len(days)-1], l)
+	}
+	return days
+}
+
+// trafficRows draws those of a day whose line is a part of the signer's, none
+// for accounts, and below each what is a part of that.
+func trafficRows(t table, day []control.AccountTraffic, signer, indent string) {
+	for _, l := range day {
+		if l.Signer != signer || len(indent) > maxTrafficIndent {
+			continue
+		}
+		name := l.Petname
+		if signer != "" {
+			name = indent + "└ " + cmp.Or(l.Petname, "delegate")
+		}
+		t.line(l.Day, name, keyShort(l.Key), formatSize(l.BytesIn), formatSize(l.BytesOut))
+		if l.Key != "" && l.Key != signer {
+			trafficRows(t, day, l.Key, indent+"  ")
+		}
+	}
 }
 
 // keyShort is pub-v0-abcdefgh.

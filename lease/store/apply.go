@@ -123,7 +123,9 @@ func (e *encoder) change(c lease.Change) error {
 		edit1(e, key, d, encodeCounter)
 	}
 	for _, d := range c.Traffic {
-		edit1(e, trafficKey(e.id(d.Key.Column), d.Key.Day), d, encodeTraffic)
+		days, ok, err := e.s.trafficPrefix(d.Key.Of, e.find)
+		e.must(ok, err, d.Key.Of)
+		edit1(e, appendID(days, uint32(d.Key.Day)), d, encodeTraffic)
 	}
 	e.chains(c)
 	for _, d := range c.Leases {

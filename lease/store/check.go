@@ -81,9 +81,12 @@ func (c *checker) flush() error {
 }
 
 func (c *checker) readTraffic(key, value []byte) error {
+	if len(key) != trafficSize(key) {
+		return fmt.Errorf("%w: traffic of nobody", ErrDamaged)
+	}
 	_, err := decodeTraffic(value)
 	if err == nil {
-		_, err = c.s.columnOf(be32(key[1:]))
+		_, err = c.s.trafficOf(key)
 	}
 	return err
 }
@@ -144,6 +147,7 @@ func (c *checker) records() error {
 	}{
 		{tagRoot, "an account", true, func(_, value []byte) error { _, err := decodeRoot(value); return err }},
 		{tagTraffic, "a day of traffic", true, c.readTraffic},
+		{tagMoved, "a day of traffic", true, c.readTraffic},
 		{tagCounter, "a counter", false, func(_, value []byte) error { _, err := decodeCounter(value); return err }},
 		{tagChainRef, "the uses of a chain", false, func(_, value []byte) error { _, err := decodeNumber(value); return err }},
 		{tagChainID, "the number of a chain", false, func(_, value []byte) error { _, err := decodeNumber32(value); return err }},
@@ -454,7 +458,7 @@ func (c *checker) mendChains(r *recount) error {
 
 // mendKeys writes how often each is used, and forgets those that are not.
 func (c *checker) mendKeys(r *recount) error {
-	known := map[lease.Column]bool{}
+	known, gone := map[lease.Column]bool{}, map[lease.Column]bool{}
 	err := c.s.scanAll([]byte{tagKeyID}, func(key, _ []byte) error {
 		id := be32(key[1:])
 		column, err := c.s.columnOf(id)
@@ -467,18 +471,33 @@ func (c *checker) mendKeys(r *recount) error {
 		} else {
 			c.delete(withPublicKey(tagKey, column.Key))
 			c.delete(withID(tagKeyID, id))
-			c.s.ids.forget(column)
-			return c.s.scanAll(withID(tagTraffic, id), func(key, _ []byte) error {
-				c.delete(append([]byte{}, key...))
-				return nil
-			})
+			gone[column] = true
 		}
 		return nil
 	})
+	if err == nil {
+		err = c.mendTraffic(r, gone)
+	}
+	for column := range gone {
+		c.s.ids.forget(column)
+	}
 	if err != nil {
 		return err
 	}
 	return c.newKeys(r, known)
+}
+
+// mendTraffic leaves nothing of keys that are gone and of pairs that hold
+// nothing.
+func (c *checker) mendTraffic(r *recount, gone map[lease.Column]bool) error {
+	return c.s.scanTraffic(func(key, _ []byte) error {
+		k, err := c.s.trafficOf(key)
+		_, held := r.counters[k.Of]
+		if gone[k.Of.Of] || k.Of.Kind == lease.PairCounter && !held {
+			c.delete(append([]byte{}, key...))
+		}
+		return err
+	})
 }
 
 // newKeys gives an id to roots that have none.

@@ -36,7 +36,8 @@ func filled(t *testing.T, s *Store) *server {
 	}
 	change, _, err := f.ledger.Drop([]lease.LeaseID{{Column: own(1).Column(), Share: testShare(5)}})
 	f.apply(change, err)
-	f.ledger.CountTraffic(start, own(1).Column(), testKey(1), lease.Traffic{In: 5})
+	f.ledger.CountTraffic(start, own(1), lease.Traffic{In: 5})
+	f.ledger.CountTraffic(start, under(1, 2, 9), lease.Traffic{Out: 6})
 	f.apply(f.ledger.FlushTraffic())
 	f.apply(f.ledger.SetRevoked(testKey(8), true))
 	return f

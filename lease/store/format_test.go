@@ -43,7 +43,8 @@ func writeGolden(t *testing.T) {
 	}
 	s.apply(s.ledger.PutRoot(lease.Root{Key: testKey(5)}))
 	s.apply(s.ledger.RemoveRoot(testKey(5), true))
-	s.ledger.CountTraffic(start, own(1).Column(), testKey(1), lease.Traffic{In: 11, Out: 22})
+	s.ledger.CountTraffic(start, own(1), lease.Traffic{In: 11, Out: 22})
+	s.ledger.CountTraffic(start, under(1, 2, 7), lease.Traffic{In: 3, Out: 4})
 	s.apply(s.ledger.FlushTraffic())
 	must(t, s.Close())
 	must(t, os.Remove(filepath.Join(golden, "incoming")))
@@ -81,8 +82,17 @@ func TestGoldenFormat2(t *testing.T) {
 			t.Errorf("chain of %v is %q, want %q", g.id, shown, want)
 		}
 	}
+	s.wantTraffic(lease.RootCounterKey(testKey(1)), lease.Traffic{In: 14, Out: 26})
+	s.wantTraffic(lease.PairCounterKey(testKey(1), testKey(2)), lease.Traffic{In: 3, Out: 4})
 	if roots, err := s.CancellingRoots(); err != nil || len(roots) != 1 || roots[0] != testKey(5) {
 		t.Errorf("to be cancelled: %v, %v", roots, err)
+	}
+}
+
+func (s *server) wantTraffic(k lease.CounterKey, want lease.Traffic) {
+	s.t.Helper()
+	if got, err := s.ledger.Traffic(k, lease.DayOf(start)); got != want || err != nil {
+		s.t.Errorf("traffic of %v is %v, want %v (%v)", k, got, want, err)
 	}
 }
 
@@ -105,11 +115,7 @@ func openGolden(t *testing.T, folder string) *server {
 	if revoked, err := s.Revoked(testKey(9)); !revoked || err != nil {
 		t.Errorf("revoked key: %v, %v", revoked, err)
 	}
-	days, err := s.ledger.TrafficByDay(own(1).Column())
-	must(t, err)
-	if days[lease.DayOf(start)] != (lease.Traffic{In: 11, Out: 22}) {
-		t.Errorf("traffic %v", days)
-	}
+	s.wantTraffic(lease.ColumnCounterKey(own(1).Column()), lease.Traffic{In: 11, Out: 22})
 	return s
 }
 

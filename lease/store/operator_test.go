@@ -20,7 +20,7 @@ func TestRekey(t *testing.T) {
 		s.apply(s.ledger.SetRevoked(testKey(8), true))
 		change, _, err := s.ledger.AddLease(start, under(3, 1, 7), testShare(2), lease.NoLimit)
 		s.apply(change, err)
-		s.ledger.CountTraffic(start, own(1).Column(), testKey(1), lease.Traffic{In: 5})
+		s.ledger.CountTraffic(start, own(1), lease.Traffic{In: 5})
 		s.apply(s.ledger.FlushTraffic())
 		before, err := s.ledger.Usage(lease.RootCounterKey(testKey(1)))
 		must(t, err)
@@ -41,10 +41,10 @@ func TestRekey(t *testing.T) {
 			if len(chain.Keys) != 2 || chain.Keys[0] != testKey(3) || chain.Keys[1] != testKey(4) {
 				t.Errorf("chain of the lease below another root: %v", chain.Keys)
 			}
-			days, err := s.ledger.TrafficByDay(lease.ColumnOf(testKey(4)))
-			must(t, err)
-			if days[lease.DayOf(start)] != (lease.Traffic{In: 5}) {
-				t.Errorf("traffic %v", days)
+			for _, k := range []lease.CounterKey{lease.ColumnCounterKey(lease.ColumnOf(testKey(4))), lease.RootCounterKey(testKey(4))} {
+				if moved, err := s.ledger.Traffic(k, lease.DayOf(start)); moved != (lease.Traffic{In: 5}) || err != nil {
+					t.Errorf("traffic of %v is %v (%v)", k, moved, err)
+				}
 			}
 			if _, known, err := s.Key(lease.ColumnOf(testKey(1))); known || err != nil {
 				t.Errorf("the old key is still known (%v)", err)

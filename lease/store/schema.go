@@ -27,6 +27,7 @@ const (
 	tagGoing    = 'G' // storage index 16, number 1 -> file that is to be deleted
 	tagPending  = 'P' // storage index 16, number 1, file 8 -> nothing: sealed, not yet at its place
 	tagTraffic  = 'T' // id 4, day 4 -> in, out
+	tagMoved    = 't' // kind 1, id 4, delegate's id 4 if a pair, day 4 -> in, out
 )
 
 const (
@@ -68,10 +69,6 @@ func leaseKey(column uint32, id lease.ShareID) []byte {
 	k := withID(tagLease, column)
 	k = append(k, id.StorageIndex[:]...)
 	return append(k, byte(id.Num))
-}
-
-func trafficKey(column uint32, day lease.Day) []byte {
-	return binary.BigEndian.AppendUint32(withID(tagTraffic, column), uint32(day))
 }
 
 func chainIDKey(column, root uint32, digest lease.Digest) []byte {

@@ -54,6 +54,8 @@
 //	G SI16 num1                    -> u file: bytes to be deleted
 //	P SI16 num1 file8              -> (empty) the body is still incoming/<file>
 //	T column4 day4                 -> u in, u out
+//	t 2 root4 day4                 -> the same, of all below a root; format 2
+//	t 3 signer4 delegate4 day4     -> the same, of all below a pair; format 2
 //
 // A newer format than this is refused, an older one is brought up to date by
 // the steps in upgrade.go.

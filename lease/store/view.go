@@ -155,26 +155,80 @@ func (s *Store) keysUnder(tag byte) ([]grid.PublicKey, error) {
 
 // Traffic implements lease.View.
 func (s *Store) Traffic(k lease.TrafficKey) (lease.Traffic, bool, error) {
-	column, ok, err := s.columnID(k.Column)
+	days, ok, err := s.trafficPrefix(k.Of, s.columnID)
 	if err != nil || !ok {
 		return lease.Traffic{}, false, err
 	}
-	return read(s, trafficKey(column, k.Day), decodeTraffic)
+	return read(s, appendID(days, uint32(k.Day)), decodeTraffic)
 }
 
 // TrafficDays implements lease.View.
-func (s *Store) TrafficDays(c lease.Column, yield func(lease.Day, lease.Traffic) error) error {
-	column, ok, err := s.columnID(c)
+func (s *Store) TrafficDays(k lease.CounterKey, yield func(lease.Day, lease.Traffic) error) error {
+	days, ok, err := s.trafficPrefix(k, s.columnID)
 	if err != nil || !ok {
 		return err
 	}
-	return s.scanAll(withID(tagTraffic, column), func(key, value []byte) error {
+	return s.scanAll(days, func(key, value []byte) error {
 		t, err := decodeTraffic(value)
 		if err != nil {
 			return err
 		}
-		return yield(lease.Day(be32(key[5:])), t)
+		return yield(lease.Day(be32(key[len(days):])), t)
 	})
+}
+
+// trafficPrefix is what the keys of a counter's days begin with.
+func (s *Store) trafficPrefix(k lease.CounterKey, find finder) ([]byte, bool, error) {
+	if k.Kind != lease.ColumnCounter {
+		key, ok, err := s.counterKey(k, find)
+		if ok {
+			key[0] = tagMoved
+		}
+		return key, ok, err
+	}
+	id, ok, err := find(k.Of)
+	return withID(tagTraffic, id), ok, err
+}
+
+// trafficOf reads whose day it is from a key of either tag.
+func (s *Store) trafficOf(key []byte) (lease.TrafficKey, error) {
+	k := lease.CounterKey{Kind: lease.ColumnCounter}
+	ids := key[1:]
+	if key[0] == tagMoved {
+		k.Kind, ids = lease.CounterKind(key[1]), key[2:]
+	}
+	of, err := s.columnOf(be32(ids))
+	k.Of = of
+	if err == nil && k.Kind == lease.PairCounter {
+		ids = ids[4:]
+		var delegate lease.Column
+		delegate, err = s.columnOf(be32(ids))
+		k.Delegate = delegate.Key
+	}
+	return lease.TrafficKey{Of: k, Day: lease.Day(be32(ids[4:]))}, err
+}
+
+// trafficSize is how long the key of a day must be.
+func trafficSize(key []byte) int {
+	switch {
+	case key[0] == tagTraffic:
+		return 1 + 4 + 4
+	case len(key) > 1 && key[1] == byte(lease.PairCounter):
+		return 1 + 1 + 4 + 4 + 4
+	default:
+		return 1 + 1 + 4 + 4
+	}
+}
+
+// scanTraffic yields every day of every counter.
+func (s *Store) scanTraffic(yield func(key, value []byte) error) error {
+	checked := func(key, value []byte) error {
+		if len(key) != trafficSize(key) {
+			return fmt.Errorf("%w: traffic of nobody", ErrDamaged)
+		}
+		return yield(key, value)
+	}
+	return errors.Join(s.scanAll([]byte{tagTraffic}, checked), s.scanAll([]byte{tagMoved}, checked))
 }
 
 // LastID implements lease.View.
@@ -214,25 +268,23 @@ func (s *Store) RootsWithLeases() ([]grid.PublicKey, error) {
 	return all, err
 }
 
-// TrafficSince yields the traffic of every column from a day on, by day, then
-// column.
+// TrafficSince yields all traffic from a day on, by day, then counter.
 func (s *Store) TrafficSince(since lease.Day, yield func(lease.TrafficKey, lease.Traffic) error) error {
 	type line struct {
 		lease.TrafficKey
 		lease.Traffic
 	}
 	var all []line
-	err := s.scanAll([]byte{tagTraffic}, func(key, value []byte) error {
-		day := lease.Day(be32(key[5:]))
-		if day < since {
+	err := s.scanTraffic(func(key, value []byte) error {
+		if lease.Day(be32(key[len(key)-4:])) < since {
 			return nil
 		}
-		c, colErr := s.columnOf(be32(key[1:]))
+		k, keyErr := s.trafficOf(key)
 		t, err := decodeTraffic(value)
-		all = append(all, line{lease.TrafficKey{Column: c, Day: day}, t})
-		return errors.Join(colErr, err)
+		all = append(all, line{k, t})
+		return errors.Join(keyErr, err)
 	})
-	slices.SortFunc(all, func(a, b line) int { return cmp.Or(cmp.Compare(a.Day, b.Day), a.Column.Compare(b.Column)) })
+	slices.SortFunc(all, func(a, b line) int { return cmp.Or(cmp.Compare(a.Day, b.Day), a.Of.Compare(b.Of)) })
 	for _, l := range all {
 		if err == nil {
 			err = yield(l.TrafficKey, l.Traffic)
@@ -241,16 +293,16 @@ func (s *Store) TrafficSince(since lease.Day, yield func(lease.TrafficKey, lease
 	return err
 }
 
-// ColumnsWithTraffic lists the columns that have traffic before a day.
-func (s *Store) ColumnsWithTraffic(before lease.Day) ([]lease.Column, error) {
-	var all []lease.Column
-	err := s.scanAll([]byte{tagTraffic}, func(key, _ []byte) error {
-		if lease.Day(be32(key[5:])) >= before {
+// CountersWithTraffic lists the counters that have traffic before a day.
+func (s *Store) CountersWithTraffic(before lease.Day) ([]lease.CounterKey, error) {
+	var all []lease.CounterKey
+	err := s.scanTraffic(func(key, _ []byte) error {
+		if lease.Day(be32(key[len(key)-4:])) >= before {
 			return nil
 		}
-		c, err := s.columnOf(be32(key[1:]))
-		if n := len(all); n == 0 || all[n-1] != c {
-			all = append(all, c)
+		k, err := s.trafficOf(key)
+		if n := len(all); n == 0 || all[n-1] != k.Of {
+			all = append(all, k.Of)
 		}
 		return err
 	})

@@ -237,6 +237,8 @@ type DelegatedUsage struct {
 	Bytes     int64            `json:"bytes"`
 	Shares    int64            `json:"shares"`
 	Reserved  int64            `json:"reserved"`
+	BytesIn   int64            `json:"bytes_in_today"`
+	BytesOut  int64            `json:"bytes_out_today"`
 	Delegated []DelegatedUsage `json:"delegated,omitempty"`
 }
 
@@ -252,7 +254,7 @@ func accountUsageOf(u tarn.AccountUsage) AccountUsage {
 func delegatedUsageOf(d tarn.DelegatedUsage) DelegatedUsage {
 	return DelegatedUsage{
 		Petname: d.Petname, Key: keyText(d.Key), Bytes: d.Bytes, Shares: d.Shares, Reserved: d.Reserved,
-		Delegated: listOf(d.Delegated, delegatedUsageOf),
+		BytesIn: d.BytesIn, BytesOut: d.BytesOut, Delegated: listOf(d.Delegated, delegatedUsageOf),
 	}
 }
 
@@ -271,6 +273,7 @@ type AccountTraffic struct {
 	Day      string `json:"day"`
 	Petname  string `json:"petname,omitempty"`
 	Key      string `json:"key"`
+	Signer   string `json:"signer,omitempty"` // whose line this is a part of
 	BytesIn  int64  `json:"bytes_in"`
 	BytesOut int64  `json:"bytes_out"`
 }
@@ -291,7 +294,7 @@ func listTraffic(ctx context.Context, o tarn.Operator, ask sinceDay) ([]AccountT
 	}
 	list, err := o.Traffic(ctx, since)
 	return listOf(list, func(t tarn.AccountTraffic) AccountTraffic {
-		return AccountTraffic{t.Day.Format(time.DateOnly), t.Petname, keyText(t.Key), t.BytesIn, t.BytesOut}
+		return AccountTraffic{t.Day.Format(time.DateOnly), t.Petname, keyText(t.Key), keyText(t.Signer), t.BytesIn, t.BytesOut}
 	}), err
 }
 
