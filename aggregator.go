@@ -92,7 +92,7 @@ func (n *Node) aggregatorParts(dialer transport.Dialer) (*aggregator.Config, err
 	}
 	for i, ref := range n.config.Introducers {
 		cache := announcementCache{n.folder.private("usage", fmt.Sprintf("introducer-%d.yaml", i+1))}
-		c.Connections.Introducers = append(c.Connections.Introducers, client.Introducer{Target: transport.Target(ref), Cache: cache})
+		c.Connections.Introducers = append(c.Connections.Introducers, client.Introducer{Target: target(ref), Cache: cache})
 	}
 	if m := n.config.Manager; m != nil {
 		account := lease.OneKeyAccount([lease.SeedSize]byte(m.Key.Seed()))

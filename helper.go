@@ -79,7 +79,7 @@ func (n *Node) helperParts(dialer transport.Dialer) *helper.Config {
 	}
 	for i, ref := range n.config.Introducers {
 		cache := announcementCache{n.folder.private("helper", fmt.Sprintf("introducer-%d.yaml", i+1))}
-		parts.Connections.Introducers = append(parts.Connections.Introducers, client.Introducer{Target: transport.Target(ref), Cache: cache})
+		parts.Connections.Introducers = append(parts.Connections.Introducers, client.Introducer{Target: target(ref), Cache: cache})
 	}
 	return parts
 }
@@ -122,5 +122,5 @@ func (c ClientConfig) helperFor(o PutOptions) (*transport.Target, error) {
 	if ref == nil {
 		return nil, ErrNoHelper
 	}
-	return new(transport.Target(*ref)), nil
+	return new(target(IntroducerRef(*ref))), nil
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/tarn-grid/tarn/actors/manager"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease/membership"
-	"github.com/tarn-grid/tarn/transport"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
 
@@ -245,7 +244,7 @@ func (f nodeFolder) forgetMembership(r MembershipRef) error {
 
 func (f nodeFolder) membership(r MembershipRef) client.Membership {
 	return client.Membership{
-		Manager: transport.Target(r.Manager), Secret: wire.Secret(r.Secret),
+		Manager: target(r.Manager), Secret: wire.Secret(r.Secret),
 		Store: membershipFile{f.membershipPath(r.Manager.Server, stateSuffix)},
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/tarn-grid/tarn/actors/env"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
-	"github.com/tarn-grid/tarn/transport"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
 
@@ -111,5 +110,5 @@ func membershipOf(s client.MembershipStatus) Membership {
 // introducer is one that a membership brought, with its cache of announcements.
 func (n *Node) introducer(ref IntroducerRef) client.Introducer {
 	cache := announcementCache{n.folder.private("introducer-" + ref.Server.Short() + ".yaml")}
-	return client.Introducer{Target: transport.Target(ref), Cache: cache}
+	return client.Introducer{Target: target(ref), Cache: cache}
 }

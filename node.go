@@ -156,7 +156,7 @@ func (n *Node) clientParts(dialer transport.Dialer) (*client.Config, error) {
 		References: references{n.folder.private("references")}, Journal: n.journal,
 	}
 	for i, ref := range n.config.Introducers {
-		c.Introducers = append(c.Introducers, client.Introducer{Target: transport.Target(ref), Cache: n.folder.announcements(i)})
+		c.Introducers = append(c.Introducers, client.Introducer{Target: target(ref), Cache: n.folder.announcements(i)})
 	}
 	n.introducers = slices.Clone(n.config.Introducers)
 	memberships, err := n.folder.memberships()
@@ -202,7 +202,7 @@ func (n *Node) storageParts(dialer transport.Dialer) (*server.Config, error) {
 		ReadsNeedAccount: s.ReadsNeedAccount, Fatal: n.end,
 	}
 	for _, ref := range n.config.Introducers {
-		c.Introducers = append(c.Introducers, transport.Target(ref))
+		c.Introducers = append(c.Introducers, target(ref))
 	}
 	return c, nil
 }
@@ -333,6 +333,11 @@ func (n *Node) Err() error {
 	default:
 		return nil
 	}
+}
+
+// target is the node that a reference names.
+func target(ref IntroducerRef) transport.Target {
+	return transport.Target{Server: ref.Server, Hints: ref.Hints, Connections: transport.DirectConnections}
 }
 
 // listen is how a role accepts connections.

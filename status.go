@@ -42,7 +42,7 @@ func (n *Node) clientStatus(ctx context.Context, s *Status) error {
 	}
 	for _, in := range c.Introducers {
 		s.Introducers = append(s.Introducers, IntroducerStatus{
-			Ref: IntroducerRef(in.Target), Connected: in.Connected, Since: in.Since, LastError: errorText(in.Err),
+			Ref: IntroducerRef{in.Target.Server, in.Target.Hints}, Connected: in.Connected, Since: in.Since, LastError: errorText(in.Err),
 		})
 	}
 	s.Leases, err = n.leaseStatus()

@@ -41,11 +41,13 @@ var (
 	ErrNoAddress   = errors.New("no address that may be dialled")
 )
 
-// Target says whom to connect to. The connection is pinned to Server: nobody
-// else is talked to.
+// Target says whom to connect to, where, and how. The connection is pinned to
+// Server: nobody else is talked to. Hints that Connections does not let be
+// dialled are passed over.
 type Target struct {
-	Server grid.ServerID
-	Hints  []grid.Hint
+	Server      grid.ServerID
+	Hints       []grid.Hint
+	Connections Connections
 }
 
 // Dialer connects. Every Dial makes a new host with a new Ed25519 identity,

@@ -107,7 +107,7 @@ func (r *rig) start() {
 	r.pid, _ = r.world.Sys.Root("aggregator", aggregator.New(r.world.Env(), aggregator.Config{
 		Connections: client.Config{
 			Dialer: r.net.Dialer("aggregator"), References: references{}, Authority: lease.Authority{Holdings: []lease.Holding{{Account: account}}},
-			Introducers: []client.Introducer{{Target: transport.Target{Server: grid.ServerID{200}, Hints: []grid.Hint{"/dns/introducer/tcp/1"}}, Cache: r.cache}},
+			Introducers: []client.Introducer{{Target: transport.Target{Server: grid.ServerID{200}, Hints: []grid.Hint{"/dns/introducer/tcp/1"}, Connections: transport.DirectConnections}, Cache: r.cache}},
 		},
 		Store: r.store, Names: r.names, Interval: time.Hour, Fatal: func(err error) { r.fatal = append(r.fatal, err) },
 	}))

@@ -139,7 +139,7 @@ func (o *office) acceptCards(p *peer) func(*peerSession, wire.Frame) bool {
 
 func (o *office) membership(secret membership.Secret) client.Membership {
 	return client.Membership{
-		Manager: transport.Target{Server: idOf(managerKey), Hints: []grid.Hint{"/dns/manager/tcp/1"}},
+		Manager: transport.Target{Server: idOf(managerKey), Hints: []grid.Hint{"/dns/manager/tcp/1"}, Connections: transport.DirectConnections},
 		Secret:  wire.Secret(secret), Store: o.state,
 	}
 }
@@ -400,7 +400,7 @@ func (o *office) enrol(name string, a lease.Account, servers ...grid.ServerID) {
 	list, err := a.SignKeyList(grid.PublicKeyOf(managerKey), servers)
 	o.must(err)
 	enrolled := false
-	o.net.Dialer(name).Dial(transport.Target{Server: idOf(managerKey), Hints: []grid.Hint{"/dns/manager/tcp/1"}}, transport.SessionEvents{},
+	o.net.Dialer(name).Dial(transport.Target{Server: idOf(managerKey), Hints: []grid.Hint{"/dns/manager/tcp/1"}, Connections: transport.DirectConnections}, transport.SessionEvents{},
 		func(s transport.Session, err error) {
 			o.must(err)
 			c := s.Open(transport.Membership, func(ev transport.Event) {

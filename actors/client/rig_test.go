@@ -52,7 +52,7 @@ func newLoggingRig(t *testing.T, servers int, log *slog.Logger) *rig {
 	r.net = fake.New(func(d time.Duration, fn func()) { w.After(d, fn) }, w.Rand())
 	r.config = client.Config{
 		Dialer: r.net.Dialer("client"), References: r.refs, Journal: r.journal,
-		Introducers: []client.Introducer{{Target: transport.Target{Server: idOf(key(200)), Hints: []grid.Hint{"/dns/introducer/tcp/1"}}, Cache: r.cache}},
+		Introducers: []client.Introducer{{Target: transport.Target{Server: idOf(key(200)), Hints: []grid.Hint{"/dns/introducer/tcp/1"}, Connections: transport.DirectConnections}, Cache: r.cache}},
 		Authority:   lease.Authority{Holdings: []lease.Holding{{Account: account(1)}}},
 	}
 	for i := range servers {

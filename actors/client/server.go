@@ -138,7 +138,7 @@ func (s *server) dial(ctx actor.Context) {
 	s.generation++
 	s.stopTimers()
 	s.say(ctx, Dialing, s.report.err)
-	s.link = dial(s.env, ctx.Self(), s.dialer, transport.Target{Server: s.announcement.Server, Hints: s.hints()}, true)
+	s.link = dial(s.env, ctx.Self(), s.dialer, transport.Target{Server: s.announcement.Server, Hints: s.hints(), Connections: transport.DirectConnections}, true)
 }
 
 // hints are the addresses to dial: a few, after a failure the next ones.

@@ -82,7 +82,7 @@ func (r *rig) dial(n int) {
 		number := r.dials
 		r.dials++
 		r.net.Dialer(fmt.Sprint("client", number)).Dial(
-			transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key)), Hints: []grid.Hint{"/dns/server/tcp/1"}},
+			transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key)), Hints: []grid.Hint{"/dns/server/tcp/1"}, Connections: transport.DirectConnections},
 			transport.SessionEvents{Closed: func(error) { r.closed[number] = true }},
 			func(_ transport.Session, err error) {
 				if err != nil {

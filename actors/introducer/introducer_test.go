@@ -100,7 +100,7 @@ type peer struct {
 func (r *rig) dial(name string, credit int) *peer {
 	r.Helper()
 	p := &peer{rig: r, answers: map[uint64]wire.Message{}}
-	r.net.Dialer(name).Dial(transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key(0))), Hints: []grid.Hint{"/dns/introducer/tcp/1"}},
+	r.net.Dialer(name).Dial(transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key(0))), Hints: []grid.Hint{"/dns/introducer/tcp/1"}, Connections: transport.DirectConnections},
 		transport.SessionEvents{Closed: func(err error) { p.closed = err }},
 		func(s transport.Session, err error) { p.session = s })
 	r.until("a session", func() bool { return p.session != nil })
@@ -293,7 +293,7 @@ func TestSilentAndUnruly(t *testing.T) {
 		t.Errorf("a second hello is answered by %v", m)
 	}
 	silent := &peer{rig: r}
-	r.net.Dialer("silent").Dial(transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key(0))), Hints: []grid.Hint{"/dns/introducer/tcp/1"}},
+	r.net.Dialer("silent").Dial(transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key(0))), Hints: []grid.Hint{"/dns/introducer/tcp/1"}, Connections: transport.DirectConnections},
 		transport.SessionEvents{Closed: func(err error) { silent.closed = err }}, func(transport.Session, error) {})
 	if err := r.world.For(time.Minute); err != nil {
 		t.Fatal(err)

@@ -142,7 +142,7 @@ type peer struct {
 func (r *rig) dial() *peer {
 	r.Helper()
 	p := &peer{rig: r, answers: map[uint64]wire.Message{}}
-	r.net.Dialer("client").Dial(transport.Target{Server: grid.ServerID(us), Hints: []grid.Hint{"/dns/manager/tcp/1"}},
+	r.net.Dialer("client").Dial(transport.Target{Server: grid.ServerID(us), Hints: []grid.Hint{"/dns/manager/tcp/1"}, Connections: transport.DirectConnections},
 		transport.SessionEvents{Closed: func(err error) { p.closed = err }},
 		func(s transport.Session, _ error) { p.session = s })
 	r.until("a session", func() bool { return p.session != nil })
@@ -445,7 +445,7 @@ func TestSilentAndUnruly(t *testing.T) {
 		t.Errorf("%d questions over one connection", greedy.next)
 	}
 	var silent error
-	r.net.Dialer("silent").Dial(transport.Target{Server: grid.ServerID(us), Hints: []grid.Hint{"/dns/manager/tcp/1"}},
+	r.net.Dialer("silent").Dial(transport.Target{Server: grid.ServerID(us), Hints: []grid.Hint{"/dns/manager/tcp/1"}, Connections: transport.DirectConnections},
 		transport.SessionEvents{Closed: func(err error) { silent = err }}, func(transport.Session, error) {})
 	r.pass(time.Minute)
 	if silent == nil {

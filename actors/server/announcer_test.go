@@ -49,7 +49,7 @@ func (r *rig) startIntroducer(m *memo) {
 // comes back.
 func TestAnnounces(t *testing.T) {
 	r := newRig(t, 40, func(c *server.Config) {
-		c.Introducers = []transport.Target{{Server: grid.ServerID(grid.PublicKeyOf(key(9))), Hints: []grid.Hint{"/dns/introducer/tcp/1"}}}
+		c.Introducers = []transport.Target{{Server: grid.ServerID(grid.PublicKeyOf(key(9))), Hints: []grid.Hint{"/dns/introducer/tcp/1"}, Connections: transport.DirectConnections}}
 		c.ReadsNeedAccount = true
 	})
 	if err := r.world.For(10 * time.Minute); err != nil { // nobody there yet
@@ -82,7 +82,7 @@ func TestAnnounces(t *testing.T) {
 // never those of friends.
 func TestAnnouncesManagers(t *testing.T) {
 	r := newRig(t, 42, func(c *server.Config) {
-		c.Introducers = []transport.Target{{Server: grid.ServerID(grid.PublicKeyOf(key(9))), Hints: []grid.Hint{"/dns/introducer/tcp/1"}}}
+		c.Introducers = []transport.Target{{Server: grid.ServerID(grid.PublicKeyOf(key(9))), Hints: []grid.Hint{"/dns/introducer/tcp/1"}, Connections: transport.DirectConnections}}
 	})
 	m := &memo{}
 	r.startIntroducer(m)
@@ -127,7 +127,7 @@ func TestAnnouncesManagers(t *testing.T) {
 // before.
 func TestRestartAnnouncesAnew(t *testing.T) {
 	r := newRig(t, 41, func(c *server.Config) {
-		c.Introducers = []transport.Target{{Server: grid.ServerID(grid.PublicKeyOf(key(9))), Hints: []grid.Hint{"/dns/introducer/tcp/1"}}}
+		c.Introducers = []transport.Target{{Server: grid.ServerID(grid.PublicKeyOf(key(9))), Hints: []grid.Hint{"/dns/introducer/tcp/1"}, Connections: transport.DirectConnections}}
 	})
 	m := &memo{}
 	r.startIntroducer(m)
@@ -179,7 +179,7 @@ func TestHostileIntroducer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, 42, func(c *server.Config) {
-				c.Introducers = []transport.Target{{Server: grid.ServerID(grid.PublicKeyOf(key(9))), Hints: []grid.Hint{"/dns/introducer/tcp/1"}}}
+				c.Introducers = []transport.Target{{Server: grid.ServerID(grid.PublicKeyOf(key(9))), Hints: []grid.Hint{"/dns/introducer/tcp/1"}, Connections: transport.DirectConnections}}
 			})
 			dials, ends, asked := r.hostileIntroducer(c.say)
 			if err := r.world.For(10 * time.Minute); err != nil {

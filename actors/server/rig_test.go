@@ -267,7 +267,7 @@ func (r *rig) dial(name string) *client {
 func (r *rig) dialCredit(name string, credit int) *client {
 	r.Helper()
 	c := &client{rig: r, answers: map[uint64]wire.Message{}, bodies: map[uint64][]byte{}, offers: map[wire.Secret][]byte{}}
-	r.net.Dialer(name).Dial(transport.Target{Server: serverID(), Hints: []grid.Hint{"/dns/server/tcp/1"}},
+	r.net.Dialer(name).Dial(transport.Target{Server: serverID(), Hints: []grid.Hint{"/dns/server/tcp/1"}, Connections: transport.DirectConnections},
 		transport.SessionEvents{Incoming: c.pulled, Closed: func(err error) { c.closed = err }},
 		func(s transport.Session, err error) {
 			if err != nil {

@@ -71,7 +71,7 @@ func (r *rig) settled() error {
 func TestSilentConnectionsEnd(t *testing.T) {
 	r := newRig(t, 50)
 	quiet := &client{rig: r}
-	r.net.Dialer("quiet").Dial(transport.Target{Server: serverID(), Hints: r.status().Hints},
+	r.net.Dialer("quiet").Dial(transport.Target{Server: serverID(), Hints: r.status().Hints, Connections: transport.DirectConnections},
 		transport.SessionEvents{Closed: func(err error) { quiet.closed = err }},
 		func(s transport.Session, _ error) { quiet.session = s })
 	r.until("a session", func() bool { return quiet.session != nil })

@@ -386,7 +386,7 @@ func thief(w *sim.World) error {
 func (g *simGrid) say(to *storageNode, m wire.Message) (answer wire.Message, err error) {
 	var session transport.Session
 	g.net.Dialer("thief").Dial(
-		transport.Target{Server: to.id(), Hints: []grid.Hint{grid.Hint("/dns/" + to.name + "/tcp/1")}},
+		transport.Target{Server: to.id(), Hints: []grid.Hint{grid.Hint("/dns/" + to.name + "/tcp/1")}, Connections: transport.DirectConnections},
 		transport.SessionEvents{}, func(s transport.Session, dialled error) { session, err = s, dialled })
 	if late := g.Until(func() bool { return session != nil || err != nil }, time.Minute); late != nil || err != nil {
 		return nil, fmt.Errorf("dial: %w %w", orNil(late), orNil(err))

@@ -136,8 +136,9 @@ type introducerNode struct {
 
 func (n *introducerNode) target() transport.Target {
 	return transport.Target{
-		Server: grid.ServerID(grid.PublicKeyOf(n.key)),
-		Hints:  []grid.Hint{grid.Hint("/dns/" + n.name + "/tcp/1")},
+		Server:      grid.ServerID(grid.PublicKeyOf(n.key)),
+		Hints:       []grid.Hint{grid.Hint("/dns/" + n.name + "/tcp/1")},
+		Connections: transport.DirectConnections,
 	}
 }
 

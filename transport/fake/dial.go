@@ -78,7 +78,7 @@ func (d *dialer) Dial(t transport.Target, ev transport.SessionEvents, done func(
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	a := &attempt{net: n, from: d.name, target: t, key: grid.PublicKeyOf(n.newKey()), ev: ev, done: done}
-	if len(t.Hints) == 0 {
+	if a.target.Hints = t.Connections.Dialable(t.Hints); len(a.target.Hints) == 0 {
 		n.at(0, func() { a.fail(transport.ErrNoAddress) })
 		return a.cancel
 	}

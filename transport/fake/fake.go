@@ -9,6 +9,8 @@
 // order; no map is ever iterated. With a scheduler that calls from several
 // goroutines it is safe too, and callbacks are still made one at a time.
 //
+// Every node has one address, of TCP, whichever way it is dialled.
+//
 // Links between nodes have a latency, and faults: Drop, Partition, Refuse,
 // Crash.
 package fake

@@ -79,9 +79,10 @@ func TestSuite(t *testing.T) {
 				w, n := newNetwork(1)
 				n.SetLatency("client", "server", latency, latency/2)
 				return transporttest.World{
-					Dialer:   n.Dialer("client"),
-					DeadHint: "/dns/nobody/tcp/1",
-					Step:     w.step,
+					Dialer:      n.Dialer("client"),
+					DeadHint:    "/dns/nobody/tcp/1",
+					Connections: transport.DirectConnections,
+					Step:        w.step,
 					Listen: func(key ed25519.PrivateKey, accept func(transport.Session) transport.SessionEvents) (transport.Listener, error) {
 						return n.Listen("server", key, accept)
 					},
@@ -144,7 +145,7 @@ func newScene(t *testing.T, seed byte) *scene {
 }
 
 func (s *scene) dial() {
-	t := transport.Target{Server: grid.ServerID(grid.PublicKeyOf(s.key)), Hints: s.hints}
+	t := transport.Target{Server: grid.ServerID(grid.PublicKeyOf(s.key)), Hints: s.hints, Connections: transport.DirectConnections}
 	s.net.Dialer("c").Dial(t, s.events("client"), func(session transport.Session, err error) {
 		s.note("dialled: %v", err)
 		s.client = session
@@ -263,10 +264,12 @@ func TestDropWhileConnecting(t *testing.T) {
 func TestSafeWithRealTimers(t *testing.T) {
 	n := fake.New(func(d time.Duration, fn func()) { time.AfterFunc(d, fn) }, rand.NewChaCha8([32]byte{}))
 	transporttest.Run(t, func(t *testing.T) transporttest.World {
-		server, client := t.Name()+"-s", t.Name()+"-c"
+		name := strings.ReplaceAll(t.Name(), "/", "-")
+		server, client := name+"-s", name+"-c"
 		return transporttest.World{
-			Dialer:   n.Dialer(client),
-			DeadHint: "/dns/nobody/tcp/1",
+			Dialer:      n.Dialer(client),
+			DeadHint:    "/dns/nobody/tcp/1",
+			Connections: transport.DirectConnections,
 			Listen: func(key ed25519.PrivateKey, accept func(transport.Session) transport.SessionEvents) (transport.Listener, error) {
 				return n.Listen(server, key, accept)
 			},

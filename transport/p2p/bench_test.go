@@ -21,7 +21,7 @@ func listenBench(b *testing.B, events func(transport.Session) transport.SessionE
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = l.Close() })
-	return transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key(1))), Hints: l.Hints()}
+	return transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key(1))), Hints: l.Hints(), Connections: transport.DirectConnections}
 }
 
 // BenchmarkDial is a new identity, its host, and the connection; both ends.

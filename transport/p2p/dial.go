@@ -16,7 +16,6 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	ma "github.com/multiformats/go-multiaddr"
 
-	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/transport"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
@@ -24,8 +23,8 @@ import (
 // dialer implements transport.Dialer.
 type dialer struct{ options Options }
 
-// NewDialer returns a dialer of TCP addresses: /ip4, /ip6, /dns, /dns4 and
-// /dns6. All other hints are passed over.
+// NewDialer returns a dialer of what the target's connections allow. A hint
+// that names another peer than the one asked for is passed over, too.
 func NewDialer(o Options) transport.Dialer { return &dialer{options: o.withDefaults()} }
 
 // dial is one Dial, and the host that is made for it.
@@ -63,7 +62,7 @@ func (d *dial) run(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", transport.ErrNoAddress, err)
 	}
-	addrs := dialable(d.target.Hints, id)
+	addrs := dialable(d.target, id)
 	if len(addrs) == 0 {
 		return nil, transport.ErrNoAddress
 	}
@@ -174,30 +173,15 @@ func (d *dial) of(c network.Conn) *session {
 	return d.session
 }
 
-// dialable returns the addresses among hints that this transport may dial:
-// an IP address or a name, a TCP port, and perhaps the very peer asked for.
-func dialable(hints []grid.Hint, id peer.ID) []ma.Multiaddr {
+// dialable returns the target's addresses that may be dialled, without the
+// peer's name.
+func dialable(t transport.Target, id peer.ID) []ma.Multiaddr {
 	var addrs []ma.Multiaddr
-	for _, h := range hints[:min(len(hints), wire.MaxHints)] {
-		a, err := ma.NewMultiaddr(string(h))
-		if err != nil {
-			continue
-		}
-		a, named := peer.SplitAddr(a)
-		if (named == "" || named == id) && isTCP(a) {
+	for _, h := range t.Connections.Dialable(t.Hints[:min(len(t.Hints), wire.MaxHints)]) {
+		a, named := peer.SplitAddr(ma.StringCast(string(h))) // it was parsed to learn its kind
+		if named == "" || named == id {
 			addrs = append(addrs, a)
 		}
 	}
 	return addrs
-}
-
-func isTCP(a ma.Multiaddr) bool {
-	if len(a) != 2 || a[1].Code() != ma.P_TCP {
-		return false
-	}
-	switch a[0].Code() {
-	case ma.P_IP4, ma.P_IP6, ma.P_DNS, ma.P_DNS4, ma.P_DNS6:
-		return true
-	}
-	return false
 }

@@ -62,7 +62,7 @@ func newVictim(t *testing.T, admit bool) *victim {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	v.target = transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key)), Hints: l.Hints()}
+	v.target = transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key)), Hints: l.Hints(), Connections: transport.DirectConnections}
 	return v
 }
 
@@ -78,7 +78,7 @@ func (v *victim) intrude(t *testing.T) network.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.peers.AddAddrs(id, dialable(v.target.Hints, id), peerstore.TempAddrTTL)
+	h.peers.AddAddrs(id, dialable(v.target, id), peerstore.TempAddrTTL)
 	c, err := h.swarm.DialPeer(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
@@ -161,7 +161,7 @@ func TestWindowsGrowAfterAdmit(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	v := &victim{target: transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key)), Hints: l.Hints()}}
+	v := &victim{target: transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key)), Hints: l.Hints(), Connections: transport.DirectConnections}}
 	v.intrude(t)
 	s := <-accepted
 	span, err := s.scope.PeerScope().BeginSpan()
@@ -195,7 +195,7 @@ func TestClientSaysNothing(t *testing.T) {
 	if err := server.swarm.AddListenAddr(ma.StringCast("/ip4/127.0.0.1/tcp/0")); err != nil {
 		t.Fatal(err)
 	}
-	target := transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key)), Hints: []grid.Hint{grid.Hint(server.swarm.ListenAddresses()[0].String())}}
+	target := transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key)), Hints: []grid.Hint{grid.Hint(server.swarm.ListenAddresses()[0].String())}, Connections: transport.DirectConnections}
 	ready, closed := make(chan transport.Session, 1), make(chan error, 1)
 	NewDialer(Options{}).Dial(target, transport.SessionEvents{Closed: func(err error) { closed <- err }},
 		func(s transport.Session, err error) {

@@ -62,7 +62,7 @@ func parseListen(addresses []string) ([]ma.Multiaddr, error) {
 		if err != nil {
 			return nil, fmt.Errorf("listen at %q: %w", s, err)
 		}
-		if !isTCP(a) {
+		if transport.KindOf(grid.Hint(s)) != transport.TCP {
 			return nil, fmt.Errorf("listen at %q: %w: want the form /ip4/192.0.2.7/tcp/3457", s, transport.ErrNoAddress)
 		}
 		addrs = append(addrs, a)

@@ -33,8 +33,9 @@ func key(b byte) ed25519.PrivateKey {
 func TestSuite(t *testing.T) {
 	transporttest.Run(t, func(t *testing.T) transporttest.World {
 		return transporttest.World{
-			Dialer:   p2p.NewDialer(p2p.Options{}),
-			DeadHint: "/ip4/127.0.0.1/tcp/1",
+			Dialer:      p2p.NewDialer(p2p.Options{}),
+			DeadHint:    "/ip4/127.0.0.1/tcp/1",
+			Connections: transport.DirectConnections,
 			Listen: func(key ed25519.PrivateKey, accept func(transport.Session) transport.SessionEvents) (transport.Listener, error) {
 				return p2p.Listen(key, loopback, p2p.Options{}, accept)
 			},
@@ -58,7 +59,7 @@ func listen(t *testing.T, o p2p.Options, ev transport.SessionEvents) (transport.
 			t.Error(err)
 		}
 	})
-	return transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key(1))), Hints: l.Hints()}, accepted
+	return transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key(1))), Hints: l.Hints(), Connections: transport.DirectConnections}, accepted
 }
 
 func dial(t testing.TB, d transport.Dialer, target transport.Target, ev transport.SessionEvents) (transport.Session, error) {
@@ -207,7 +208,7 @@ func TestDialTimesOut(t *testing.T) {
 
 // Why a server was not reached is one line that a person can read.
 func TestDialErrorsAreOneLine(t *testing.T) {
-	target := transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key(99))), Hints: []grid.Hint{"/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/2"}}
+	target := transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key(99))), Hints: []grid.Hint{"/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/2"}, Connections: transport.DirectConnections}
 	failed := make(chan error, 1)
 	p2p.NewDialer(p2p.Options{}).Dial(target, transport.SessionEvents{}, func(_ transport.Session, err error) { failed <- err })
 	err := <-failed

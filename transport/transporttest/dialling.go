@@ -61,6 +61,43 @@ func testNoAddress(k *kit) {
 	}
 }
 
+// testDisabledKind has only ways that lead elsewhere: what the server's
+// addresses need does not exist then.
+func testDisabledKind(k *kit) {
+	t := k.target()
+	t.Hints = append([]grid.Hint{k.world.DeadHint}, t.Hints...)
+	all := transport.Connections{TCP: transport.Direct, QUIC: transport.Direct, Onion: transport.Tor, Relay: transport.Direct}
+	for name, others := range map[string]transport.Connections{"nothing": {}, "other kinds": without(all, t.Hints)} {
+		t.Connections = others
+		if _, err := k.dial(t); !errors.Is(err, transport.ErrNoAddress) {
+			k.Errorf("dialled although the clause allows %s: %v", name, err)
+		}
+	}
+	k.connect()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.accepted) != 1 {
+		k.Errorf("%d sessions where one was allowed", len(k.accepted))
+	}
+}
+
+// without disables the kinds of the hints.
+func without(c transport.Connections, hints []grid.Hint) transport.Connections {
+	for _, h := range hints {
+		switch transport.KindOf(h) {
+		case transport.TCP:
+			c.TCP = transport.Disabled
+		case transport.QUIC:
+			c.QUIC = transport.Disabled
+		case transport.Onion:
+			c.Onion = transport.Disabled
+		case transport.Relay:
+			c.Relay = transport.Disabled
+		}
+	}
+	return c
+}
+
 func testCancelledDial(k *kit) {
 	answers := 0
 	var failure error

@@ -23,8 +23,10 @@ type World struct {
 	Dialer transport.Dialer
 	// Listen starts a listener at an address of its own.
 	Listen func(key ed25519.PrivateKey, accept func(transport.Session) transport.SessionEvents) (transport.Listener, error)
-	// DeadHint is an address at which nobody answers.
+	// DeadHint is an address at which nobody answers, of the same kind.
 	DeadHint grid.Hint
+	// Connections are those under which the listener is reached.
+	Connections transport.Connections
 	// Step makes one thing happen and returns false if there is nothing left;
 	// nil where things happen by themselves.
 	Step func() bool
@@ -42,6 +44,7 @@ func Run(t *testing.T, make func(t *testing.T) World) {
 		{"WrongIdentity", testWrongIdentity},
 		{"NobodyThere", testNobodyThere},
 		{"NoAddress", testNoAddress},
+		{"DisabledKind", testDisabledKind},
 		{"CancelledDial", testCancelledDial},
 		{"OrderAndAnswers", testOrder},
 		{"ServerOpens", testServerOpens},
@@ -96,7 +99,7 @@ func newKit(t *testing.T, w World) *kit {
 }
 
 func (k *kit) target() transport.Target {
-	return transport.Target{Server: grid.ServerID(grid.PublicKeyOf(k.key)), Hints: k.listener.Hints()}
+	return transport.Target{Server: grid.ServerID(grid.PublicKeyOf(k.key)), Hints: k.listener.Hints(), Connections: k.world.Connections}
 }
 
 // ring tells await that something happened.

@@ -1,0 +1,125 @@
+package transport_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/transport"
+)
+
+const (
+	peerName  = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN"
+	onionName = "vww6ybal4bd7szmgncyruucpgfkqahzddi37ktceo3ah7ngmcopnpyyd"
+)
+
+func TestKindOf(t *testing.T) {
+	for h, want := range map[grid.Hint]transport.Kind{
+		"/ip4/192.0.2.7/tcp/3457":                                                                transport.TCP,
+		"/ip6/2001:db8::7/tcp/3457/p2p/" + peerName:                                              transport.TCP,
+		"/dns/one.example.org/tcp/3457":                                                          transport.TCP,
+		"/dns4/one.example.org/tcp/3457":                                                         transport.TCP,
+		"/dns6/one.example.org/tcp/3457":                                                         transport.TCP,
+		"/ip4/192.0.2.7/udp/3457/quic-v1":                                                        transport.QUIC,
+		"/dns/one.example.org/udp/1/quic-v1":                                                     transport.QUIC,
+		"/onion3/" + onionName + ":3457":                                                         transport.Onion,
+		"/onion3/" + onionName + ":1/p2p/" + peerName:                                            transport.Onion,
+		"/ip4/192.0.2.7/tcp/1/p2p/" + peerName + "/p2p-circuit":                                  transport.Relay,
+		"/ip4/192.0.2.7/udp/1/quic-v1/p2p/" + peerName + "/p2p-circuit/p2p/" + peerName:          transport.Relay,
+		"/onion3/" + onionName + ":1/p2p/" + peerName + "/p2p-circuit":                           transport.Relay,
+		"/ip4/192.0.2.7/tcp/1/p2p-circuit":                                                       "",
+		"/p2p/" + peerName + "/p2p-circuit":                                                      "",
+		"/ip4/192.0.2.7/tcp/1/p2p/" + peerName + "/p2p-circuit/p2p/" + peerName + "/p2p-circuit": "",
+		"/ip4/192.0.2.7/tcp/1/p2p/" + peerName + "/p2p/" + peerName:                              "",
+		"/ip4/192.0.2.7/tcp/1/ws":                                                                "",
+		"/ip4/192.0.2.7/udp/1/quic-v1/webtransport":                                              "",
+		"/ip4/192.0.2.7/udp/1":                                                                   "",
+		"/ip4/192.0.2.7":                                                                         "",
+		"/dnsaddr/example.org/tcp/1":                                                             "",
+		"/unix/tmp/socket":                                                                       "",
+		"/tcp/1":                                                                                 "",
+		"/p2p/" + peerName:                                                                       "",
+		"192.0.2.7:3457":                                                                         "",
+		"":                                                                                       "",
+		"/":                                                                                      "",
+		"/onion3/" + onionName + ":1/tcp/1":                                                      "",
+		"/onion3/" + grid.Hint(strings.Repeat("a", 55)) + ":1":                                   "",
+		"/ip4/192.0.2.7/tcp/1/p2p/nobody/p2p-circuit":                                            "",
+	} {
+		if got := transport.KindOf(h); got != want {
+			t.Errorf("%s is of kind %q, want %q", h, got, want)
+		}
+	}
+}
+
+func TestConnectionsValidate(t *testing.T) {
+	for _, good := range []transport.Connections{
+		{}, transport.DirectConnections,
+		{TCP: transport.Tor, QUIC: transport.Disabled, Onion: transport.Tor, Relay: transport.Tor},
+		{TCP: transport.Direct, QUIC: transport.Direct, Relay: transport.Direct, Punch: true},
+	} {
+		if err := good.Validate(); err != nil {
+			t.Errorf("%+v: %v", good, err)
+		}
+	}
+	for want, bad := range map[string]transport.Connections{
+		`tcp: "direkt" is no way to dial it (want direct, tor or disabled)`:  {TCP: "direkt"},
+		`quic: "tor" is no way to dial it (want direct or disabled)`:         {QUIC: transport.Tor},
+		`onion: "direct" is no way to dial it (want tor or disabled)`:        {TCP: transport.Direct, Onion: transport.Direct},
+		`relay: "relay" is no way to dial it (want direct, tor or disabled)`: {Relay: "relay"},
+		`punch: it needs relay: direct`:                                      {Relay: transport.Tor, Punch: true},
+		`punch: it needs relay: direct, and makes`:                           {TCP: transport.Direct, Punch: true},
+	} {
+		if err := bad.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want %s", bad, err, want)
+		}
+	}
+}
+
+// A relay is reached in the relay's way, whatever may be done with other
+// addresses; and each kind is dialled if its own way is open.
+func TestDialable(t *testing.T) {
+	const (
+		tcp     = "/ip4/192.0.2.7/tcp/1"
+		quic    = "/ip4/192.0.2.7/udp/1/quic-v1"
+		onion   = "/onion3/" + onionName + ":1"
+		circuit = "/p2p/" + peerName + "/p2p-circuit"
+		junk    = "/ip4/192.0.2.7/tcp/1/ws"
+	)
+	all := []grid.Hint{junk, onion + circuit, quic + circuit, tcp + circuit, onion, quic, tcp}
+	for _, c := range []struct {
+		connections transport.Connections
+		want        []grid.Hint
+	}{
+		{transport.Connections{}, nil},
+		{transport.Connections{TCP: transport.Disabled, Onion: transport.Disabled}, nil},
+		{transport.DirectConnections, []grid.Hint{tcp}},
+		{transport.Connections{QUIC: transport.Direct}, []grid.Hint{quic}},
+		{transport.Connections{Onion: transport.Tor, TCP: transport.Tor}, []grid.Hint{onion, tcp}},
+		{transport.Connections{Relay: transport.Direct}, []grid.Hint{quic + circuit, tcp + circuit}},
+		{transport.Connections{Relay: transport.Tor}, []grid.Hint{onion + circuit, tcp + circuit}},
+	} {
+		if got := c.connections.Dialable(all); !slices.Equal(got, c.want) {
+			t.Errorf("%+v dials %v, want %v", c.connections, got, c.want)
+		}
+	}
+}
+
+// FuzzKindOf: whatever a stranger announces has at most one kind, and the zero
+// clause dials none of it.
+func FuzzKindOf(f *testing.F) {
+	f.Add("/ip4/192.0.2.7/tcp/3457")
+	f.Add("/ip4/192.0.2.7/udp/3457/quic-v1/p2p/" + peerName + "/p2p-circuit")
+	f.Add("/onion3/" + onionName + ":3457")
+	f.Fuzz(func(t *testing.T, s string) {
+		h := grid.Hint(s)
+		if way := (transport.Connections{}).WayOf(h); way != transport.Disabled {
+			t.Errorf("%q is dialled %s", s, way)
+		}
+		open := transport.Connections{TCP: transport.Direct, QUIC: transport.Direct, Onion: transport.Tor, Relay: transport.Direct}
+		if kind := transport.KindOf(h); kind == "" && open.WayOf(h) != transport.Disabled {
+			t.Errorf("%q of no kind is dialled", s)
+		}
+	})
+}
