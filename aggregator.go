@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/tarn-grid/tarn/actors"
@@ -115,12 +117,18 @@ func (m memberNames) Load() (tally.Names, []grid.ServerID, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	names := namesOf(members)
-	var servers []grid.ServerID
-	for at := range names {
-		servers = append(servers, at.Server)
-	}
+	names, servers := ownersOf(members)
 	return names, servers, nil
+}
+
+// ownersOf says whose keys are whose, and for which servers any member has one.
+func ownersOf(members []Member) (tally.Names, []grid.ServerID) {
+	names := namesOf(members)
+	seen := map[grid.ServerID]bool{}
+	for at := range names {
+		seen[at.Server] = true
+	}
+	return names, slices.Collect(maps.Keys(seen))
 }
 
 func namesOf(members []Member) tally.Names {

@@ -3,6 +3,7 @@ package tarn
 import (
 	"bytes"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -59,32 +60,54 @@ func (n *Node) GridUsage(ctx context.Context, how ...Option) (GridUsage, error) 
 func (n *Node) usageWithBelow(ctx context.Context, s client.ServerStatus) (AccountUsage, error) {
 	u, err := n.usageAt(ctx, s)
 	if err == nil {
-		u.Delegated, err = n.usageBelow(ctx, s)
+		u.Delegated, err = n.usageBelow(ctx, s, wire.UsageBelow{}, map[grid.PublicKey]bool{u.Key: true})
 	}
 	return u, err
 }
 
-// usageBelow lists what is below the account at one server, part after part.
-func (n *Node) usageBelow(ctx context.Context, s client.ServerStatus) ([]DelegatedUsage, error) {
+// usageBelow lists what is below a key at one server, part after part, and what
+// is below those in turn, as far as that is told. Each key is asked for once.
+func (n *Node) usageBelow(ctx context.Context, s client.ServerStatus, ask wire.UsageBelow, seen map[grid.PublicKey]bool) ([]DelegatedUsage, error) {
 	var all []DelegatedUsage
-	ask := &wire.UsageBelow{}
 	for {
-		part, _, err := askServer[*wire.UsageBelowReport](ctx, n, s, ask)
+		report, _, err := askServer[*wire.UsageBelowReport](ctx, n, s, &ask)
 		if err != nil {
 			return nil, err
 		}
-		for _, d := range part.Delegates {
-			all = append(all, DelegatedUsage{Key: d.Delegate, Bytes: int64(d.Bytes), Shares: int64(d.Shares), Reserved: int64(d.Reserved)})
+		page, err := wire.OpenUsagePage(report.Page, s.Announcement.Server)
+		if err != nil || page.After != ask.After {
+			return nil, errors.Join(wire.ErrMalformed, err)
 		}
-		if !part.More {
+		for _, d := range page.Delegates {
+			if d.Delegate == page.Of { // has a line of its own
+				continue
+			}
+			line := DelegatedUsage{
+				Key: d.Delegate, Bytes: int64(d.Bytes), Shares: int64(d.Shares), Reserved: int64(d.Reserved),
+				BytesIn: int64(d.BytesIn), BytesOut: int64(d.BytesOut),
+			}
+			if d.Below && !seen[d.Delegate] {
+				seen[d.Delegate] = true
+				if line.Delegated, err = n.usageBelow(ctx, s, below(ask, d.Delegate), seen); err != nil {
+					return nil, err
+				}
+			}
+			all = append(all, line)
+		}
+		if !page.More {
 			return all, nil
 		}
-		last := part.Delegates[len(part.Delegates)-1].Delegate
-		if bytes.Compare(last[:], ask.After[:]) <= 0 {
-			return nil, wire.ErrMalformed // a list that would never end
-		}
-		ask = &wire.UsageBelow{After: last}
+		ask.After = page.Last()
 	}
+}
+
+// below asks for what is below one of those who were listed.
+func below(ask wire.UsageBelow, key grid.PublicKey) wire.UsageBelow {
+	next := wire.UsageBelow{Signer: key}
+	if !ask.Signer.IsZero() {
+		next.Through = append(slices.Clone(ask.Through), ask.Signer)
+	}
+	return next
 }
 
 func (u *GridUsage) sum() {
@@ -95,7 +118,10 @@ func (u *GridUsage) sum() {
 		u.Reserved += s.Reserved
 		for _, d := range s.Delegated {
 			sum := below[d.Key]
-			below[d.Key] = DelegatedUsage{Key: d.Key, Bytes: sum.Bytes + d.Bytes, Shares: sum.Shares + d.Shares, Reserved: sum.Reserved + d.Reserved}
+			below[d.Key] = DelegatedUsage{
+				Key: d.Key, Bytes: sum.Bytes + d.Bytes, Shares: sum.Shares + d.Shares, Reserved: sum.Reserved + d.Reserved,
+				BytesIn: sum.BytesIn + d.BytesIn, BytesOut: sum.BytesOut + d.BytesOut,
+			}
 		}
 	}
 	u.Below = slices.SortedFunc(maps.Values(below), func(a, b DelegatedUsage) int { return bytes.Compare(a.Key[:], b.Key[:]) })

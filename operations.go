@@ -27,6 +27,9 @@ type Operator interface {
 	// certificate of it may store. The server announces the key to all, so that
 	// they know. Errors: ErrExists.
 	AddManager(ctx context.Context, petname string, key grid.PublicKey, quota *int64) (Account, error)
+	// AddUsageReader accepts a key, or makes one as AddAccount does, that reads
+	// what all accounts hold and does nothing else. Errors: ErrExists.
+	AddUsageReader(ctx context.Context, petname string, key *grid.PublicKey) (Account, string, error)
 	// Accounts lists all accounts, and the keys that are revoked.
 	Accounts(ctx context.Context) ([]Account, []grid.PublicKey, error)
 	// Usage lists every account with what it holds.
@@ -71,6 +74,8 @@ type Account struct {
 	Quota    *int64 // bytes; nil is no limit
 	Disabled bool
 	Manager  bool // announced, as AddManager says
+	// UsageOfAll is of a key that reads usage, as AddUsageReader says.
+	UsageOfAll bool
 }
 
 // Changed says what a change was about: accounts as they are now, of a removal
@@ -204,21 +209,28 @@ func carried[R any](ctx context.Context, o operations, op server.Operation) (R, 
 
 // AddAccount implements Operator.
 func (o operations) AddAccount(ctx context.Context, petname string, key *grid.PublicKey, quota *int64) (Account, string, error) {
-	return o.add(ctx, petname, key, quota, false)
+	return o.add(ctx, key, server.PutRoot{Root: lease.Root{Petname: petname, Quota: quota}, New: true})
 }
 
 // AddKey implements Operator.
 func (o operations) AddKey(ctx context.Context, petname string, key *grid.PublicKey, quota *int64) (Account, string, error) {
-	return o.add(ctx, petname, key, quota, true)
+	return o.add(ctx, key, server.PutRoot{Root: lease.Root{Petname: petname, Quota: quota}, New: true, Another: true})
 }
 
-func (o operations) add(ctx context.Context, petname string, key *grid.PublicKey, quota *int64, another bool) (Account, string, error) {
-	account, text, err := newAccount(o.server, petname, key, quota)
+// AddUsageReader implements Operator.
+func (o operations) AddUsageReader(ctx context.Context, petname string, key *grid.PublicKey) (Account, string, error) {
+	root := lease.Root{Petname: petname, UsageOfAll: true, Operation: new(lease.OpReadUsage)}
+	return o.add(ctx, key, server.PutRoot{Root: root, New: true})
+}
+
+// add puts a root of this key, or of a fresh one.
+func (o operations) add(ctx context.Context, key *grid.PublicKey, put server.PutRoot) (Account, string, error) {
+	account, text, err := newAccount(o.server, put.Root.Petname, key, put.Root.Quota)
 	if err != nil {
 		return Account{}, "", err
 	}
-	root := lease.Root{Key: account.Key, Petname: petname, Quota: quota}
-	if _, err := o.changed(ctx, server.PutRoot{Root: root, New: true, Another: another}); err != nil {
+	put.Root.Key = account.Key
+	if _, err := o.changed(ctx, put); err != nil {
 		return Account{}, "", err
 	}
 	return account, text, nil
@@ -245,7 +257,7 @@ func (o operations) changed(ctx context.Context, op server.Operation) (Changed, 
 func accountsOf(roots []lease.Root) []Account {
 	list := make([]Account, len(roots))
 	for i, r := range roots {
-		list[i] = Account{Petname: r.Petname, Key: r.Key, Quota: r.Quota, Disabled: r.Disabled, Manager: r.Manager}
+		list[i] = Account{Petname: r.Petname, Key: r.Key, Quota: r.Quota, Disabled: r.Disabled, Manager: r.Manager, UsageOfAll: r.UsageOfAll}
 	}
 	return list
 }

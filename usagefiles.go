@@ -32,24 +32,19 @@ const (
 	daysKept = 366
 	// maxUsageFile bounds what is in one of them, in bytes.
 	maxUsageFile = 256 << 20
-	// usageFormat is the version of all of them.
-	usageFormat = 1
+	// dayFormat and reportFormat are their versions. Reports of format 1 were not
+	// signed: they are passed over, and the servers asked again.
+	dayFormat    = 1
+	reportFormat = 2
 )
 
+// reportRecord is a report as the server signed it, page by page.
 type reportRecord struct {
-	Format   int         `json:"format"`
-	Server   string      `json:"server"`
-	Nickname string      `json:"nickname"`
-	At       int64       `json:"at"`
-	Rows     []rowRecord `json:"rows"`
-}
-
-// rowRecord is key, bytes, reserved bytes and shares.
-type rowRecord struct {
-	Key      []byte `json:"k"`
-	Bytes    int64  `json:"b"`
-	Reserved int64  `json:"r,omitempty"`
-	Shares   int64  `json:"s"`
+	Format   int      `json:"format"`
+	Server   string   `json:"server"`
+	Nickname string   `json:"nickname"`
+	At       int64    `json:"at"`
+	Pages    [][]byte `json:"pages"`
 }
 
 type dayRecord struct {
@@ -73,12 +68,15 @@ func (f usageFiles) Load() ([]tally.Report, error) {
 	var all []tally.Report
 	for _, path := range files {
 		var r reportRecord
-		if err := readUsage(path, &r, func() int { return r.Format }); err != nil {
+		if err := readUsage(path, &r, func() int { return r.Format }, reportFormat); err != nil {
 			return nil, err
+		}
+		if r.Format < reportFormat {
+			continue
 		}
 		report, err := r.report()
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return nil, fmt.Errorf("%s: it is damaged (delete it: the server is asked again): %w", path, err)
 		}
 		all = append(all, report)
 	}
@@ -90,28 +88,20 @@ func (r reportRecord) report() (tally.Report, error) {
 	if err != nil {
 		return tally.Report{}, err
 	}
-	out := tally.Report{Server: id, Nickname: r.Nickname, At: r.At, Rows: make([]tally.Row, len(r.Rows))}
-	for i, row := range r.Rows {
-		if len(row.Key) != len(grid.PublicKey{}) || min(row.Bytes, row.Reserved, row.Shares) < 0 {
-			return tally.Report{}, errors.New("it is damaged (delete it: the server is asked again)")
-		}
-		out.Rows[i] = tally.Row{Key: grid.PublicKey(row.Key), Bytes: row.Bytes, Reserved: row.Reserved, Shares: row.Shares}
-	}
-	return out, nil
+	report, err := aggregator.ReadReport(id, r.Pages)
+	report.Server, report.Nickname, report.At = id, r.Nickname, r.At
+	return report, err
 }
 
 // SaveReport implements aggregator.Store.
-func (f usageFiles) SaveReport(r tally.Report) error {
-	record := reportRecord{Format: usageFormat, Server: r.Server.String(), Nickname: r.Nickname, At: r.At, Rows: make([]rowRecord, len(r.Rows))}
-	for i, row := range r.Rows {
-		record.Rows[i] = rowRecord{row.Key[:], row.Bytes, row.Reserved, row.Shares}
-	}
+func (f usageFiles) SaveReport(r tally.Report, pages [][]byte) error {
+	record := reportRecord{Format: reportFormat, Server: r.Server.String(), Nickname: r.Nickname, At: r.At, Pages: pages}
 	return writeUsage(f.reports(r.Server.String()+usageSuffix), record)
 }
 
 // SaveDay implements aggregator.Store.
 func (f usageFiles) SaveDay(d tally.Day) error {
-	if err := writeUsage(f.dayFile(d.Day), dayRecord{usageFormat, d}); err != nil {
+	if err := writeUsage(f.dayFile(d.Day), dayRecord{dayFormat, d}); err != nil {
 		return err
 	}
 	oldest := filepath.Base(f.dayFile(d.Day - daysKept))
@@ -141,7 +131,7 @@ func (f usageFiles) days(first lease.Day) ([]tally.Day, error) {
 			return nil
 		}
 		var d dayRecord
-		if err := readUsage(path, &d, func() int { return d.Format }); err != nil {
+		if err := readUsage(path, &d, func() int { return d.Format }, dayFormat); err != nil {
 			return err
 		}
 		all = append(all, d.Day)
@@ -162,7 +152,8 @@ func writeUsage(path string, record any) error {
 	return writeFile(path, b.Bytes())
 }
 
-func readUsage(path string, into any, format func() int) error {
+// readUsage reads a record of this format or an older one.
+func readUsage(path string, into any, format func() int, newest int) error {
 	file, err := os.Open(path)
 	if err != nil {
 		return err
@@ -175,8 +166,8 @@ func readUsage(path string, into any, format func() int) error {
 	if err != nil {
 		return fmt.Errorf("%s is damaged (delete it): %w", path, err)
 	}
-	if got := format(); got != usageFormat {
-		return fmt.Errorf("%s: format %d (this program knows format %d)", path, got, usageFormat)
+	if got := format(); got < 1 || got > newest {
+		return fmt.Errorf("%s: format %d (this program knows format %d)", path, got, newest)
 	}
 	return nil
 }

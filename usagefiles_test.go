@@ -1,6 +1,7 @@
 package tarn
 
 import (
+	"crypto/ed25519"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -10,6 +11,7 @@ import (
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/lease/tally"
+	"github.com/tarn-grid/tarn/transport/wire"
 )
 
 func TestUsageFiles(t *testing.T) {
@@ -23,9 +25,15 @@ func TestUsageFiles(t *testing.T) {
 	if all, err := f.Load(); err != nil || len(all) != 0 {
 		t.Fatalf("nothing is %v, %v", all, err)
 	}
-	r := tally.Report{Server: grid.ServerID{1}, Nickname: "cellar", At: 7, Rows: []tally.Row{{Key: grid.PublicKey{2}, Bytes: 3, Reserved: 4, Shares: 5}, {Key: grid.PublicKey{6}}}}
-	must(f.SaveReport(r))
-	must(f.SaveReport(r))
+	server := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	id := grid.ServerID(grid.PublicKeyOf(server))
+	page, err := wire.SignUsagePage(server, wire.UsagePage{
+		Server: id, Of: grid.PublicKey{9}, At: 6, Delegates: []wire.DelegatedUsage{{Delegate: grid.PublicKey{2}, Bytes: 3, Reserved: 4, Shares: 5}, {Delegate: grid.PublicKey{6}}},
+	})
+	must(err)
+	r := tally.Report{Server: id, Nickname: "cellar", At: 7, Said: 6, Of: grid.PublicKey{9}, Rows: []tally.Row{{Key: grid.PublicKey{2}, Bytes: 3, Reserved: 4, Shares: 5}, {Key: grid.PublicKey{6}}}}
+	must(f.SaveReport(r, [][]byte{page}))
+	must(f.SaveReport(r, [][]byte{page}))
 	if all, err := f.Load(); err != nil || len(all) != 1 || !reflect.DeepEqual(all[0], r) {
 		t.Errorf("read %+v, %v", all, err)
 	}
@@ -40,19 +48,23 @@ func TestUsageFiles(t *testing.T) {
 		t.Errorf("days %+v, %v", days, err)
 	}
 	for _, bad := range []string{"not gzip", ""} {
-		path := f.reports(grid.ServerID{1}.String() + usageSuffix)
+		path := f.reports(id.String() + usageSuffix)
 		must(os.WriteFile(path, []byte(bad), 0o600))
 		if _, err := f.Load(); err == nil || !strings.Contains(err.Error(), filepath.Base(path)) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
-	must(writeUsage(f.reports("x"+usageSuffix), reportRecord{Format: 2}))
-	must(os.Remove(f.reports(grid.ServerID{1}.String() + usageSuffix)))
-	if _, err := f.Load(); err == nil || !strings.Contains(err.Error(), "format 2") {
+	must(writeUsage(f.reports("x"+usageSuffix), reportRecord{Format: 3}))
+	must(os.Remove(f.reports(id.String() + usageSuffix)))
+	if _, err := f.Load(); err == nil || !strings.Contains(err.Error(), "format 3") {
 		t.Errorf("a newer format: %v", err)
 	}
-	must(writeUsage(f.reports("x"+usageSuffix), reportRecord{Format: 1, Server: grid.ServerID{1}.String(), Rows: []rowRecord{{Key: []byte("short")}}}))
+	must(writeUsage(f.reports("x"+usageSuffix), reportRecord{Format: 2, Server: id.String(), Pages: [][]byte{page[1:]}}))
 	if _, err := f.Load(); err == nil || !strings.Contains(err.Error(), "damaged") {
-		t.Errorf("a damaged row: %v", err)
+		t.Errorf("a damaged page: %v", err)
+	}
+	must(writeUsage(f.reports("x"+usageSuffix), reportRecord{Format: 1, Server: id.String()}))
+	if all, err := f.Load(); err != nil || len(all) != 0 {
+		t.Errorf("a report that was not signed: %v, %v", all, err)
 	}
 }

@@ -26,6 +26,9 @@ type Root struct {
 	// Manager says that the key signs for others: the server announces to all
 	// that its certificates are good here. Keys of friends are never announced.
 	Manager bool
+	// UsageOfAll lets the key read what all accounts of the server hold, and
+	// what is below each.
+	UsageOfAll bool
 }
 
 // Standing is how a server knows keys: looked up at each use, so that a change

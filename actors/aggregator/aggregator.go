@@ -8,15 +8,13 @@
 // else's.
 //
 // Promises: what adds up, and what is not believed, is lease/tally's to say; a
-// server that answers with nonsense, or without end, is one that gave no
-// answer; its last report stays.
+// server that answers with nonsense, or without end, or with what it has not
+// signed, is one that gave no answer; its last report stays. Reports are kept as
+// the servers signed them, so that nobody has to believe the aggregator either.
 package aggregator
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -44,7 +42,9 @@ const (
 // Store keeps reports and days over restarts. Its methods block.
 type Store interface {
 	Load() ([]tally.Report, error)
-	SaveReport(tally.Report) error
+	// SaveReport replaces the server's last report. The pages are those that it
+	// signed (ReadReport).
+	SaveReport(r tally.Report, pages [][]byte) error
 	// SaveDay replaces what is kept of that day, and forgets days that are more
 	// than a year older.
 	SaveDay(tally.Day) error
@@ -107,7 +107,8 @@ type round struct {
 // answer is what has come of one server.
 type answer struct {
 	server *actor.PID
-	report tally.Report
+	*reading
+	pages [][]byte
 }
 
 // New makes an Aggregator.
@@ -219,7 +220,9 @@ func (a *Aggregator) ask(ctx actor.Context, m client.Status) {
 			a.tally.Fail(id, s.Announcement.Nickname, reason(s))
 			continue
 		}
-		a.round.open[id] = &answer{s.PID, tally.Report{Server: id, Nickname: s.Announcement.Nickname}}
+		open := &answer{server: s.PID, reading: newReading(id)}
+		open.report.Nickname = s.Announcement.Nickname
+		a.round.open[id] = open
 		a.askPage(ctx, id)
 	}
 	a.endIfDone(ctx)
@@ -232,14 +235,14 @@ func reason(s client.ServerStatus) string {
 	return "not connected, or the authority is not accepted there"
 }
 
-// askPage asks for what comes behind the rows that there are.
-func (a *Aggregator) askPage(ctx actor.Context, id grid.ServerID) {
+// askPage asks for what is still to be read.
+func (a *Aggregator) askPage(ctx actor.Context, id grid.ServerID) (asked bool) {
 	open := a.round.open[id]
-	of := &wire.UsageBelow{}
-	if n := len(open.report.Rows); n > 0 {
-		of.After = open.report.Rows[n-1].Key
+	of, more := open.question()
+	if more {
+		ctx.Send(open.server, client.Call{ReplyTo: ctx.Self(), Tag: page{a.round.number, id}, Frame: wire.Frame{Message: of}})
 	}
-	ctx.Send(open.server, client.Call{ReplyTo: ctx.Self(), Tag: page{a.round.number, id}, Frame: wire.Frame{Message: of}})
+	return more
 }
 
 // reply takes a part of a server's report. Its connection says whose it is.
@@ -250,60 +253,41 @@ func (a *Aggregator) reply(ctx actor.Context, m client.Reply) {
 		return
 	}
 	open := a.round.open[tag.server]
-	more, err := open.add(m)
-	if err == nil && more {
-		a.askPage(ctx, tag.server)
+	err := open.add(m)
+	if err == nil && a.askPage(ctx, tag.server) {
 		return
 	}
 	delete(a.round.open, tag.server)
 	if err != nil {
 		a.tally.Fail(tag.server, open.report.Nickname, err.Error())
 	} else {
-		a.take(ctx, open.report)
+		a.take(ctx, open)
 	}
 	a.endIfDone(ctx)
 }
 
-var errNonsense = errors.New("the server's report makes no sense")
-
-// add takes one page, which must go on where the last one ended.
-func (o *answer) add(m client.Reply) (more bool, err error) {
+// add takes one page of the answer.
+func (o *answer) add(m client.Reply) error {
 	if m.Err != nil {
-		return false, m.Err
+		return m.Err
 	}
 	switch r := m.Frame.Message.(type) {
 	case *wire.UsageBelowReport:
-		return r.More, o.addRows(r.Delegates)
+		o.pages = append(o.pages, r.Page)
+		return o.take(r.Page)
 	case *wire.Error:
-		return false, r
+		return r
 	}
-	return false, fmt.Errorf("%w: %T instead of one", errNonsense, m.Frame.Message)
-}
-
-func (o *answer) addRows(delegates []wire.DelegatedUsage) error {
-	rows := o.report.Rows
-	if len(rows)+len(delegates) > maxRows {
-		return fmt.Errorf("%w: more than %d keys", errNonsense, maxRows)
-	}
-	for _, d := range delegates {
-		if n := len(rows); n > 0 && bytes.Compare(rows[n-1].Key[:], d.Delegate[:]) >= 0 {
-			return fmt.Errorf("%w: keys out of order", errNonsense)
-		}
-		if max(d.Bytes, d.Shares, d.Reserved) > math.MaxInt64 {
-			return fmt.Errorf("%w: a number that is too large", errNonsense)
-		}
-		rows = append(rows, tally.Row{Key: d.Delegate, Bytes: int64(d.Bytes), Reserved: int64(d.Reserved), Shares: int64(d.Shares)})
-	}
-	o.report.Rows = rows
-	return nil
+	return fmt.Errorf("%w: %T instead of one", ErrNonsense, m.Frame.Message)
 }
 
 // take makes a whole report the server's.
-func (a *Aggregator) take(ctx actor.Context, r tally.Report) {
+func (a *Aggregator) take(ctx actor.Context, o *answer) {
+	r, pages := o.report, o.pages
 	r.At = a.env.Clock.Now().Unix()
 	a.tally.Take(r)
 	store := a.config.Store
-	a.env.Exec.Do(env.Disk, ctx.Self(), func() any { return kept{store.SaveReport(r)} })
+	a.env.Exec.Do(env.Disk, ctx.Self(), func() any { return kept{store.SaveReport(r, pages)} })
 }
 
 func (a *Aggregator) endIfDone(ctx actor.Context) {

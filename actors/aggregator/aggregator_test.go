@@ -1,9 +1,11 @@
 package aggregator_test
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -51,6 +53,7 @@ func (references) Save(grid.ServerID, lease.CredentialID, []byte) error   { retu
 // store is an aggregator.Store that survives the actors.
 type store struct {
 	reports map[grid.ServerID]tally.Report
+	pages   map[grid.ServerID][][]byte
 	days    map[lease.Day]tally.Day
 	err     error
 }
@@ -62,8 +65,12 @@ func (s *store) Load() ([]tally.Report, error) {
 	}
 	return all, s.err
 }
-func (s *store) SaveReport(r tally.Report) error { s.reports[r.Server] = r; return s.err }
-func (s *store) SaveDay(d tally.Day) error       { s.days[d.Day] = d; return s.err }
+func (s *store) SaveReport(r tally.Report, pages [][]byte) error {
+	s.reports[r.Server], s.pages[r.Server] = r, pages
+	return s.err
+}
+
+func (s *store) SaveDay(d tally.Day) error { s.days[d.Day] = d; return s.err }
 
 // names is an aggregator.Names.
 type names struct {
@@ -90,11 +97,11 @@ func newRig(t *testing.T, seed uint64, servers int) *rig {
 	t.Helper()
 	w := sim.New(seed, nil)
 	r := &rig{T: t, world: w, names: &names{owners: tally.Names{}}}
-	r.store = &store{reports: map[grid.ServerID]tally.Report{}, days: map[lease.Day]tally.Day{}}
+	r.store = &store{reports: map[grid.ServerID]tally.Report{}, pages: map[grid.ServerID][][]byte{}, days: map[lease.Day]tally.Day{}}
 	r.net = fake.New(func(d time.Duration, fn func()) { w.After(d, fn) }, w.Rand())
 	for n := range servers {
 		s := &server{rig: r, name: fmt.Sprint("server", n), key: key(byte(n + 1))}
-		s.below = func(*wire.UsageBelow) wire.Message { return &wire.UsageBelowReport{} }
+		s.holds(10)
 		s.listen()
 		r.servers = append(r.servers, s)
 		r.cache.saved = append(r.cache.saved, s.announcement())
@@ -157,21 +164,47 @@ func (s *server) answer(m wire.Message) wire.Message {
 	return &wire.Error{Code: wire.BadRequest}
 }
 
+// page signs what the server says at the moment.
+func (s *server) page(p wire.UsagePage) wire.Message {
+	if p.Server == (grid.ServerID{}) {
+		p.Server = s.id()
+	}
+	if p.At == 0 {
+		p.At = s.world.Now().Unix()
+	}
+	b, err := wire.SignUsagePage(s.key, p)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return &wire.UsageBelowReport{Page: b}
+}
+
 // holds has the server report these rows, in pages of size.
 func (s *server) holds(size int, rows ...wire.DelegatedUsage) {
+	s.holdsBelow(size, map[grid.PublicKey][]wire.DelegatedUsage{{}: rows})
+}
+
+// asker is the key of who asks.
+var asker = grid.PublicKey{1: 1}
+
+// holdsBelow has it report these below keys, and below who asks those of zero.
+func (s *server) holdsBelow(size int, rows map[grid.PublicKey][]wire.DelegatedUsage) {
 	s.below = func(of *wire.UsageBelow) wire.Message {
-		r := &wire.UsageBelowReport{}
-		for _, d := range rows {
+		p := wire.UsagePage{Of: of.Signer, After: of.After}
+		if p.Of.IsZero() {
+			p.Of = asker
+		}
+		for _, d := range rows[of.Signer] {
 			if strings.Compare(string(d.Delegate[:]), string(of.After[:])) <= 0 {
 				continue
 			}
-			if len(r.Delegates) == size {
-				r.More = true
+			if len(p.Delegates) == size {
+				p.More = true
 				break
 			}
-			r.Delegates = append(r.Delegates, d)
+			p.Delegates = append(p.Delegates, d)
 		}
-		return r
+		return s.page(p)
 	}
 }
 
@@ -274,22 +307,19 @@ func TestLyingServers(t *testing.T) {
 	good.holds(10, held(1, 10), held(2, 20))
 	r.start()
 	r.collect()
-	thief.holds(10, held(1, 2000), held(2, 999)) // bob's key at the good server
-	mad.below = func(of *wire.UsageBelow) wire.Message {
-		if of.After.IsZero() {
-			return &wire.UsageBelowReport{Delegates: []wire.DelegatedUsage{held(5, 1)}, More: true}
-		}
-		return &wire.UsageBelowReport{Delegates: []wire.DelegatedUsage{held(1, 1<<63+7)}} // goes back, and is too large
+	thief.holds(10, held(1, 2000), held(2, 999))         // bob's key at the good server
+	mad.below = func(of *wire.UsageBelow) wire.Message { // goes back
+		return mad.page(wire.UsagePage{Of: asker, Delegates: []wire.DelegatedUsage{held(1, 1), held(5, 1)}, More: true})
 	}
 	n := uint64(0)
-	endless.below = func(*wire.UsageBelow) wire.Message {
-		page := &wire.UsageBelowReport{More: true}
+	endless.below = func(of *wire.UsageBelow) wire.Message {
+		page := wire.UsagePage{Of: asker, After: of.After, More: true}
 		for range wire.MaxBelow {
 			n++
 			k := grid.PublicKey{byte(n >> 32), byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}
 			page.Delegates = append(page.Delegates, wire.DelegatedUsage{Delegate: k, Bytes: 1})
 		}
-		return page
+		return endless.page(page)
 	}
 	s := r.collect()
 	if bytesOf(s, "bob") != 20 || bytesOf(s, "alice") != 10+2000+10+10 || bytesOf(s, "") != 999 {
@@ -298,10 +328,11 @@ func TestLyingServers(t *testing.T) {
 	if v := stateOf(r, s, thief); v.DoubtfulOf != 1 || v.UnknownKeys != 1 {
 		t.Errorf("the thief: %+v", v)
 	}
-	for _, v := range []tally.Server{stateOf(r, s, mad), stateOf(r, s, endless)} {
-		if !strings.Contains(v.Err, "makes no sense") || v.Bytes != 10 {
-			t.Errorf("%s: %+v", v.Nickname, v)
-		}
+	if v := stateOf(r, s, mad); !strings.Contains(v.Err, "missing") || v.Bytes != 10 {
+		t.Errorf("%s: %+v", v.Nickname, v)
+	}
+	if v := stateOf(r, s, endless); !strings.Contains(v.Err, "makes no sense") || v.Bytes != 10 {
+		t.Errorf("%s: %+v", v.Nickname, v)
 	}
 	if endless.asked > 1000 {
 		t.Errorf("%d questions to a server without end", endless.asked)
@@ -351,5 +382,136 @@ func TestNamesAndStoreFail(t *testing.T) {
 	broken.pass(time.Second)
 	if len(broken.fatal) != 1 {
 		t.Errorf("an unreadable store: %v", broken.fatal)
+	}
+}
+
+// partner has a server with a partner, key 2, whose customers are 3 and 4, and a
+// friend of customer 3, key 5.
+func (s *server) partner() {
+	below := func(d wire.DelegatedUsage) wire.DelegatedUsage { d.Below = true; return d }
+	s.holdsBelow(1, map[grid.PublicKey][]wire.DelegatedUsage{
+		{}:  {{Delegate: asker, Bytes: 7, Shares: 1}, held(1, 10), below(held(2, 100))},
+		{2}: {below(held(3, 60)), held(4, 30)},
+		{3}: {held(2, 1), held(5, 20)}, // keys that signed for each other come to an end
+	})
+}
+
+// What a partner's customers hold is shown below him, added up over servers where
+// they have names, and in nobody's sum twice.
+func TestCollectsTheTree(t *testing.T) {
+	r := newRig(t, 6, 2)
+	for _, s := range r.servers {
+		s.partner()
+		r.own(s, 2, "partner")
+		r.own(s, 3, "anna")
+	}
+	r.start()
+	s := r.collect()
+	if s.Bytes != 2*117 || bytesOf(s, "partner") != 200 || bytesOf(s, tally.OwnName) != 14 || bytesOf(s, "") != 20 || bytesOf(s, "anna") != 0 {
+		t.Errorf("summary %+v", s)
+	}
+	for _, a := range s.Accounts {
+		if a.Name != "partner" {
+			continue
+		}
+		if len(a.Below) != 2 || a.Below[0].Key != (grid.PublicKey{4}) || a.Below[0].Bytes != 60 || a.Below[0].Keys != 2 {
+			t.Fatalf("below the partner: %+v", a.Below)
+		}
+		anna := a.Below[1]
+		if anna.Name != "anna" || anna.Bytes != 120 || len(anna.Below) != 2 || anna.Below[1].Bytes != 2 && anna.Below[0].Bytes != 40 {
+			t.Errorf("anna: %+v", anna)
+		}
+	}
+	asked := r.servers[0].asked
+	if asked != 3+2+2 {
+		t.Errorf("%d questions", asked)
+	}
+	// Who is given the pages needs to believe nobody else.
+	r.pass(time.Minute)
+	for _, v := range r.servers {
+		got, err := aggregator.ReadReport(v.id(), r.store.pages[v.id()])
+		if err != nil || len(got.Rows) != 7 || got.Of != asker || got.Said == 0 {
+			t.Errorf("report %+v, %v", got, err)
+		}
+	}
+}
+
+// An aggregator that leaves pages out, changes or exchanges them, is found out
+// by whoever reads them; one that shows old ones can't say that they are new.
+func TestLyingAggregator(t *testing.T) {
+	r := newRig(t, 7, 2)
+	honest, other := r.servers[0], r.servers[1]
+	honest.partner()
+	other.partner()
+	r.start()
+	r.collect()
+	pages, theirs := r.store.pages[honest.id()], r.store.pages[other.id()]
+	first, err := aggregator.ReadReport(honest.id(), pages)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range pages {
+		dropped := slices.Delete(slices.Clone(pages), i, i+1)
+		if _, err := aggregator.ReadReport(honest.id(), dropped); !errors.Is(err, aggregator.ErrIncomplete) {
+			t.Errorf("without page %d: %v", i, err)
+		}
+		inflated := slices.Clone(pages)
+		inflated[i] = bytes.Clone(pages[i])
+		inflated[i][len(inflated[i])/2] ^= 1
+		if _, err := aggregator.ReadReport(honest.id(), inflated); err == nil {
+			t.Errorf("page %d was changed, and believed", i)
+		}
+		exchanged := slices.Clone(pages)
+		exchanged[i] = theirs[i]
+		if _, err := aggregator.ReadReport(honest.id(), exchanged); !errors.Is(err, wire.ErrUsageSignature) {
+			t.Errorf("another server's page %d: %v", i, err)
+		}
+	}
+	if _, err := aggregator.ReadReport(honest.id(), append(slices.Clone(pages), pages[0])); !errors.Is(err, aggregator.ErrNonsense) {
+		t.Errorf("a page too many: %v", err)
+	}
+	if _, err := aggregator.ReadReport(honest.id(), nil); !errors.Is(err, aggregator.ErrIncomplete) {
+		t.Errorf("nothing: %v", err)
+	}
+	r.pass(30 * time.Hour)
+	r.collect()
+	mixed := append(slices.Clone(r.store.pages[honest.id()][:1]), pages[1:]...)
+	if got, err := aggregator.ReadReport(honest.id(), mixed); err != nil || got.Said != first.Said {
+		t.Errorf("old pages behind a new one are of %d, want %d (%v)", got.Said, first.Said, err)
+	}
+}
+
+// What another server signed, and what was not signed at all, is no report; a
+// clock that is wrong is told, and changes nothing.
+func TestServersThatDoNotSign(t *testing.T) {
+	r := newRig(t, 8, 4)
+	good, thief, unsigned, late := r.servers[0], r.servers[1], r.servers[2], r.servers[3]
+	for _, s := range r.servers {
+		s.holds(10, held(1, 10))
+		r.own(s, 1, "alice")
+	}
+	thief.below = func(*wire.UsageBelow) wire.Message {
+		return good.page(wire.UsagePage{Of: asker, Delegates: []wire.DelegatedUsage{held(1, 10)}})
+	}
+	unsigned.below = func(*wire.UsageBelow) wire.Message {
+		b := good.page(wire.UsagePage{Of: asker}).(*wire.UsageBelowReport).Page
+		b[len(b)-1] ^= 1
+		return &wire.UsageBelowReport{Page: b}
+	}
+	late.below = func(*wire.UsageBelow) wire.Message {
+		return late.page(wire.UsagePage{Of: asker, At: r.world.Now().Add(-25 * time.Hour).Unix(), Delegates: []wire.DelegatedUsage{held(1, 10)}})
+	}
+	r.start()
+	s := r.collect()
+	for _, v := range []*server{thief, unsigned} {
+		if v := stateOf(r, s, v); v.State != tally.Missing || !strings.Contains(v.Err, "not signed by that server") {
+			t.Errorf("%+v", v)
+		}
+	}
+	if v := stateOf(r, s, late); v.State != tally.Fresh || v.Bytes != 10 || v.Ahead != -25*60*60 {
+		t.Errorf("%+v", v)
+	}
+	if v := stateOf(r, s, good); v.Ahead != 0 || bytesOf(s, "alice") != 20 {
+		t.Errorf("%+v, alice %d", v, bytesOf(s, "alice"))
 	}
 }

@@ -159,8 +159,8 @@ func TestManyDelegates(t *testing.T) {
 	c.logIn(1)
 	after := grid.PublicKey{}
 	for page := range 2 {
-		got, ok := c.do(&wire.UsageBelow{After: after}).(*wire.UsageBelowReport)
-		if !ok || !got.More || len(got.Delegates) != wire.MaxBelow {
+		got := c.below(&wire.UsageBelow{After: after})
+		if !got.More || len(got.Delegates) != wire.MaxBelow {
 			t.Fatalf("page %d: %v", page, got)
 		}
 		for i, d := range got.Delegates {
@@ -170,7 +170,7 @@ func TestManyDelegates(t *testing.T) {
 		}
 		after = got.Delegates[wire.MaxBelow-1].Delegate
 	}
-	last := c.do(&wire.UsageBelow{After: delegates[many-3]}).(*wire.UsageBelowReport)
+	last := c.below(&wire.UsageBelow{After: delegates[many-3]})
 	if last.More || len(last.Delegates) != 2 {
 		t.Errorf("at the end: %d delegates, more: %v", len(last.Delegates), last.More)
 	}

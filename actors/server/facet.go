@@ -81,7 +81,13 @@ func (f *facet) Receive(ctx actor.Context) {
 			f.refuse(ctx, m.tag, m.err)
 			return
 		}
-		f.answer(ctx, m.tag, m.report)
+		f.signPage(ctx, m)
+	case signedPage:
+		if m.err != nil {
+			f.refuse(ctx, m.tag, m.err)
+			return
+		}
+		f.answer(ctx, m.tag, &wire.UsageBelowReport{Page: m.page})
 	case usage:
 		if m.err != nil {
 			f.refuse(ctx, m.tag, m.err)
@@ -115,6 +121,21 @@ func (f *facet) leased(ctx actor.Context, m leased) {
 
 func (f *facet) refuse(ctx actor.Context, request uint64, err error) {
 	f.answer(ctx, request, wireError(err, mayReadUsage(f.grant)))
+}
+
+// signedPage is a page of usage that can be passed on.
+type signedPage struct {
+	tag  uint64
+	page []byte
+	err  error
+}
+
+func (f *facet) signPage(ctx actor.Context, m below) {
+	key := f.config.Key
+	f.env.Exec.Do(env.CPU, ctx.Self(), func() any {
+		page, err := wire.SignUsagePage(key, m.page)
+		return signedPage{m.tag, page, err}
+	})
 }
 
 func (f *facet) serve(ctx actor.Context, m request) {

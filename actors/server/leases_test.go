@@ -1,22 +1,28 @@
 package server_test
 
 import (
+	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/tarn-grid/tarn/actors/server"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
 
 // store uploads n small shares and names them, in order.
-func (c *client) store(n int) []lease.ShareID {
+func (c *client) store(n int) []lease.ShareID { return c.storeAs(n, 0) }
+
+// storeAs stores n shares that nobody stored with another number.
+func (c *client) storeAs(n int, number byte) []lease.ShareID {
 	c.Helper()
 	share := shareOf("any", 1000)
 	var ids []lease.ShareID
 	for i := range n {
-		id := lease.ShareID{StorageIndex: grid.StorageIndex{byte(i >> 8), byte(i)}}
+		id := lease.ShareID{StorageIndex: grid.StorageIndex{byte(i >> 8), byte(i), number}}
 		m := &wire.Allocate{StorageIndex: id.StorageIndex, Size: uint64(len(share)), Secret: wire.Secret{1}}
 		if got, ok := c.do(m, share).(*wire.Allocated); !ok || got.State == wire.Coming {
 			c.Fatal(got)
@@ -234,6 +240,23 @@ func TestBadShareLists(t *testing.T) {
 	c.onShares(&wire.CancelShares{Count: 2}, make([]lease.ShareID, 2), always(wire.ShareNoLease))
 }
 
+// below asks for a page of usage.
+func (c *client) below(of *wire.UsageBelow) wire.UsagePage {
+	c.Helper()
+	report, ok := c.do(of).(*wire.UsageBelowReport)
+	if !ok {
+		c.Fatalf("%+v is not answered by a page", of)
+	}
+	page, err := wire.OpenUsagePage(report.Page, c.id())
+	if err != nil {
+		c.Fatal(err)
+	}
+	return page
+}
+
+// id is the server's.
+func (r *rig) id() grid.ServerID { return grid.ServerID(grid.PublicKeyOf(r.config.Key)) }
+
 // A reseller sees what each of his customers holds and a manager what the
 // reseller's do together; nobody sees what is below somebody else.
 func TestUsageBelow(t *testing.T) {
@@ -248,19 +271,11 @@ func TestUsageBelow(t *testing.T) {
 		c.loggedIn(longer, key(byte(n+3)), true)
 		c.store(n + 1)
 	}
-	ask := func(c *client, of *wire.UsageBelow) *wire.UsageBelowReport {
-		t.Helper()
-		report, ok := c.do(of).(*wire.UsageBelowReport)
-		if !ok {
-			t.Fatalf("answered by %v", report)
-		}
-		return report
-	}
 	reseller := r.dial("partner")
 	reseller.loggedIn(chain, key(2), true)
-	got := ask(reseller, &wire.UsageBelow{})
+	got := reseller.below(&wire.UsageBelow{})
 	want := map[grid.PublicKey]uint64{customer: 1, other: 2}
-	if got.Signer != partner || len(got.Delegates) != 2 || got.More {
+	if got.Of != partner || got.Server != r.id() || got.At != r.world.Now().Unix() || len(got.Delegates) != 2 || got.More {
 		t.Fatalf("below the partner: %+v", got)
 	}
 	for _, d := range got.Delegates {
@@ -269,18 +284,98 @@ func TestUsageBelow(t *testing.T) {
 			t.Errorf("customer holds %+v, want %d shares", d, n)
 		}
 	}
-	if rest := ask(reseller, &wire.UsageBelow{After: got.Delegates[0].Delegate}); len(rest.Delegates) != 1 || rest.Delegates[0] != got.Delegates[1] {
+	if rest := reseller.below(&wire.UsageBelow{After: got.Delegates[0].Delegate}); len(rest.Delegates) != 1 || rest.Delegates[0] != got.Delegates[1] {
 		t.Errorf("behind the first: %+v", rest)
 	}
 	boss := r.dial("manager")
 	boss.logIn(1)
-	if all := ask(boss, &wire.UsageBelow{Signer: manager}); len(all.Delegates) != 1 || all.Delegates[0].Delegate != partner || all.Delegates[0].Shares != 3 {
+	if all := boss.below(&wire.UsageBelow{Signer: manager}); len(all.Delegates) != 1 || all.Delegates[0].Delegate != partner || all.Delegates[0].Shares != 3 {
 		t.Errorf("below the manager: %+v", all)
 	}
 	wantCode(t, boss.do(&wire.UsageBelow{Signer: partner}), wire.NotPermitted)
 	aggregator := r.delegate(9, true, lease.OpReadUsage)
-	if all := ask(aggregator, &wire.UsageBelow{}); all.Signer != manager || len(all.Delegates) != 1 {
+	if all := aggregator.below(&wire.UsageBelow{}); all.Of != manager || len(all.Delegates) != 1 {
 		t.Errorf("whom the manager lets read usage sees %+v", all)
 	}
 	wantCode(t, r.delegate(10, true, lease.OpUpload).do(&wire.UsageBelow{}), wire.NotPermitted)
+}
+
+// tree has a manager, key 1, with two partners, keys 2 and 5; customer 3 is the
+// first one's, and has a friend, key 4.
+func (r *rig) tree() {
+	r.Helper()
+	for i, path := range [][]byte{{1}, {1, 2}, {1, 2, 3}, {1, 2, 3, 4}, {1, 5}} {
+		chain := lease.Chain{}
+		for n := 1; n < len(path); n++ {
+			var err error
+			chain, err = chain.Sign(key(path[n-1]), lease.Certificate{Delegate: grid.PublicKeyOf(key(path[n]))})
+			must(err)
+		}
+		c := r.dial(fmt.Sprint("path ", path))
+		if len(path) == 1 {
+			c.logIn(1)
+		} else {
+			c.loggedIn(chain, key(path[len(path)-1]), true)
+		}
+		c.storeAs(i+1, byte(10*i+1))
+	}
+}
+
+// An account manager is told what is below its members, by the way that leads
+// there; whom the operator lets read the usage of all, everything.
+func TestUsageOfTheTree(t *testing.T) {
+	r := newRig(t, 98)
+	k := func(n byte) grid.PublicKey { return grid.PublicKeyOf(key(n)) }
+	r.ask(server.PutRoot{Root: lease.Root{Key: k(1), Petname: "manager", Manager: true}})
+	r.ask(server.PutRoot{Root: lease.Root{Key: k(9), Petname: "sums", UsageOfAll: true, Operation: new(lease.OpReadUsage)}})
+	r.addAccount(8, nil)
+	r.tree()
+	shares := func(p wire.UsagePage) map[grid.PublicKey]uint64 {
+		held := map[grid.PublicKey]uint64{}
+		for _, d := range p.Delegates {
+			held[d.Delegate] = d.Shares
+			if deeper := d.Delegate != p.Of && (d.Delegate == k(2) || d.Delegate == k(3)) || p.Of.IsZero(); d.Below != deeper {
+				t.Errorf("more below %v: %v", d.Delegate.Short(), d.Below)
+			}
+			if d.BytesIn != 1000*d.Shares {
+				t.Errorf("%d bytes came in for %d shares", d.BytesIn, d.Shares)
+			}
+		}
+		return held
+	}
+	want := func(p wire.UsagePage, held map[grid.PublicKey]uint64) {
+		t.Helper()
+		if got := shares(p); !maps.Equal(got, held) {
+			t.Errorf("below %v: %v, want %v", p.Of.Short(), got, held)
+		}
+	}
+	boss := r.dial("boss")
+	boss.logIn(1)
+	want(boss.below(&wire.UsageBelow{}), map[grid.PublicKey]uint64{k(1): 1, k(2): 2 + 3 + 4, k(5): 5})
+	want(boss.below(&wire.UsageBelow{Signer: k(2)}), map[grid.PublicKey]uint64{k(3): 3 + 4})
+	want(boss.below(&wire.UsageBelow{Signer: k(3), Through: []grid.PublicKey{k(2)}}), map[grid.PublicKey]uint64{k(4): 4})
+	for _, no := range []wire.UsageBelow{
+		{Signer: k(3)}, {Signer: k(3), Through: []grid.PublicKey{k(5)}}, {Signer: k(8)}, {Signer: k(9)},
+		{Signer: k(3), Through: []grid.PublicKey{k(2), k(2)}},
+	} {
+		wantCode(t, boss.do(&no), wire.NotPermitted)
+	}
+	sums := r.dial("sums")
+	sums.logIn(9)
+	want(sums.below(&wire.UsageBelow{}), map[grid.PublicKey]uint64{k(1): 15})
+	want(sums.below(&wire.UsageBelow{Signer: k(3)}), map[grid.PublicKey]uint64{k(3): 3, k(4): 4})
+	wantCode(t, sums.do(allocate(1, 0, shareOf("x", 1000))), wire.NotPermitted)
+
+	// A delegate of such a root is no such root, nor is one who is no manager.
+	chain := certify(t, 9, 7, lease.Restrictions{})
+	delegate := r.dial("delegate")
+	delegate.loggedIn(chain, key(7), true)
+	if p := delegate.below(&wire.UsageBelow{}); p.Of != k(7) || len(p.Delegates) != 0 {
+		t.Errorf("a delegate is told %+v", p)
+	}
+	wantCode(t, delegate.do(&wire.UsageBelow{Signer: k(1)}), wire.NotPermitted)
+	partner := r.dial("partner")
+	partner.loggedIn(certify(t, 1, 2, lease.Restrictions{}), key(2), true)
+	wantCode(t, partner.do(&wire.UsageBelow{Signer: k(3)}), wire.NotPermitted)
+	wantCode(t, partner.do(&wire.UsageBelow{Signer: k(1)}), wire.NotPermitted)
 }

@@ -1,8 +1,6 @@
 package server
 
 import (
-	"bytes"
-	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -253,73 +251,6 @@ func (l *ledger) report(now time.Time, g lease.Grant) (*wire.UsageReport, error)
 		Reserved: uint64(own.Reserved.Bytes), BytesIn: uint64(own.Today.In), BytesOut: uint64(own.Today.Out),
 	}
 	return r, l.reportBudget(r, g)
-}
-
-// belowWalk finds, little by little, the first of those who hold something
-// below a key. The table has them in another order, so it sees all of them and
-// keeps no more than an answer takes.
-type belowWalk struct {
-	ask  askBelow
-	from []byte
-	list []lease.Delegated
-}
-
-// belowTurn goes on with the first walk after others had a turn. There is one
-// at a time, so that who has many walks made waits for himself.
-type belowTurn struct{}
-
-// below has what is held below a key listed, if it may be told.
-func (l *ledger) below(ctx actor.Context, now time.Time, m askBelow) {
-	err := l.rules.MayReadUsage(now, m.grant)
-	if m.of.Signer.IsZero() {
-		m.of.Signer = m.grant.Label
-	}
-	if err == nil && m.of.Signer != m.grant.Label && m.of.Signer != uploader(m.grant) {
-		err = errOthersUsage
-	}
-	if err != nil {
-		ctx.Send(m.replyTo, below{m.tag, nil, err})
-		return
-	}
-	l.belows = append(l.belows, &belowWalk{ask: m})
-	if len(l.belows) == 1 {
-		ctx.Send(ctx.Self(), belowTurn{})
-	}
-}
-
-func (l *ledger) walkBelow(ctx actor.Context) {
-	w := l.belows[0]
-	done, err := w.step(l.rules)
-	if done || err != nil {
-		l.settle(ctx, lease.Change{}, err, w.ask.replyTo, below{w.ask.tag, w.report(), err})
-		l.belows = l.belows[1:]
-	}
-	if len(l.belows) > 0 {
-		ctx.Send(ctx.Self(), belowTurn{})
-	}
-}
-
-func (w *belowWalk) step(rules *lease.Ledger) (done bool, err error) {
-	some, next, err := rules.Below(w.ask.of.Signer, w.from, belowStep)
-	for _, d := range some {
-		if bytes.Compare(d.Delegate[:], w.ask.of.After[:]) > 0 {
-			w.list = append(w.list, d)
-		}
-	}
-	slices.SortFunc(w.list, func(a, b lease.Delegated) int { return bytes.Compare(a.Delegate[:], b.Delegate[:]) })
-	w.list = w.list[:min(len(w.list), wire.MaxBelow+1)] // one more says that there are more
-	w.from = next
-	return next == nil, err
-}
-
-func (w *belowWalk) report() *wire.UsageBelowReport {
-	r := &wire.UsageBelowReport{Signer: w.ask.of.Signer, More: len(w.list) > wire.MaxBelow}
-	for _, d := range w.list[:min(len(w.list), wire.MaxBelow)] {
-		r.Delegates = append(r.Delegates, wire.DelegatedUsage{
-			Delegate: d.Delegate, Bytes: uint64(d.Usage.Stored.Bytes), Shares: uint64(d.Usage.Stored.Leases), Reserved: uint64(d.Usage.Reserved.Bytes),
-		})
-	}
-	return r
 }
 
 // reportBudget tells of the budget that is the asker's own: the root's quota

@@ -148,9 +148,9 @@ type (
 		err    error
 	}
 	below struct {
-		tag    uint64
-		report *wire.UsageBelowReport
-		err    error
+		tag  uint64
+		page wire.UsagePage
+		err  error
 	}
 	room struct {
 		tag   uint64

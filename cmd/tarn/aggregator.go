@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -12,7 +13,7 @@ import (
 )
 
 func newAggregator(e *env) *cobra.Command {
-	return group("aggregator", "What a usage aggregator's operator does", newSums(e), newHistory(e), newCollect(e))
+	return group("aggregator", "What a usage aggregator's operator does", newSums(e), newHistory(e), newCollect(e), newExportReports(e), newCheckReports(e))
 }
 
 type sumsOptions struct{ json, servers bool }
@@ -46,13 +47,18 @@ func runSums(ctx context.Context, e *env, o sumsOptions) error {
 	if err != nil {
 		return fmt.Errorf("ask for usage: %w", f.explain(err))
 	}
-	t := newTable(e.stdout)
-	switch {
-	case o.json:
+	if o.json {
 		return writeJSON(e.stdout, u)
-	case o.servers:
+	}
+	return sumsTable(e, u, o.servers)
+}
+
+// sumsTable shows sums by member, or by server.
+func sumsTable(e *env, u control.Sums, servers bool) error {
+	t := newTable(e.stdout)
+	if servers {
 		serverRows(t, u)
-	default:
+	} else {
 		memberRows(t, u)
 	}
 	return t.end()
@@ -66,6 +72,7 @@ func memberRows(t table, u control.Sums) {
 			name = "(nobody's)"
 		}
 		t.row(name, formatSize(a.Bytes), fmt.Sprint(a.Shares), formatSize(a.Reserved), strconv.Itoa(a.Keys))
+		partRows(t, a.Below, "  ")
 	}
 	t.row("all", formatSize(u.Bytes), fmt.Sprint(u.Shares), "", "")
 	for _, s := range u.Servers {
@@ -78,6 +85,25 @@ func memberRows(t table, u control.Sums) {
 		if s.Doubtful > 0 {
 			t.row("doubtful", short(s.Server), s.Nickname, fmt.Sprintf("reports more than it may for %d keys", s.Doubtful))
 		}
+		if s.Ahead != 0 {
+			t.row("clock", short(s.Server), s.Nickname, aheadText(time.Duration(s.Ahead)*time.Second))
+		}
+	}
+}
+
+// aheadText says how far a server's clock is from this one.
+func aheadText(ahead time.Duration) string {
+	if ahead < 0 {
+		return fmt.Sprintf("its clock is %v behind this one", -ahead)
+	}
+	return fmt.Sprintf("its clock is %v ahead of this one", ahead)
+}
+
+// partRows draws what a member's delegates hold, which is a part of what he does.
+func partRows(t table, parts []control.Part, indent string) {
+	for _, p := range parts {
+		t.line(indent+"└ "+cmp.Or(p.Name, keyShort(p.Key)), formatSize(p.Bytes), fmt.Sprint(p.Shares), formatSize(p.Reserved), strconv.Itoa(p.Keys))
+		partRows(t, p.Below, indent+"  ")
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -41,14 +40,9 @@ func runAddAuthority(ctx context.Context, e *env, o addAuthorityOptions) error {
 		return err
 	}
 	defer n.Close()
-	input, _, err := e.open(o.file)
+	text, err := e.readText(o.file, "authority", lease.MaxAuthoritySize)
 	if err != nil {
 		return err
-	}
-	defer input.Close()
-	text, err := io.ReadAll(io.LimitReader(input, lease.MaxAuthoritySize+1))
-	if err != nil {
-		return fmt.Errorf("read the authority: %w", err)
 	}
 	summary, err := n.AddAuthority(ctx, bytes.NewReader(text))
 	if errors.Is(err, control.ErrNotRunning) {

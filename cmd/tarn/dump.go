@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"time"
@@ -73,19 +72,7 @@ func (o dumpOptions) read(e *env) ([]byte, error) {
 			return []byte(o.what), nil
 		}
 	}
-	input, _, err := e.open(o.what)
-	if err != nil {
-		return nil, err
-	}
-	defer input.Close()
-	text, err := io.ReadAll(io.LimitReader(input, maxDump+1))
-	if err != nil {
-		return nil, fmt.Errorf("read the text: %w", err)
-	}
-	if len(text) > maxDump {
-		return nil, fmt.Errorf("%w: more than %s", errNotUnderstood, formatSize(maxDump))
-	}
-	return text, nil
+	return e.readText(o.what, "text", maxDump)
 }
 
 // names are what this node calls keys and servers.

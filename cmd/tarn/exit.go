@@ -51,6 +51,7 @@ var (
 	errBadSize   = errors.New("not a size")
 	errBadName   = errors.New("not a name")
 	errProblems  = errors.New("the storage is not in order")
+	errReports   = errors.New("not every report can be relied on")
 	errDemoEnded = errors.New("a node of the demo ended by itself")
 )
 
@@ -102,6 +103,7 @@ var exits = []struct {
 	{tarn.ErrNoManager, exitUsage},
 	{tarn.ErrNoAggregator, exitUsage},
 	{tarn.ErrMembershipRef, exitUsage},
+	{tarn.ErrUsageReports, exitUsage},
 	{membership.ErrTerms, exitUsage},
 	{membership.ErrUnknown, exitNotFound},
 	{tarn.ErrIntroducerRef, exitUsage},

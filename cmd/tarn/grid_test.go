@@ -36,7 +36,7 @@ func TestGrid(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": codeCommand, "mode": modeCommand,
 			"start": startCommand, "end": endCommand, "crash": crashCommand,
-			"keyof": keyofCommand, "nameof": nameofCommand,
+			"keyof": keyofCommand, "withoutline": withoutlineCommand, "nameof": nameofCommand,
 			"bigfile": bigfileCommand, "uploading": uploadingCommand, "emptied": emptiedCommand, "spooling": spoolingCommand, "keepport": keepPortCommand,
 			"verifycap": verifyCapCommand, "logins": loginsCommand, "known": knownCommand, "fromfile": fromfileCommand, "join": joinCommand, "account": accountCommand, "accountkey": accountKeyCommand,
 			"accept": acceptCommand, "gridserver": gridServerCommand, "metrics": metricsCommand,

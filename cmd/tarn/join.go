@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -41,14 +40,9 @@ func runJoin(ctx context.Context, e *env, o joinOptions) error {
 		return err
 	}
 	defer n.Close()
-	input, _, err := e.open(o.file)
+	text, err := e.readText(o.file, "membership reference", maxMembershipRef)
 	if err != nil {
 		return err
-	}
-	defer input.Close()
-	text, err := io.ReadAll(io.LimitReader(input, maxMembershipRef))
-	if err != nil {
-		return fmt.Errorf("read the membership reference: %w", err)
 	}
 	if _, err := tarn.ParseMembershipRef(string(text)); err != nil {
 		return err

@@ -182,3 +182,21 @@ func (f folder) explain(err error) error {
 	}
 	return err
 }
+
+// readText reads a short text from a file, or from standard input where the
+// name is -; what says in an error what it should be.
+func (e *env) readText(name, what string, most int64) ([]byte, error) {
+	input, _, err := e.open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer input.Close()
+	text, err := io.ReadAll(io.LimitReader(input, most+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read the %s: %w", what, err)
+	case int64(len(text)) > most:
+		return nil, usageError{err: fmt.Errorf("the %s is longer than %s, so it is none", what, formatSize(most))}
+	}
+	return text, nil
+}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -99,6 +100,14 @@ func longdirCommand(ts *testscript.TestScript, _ bool, args []string) {
 func keyofCommand(ts *testscript.TestScript, _ bool, args []string) {
 	key, _, _ := strings.Cut(ts.ReadFile(args[1]), "\n")
 	ts.Setenv(args[0], key)
+}
+
+// withoutlineCommand is "withoutline FILE N NEW": a copy without its line N.
+func withoutlineCommand(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	lines := strings.SplitAfter(ts.ReadFile(args[0]), "\n")
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), []byte(strings.Join(slices.Delete(lines, n-1, n), "")), 0o600))
 }
 
 // nameofCommand is "nameof VAR DIR TEXT": the name of the authority whose line

@@ -14,7 +14,7 @@ import (
 
 func newServer(e *env) *cobra.Command {
 	return group("server", "What a storage server's operator does",
-		newAddAccount(e), newAddAuthorization(e), newListAccounts(e), newSetQuota(e), newDisable(e), newEnable(e), newRemove(e),
+		newAddAccount(e), newAddAuthorization(e), newAddUsageReader(e), newListAccounts(e), newSetQuota(e), newDisable(e), newEnable(e), newRemove(e),
 		newRevoke(e), newUnrevoke(e), newRekey(e), newAudit(e), newFsck(e), newEnableAmbient(e), newDisableAmbient(e))
 }
 

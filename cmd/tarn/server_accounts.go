@@ -192,6 +192,9 @@ func (e *env) writeAccounts(list control.Accounts) error {
 		if a.Manager {
 			state = "manager, announced"
 		}
+		if a.Reader {
+			state = "reads all usage"
+		}
 		if a.Disabled {
 			state = "disabled"
 		}

@@ -32,9 +32,9 @@ func runGridUsage(ctx context.Context, e *env, o usageOptions) error {
 // there as a tree, and the sums.
 func writeGridUsage(w io.Writer, u control.GridUsage) error {
 	t := newTable(w)
-	t.row("SERVER", "ACCOUNT", "STORED", "SHARES", "UPLOADING", "QUOTA")
+	t.row("SERVER", "ACCOUNT", "STORED", "SHARES", "UPLOADING", "QUOTA", "IN TODAY", "OUT TODAY")
 	for _, s := range u.Servers {
-		t.row(serverName(s.Server, s.Nickname), keyShort(s.Key), formatSize(s.Bytes), fmt.Sprint(s.Shares), formatSize(s.Reserved), formatQuota(s.Quota))
+		t.row(serverName(s.Server, s.Nickname), keyShort(s.Key), formatSize(s.Bytes), fmt.Sprint(s.Shares), formatSize(s.Reserved), formatQuota(s.Quota), formatSize(s.BytesIn), formatSize(s.BytesOut))
 		delegatedRows(t, s.Delegated, "")
 	}
 	t.row("all", "", formatSize(u.Bytes), fmt.Sprint(u.Shares), formatSize(u.Reserved))

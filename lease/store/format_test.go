@@ -183,7 +183,7 @@ func TestUpgradeTakesEachStepOnce(t *testing.T) {
 func TestRootRecord(t *testing.T) {
 	for _, r := range []lease.Root{
 		{}, {Petname: "Zoë"}, {Quota: new(int64(5))}, {Operation: new(lease.OpUpload)}, {Until: new(int64(-1))},
-		{Disabled: true}, {Manager: true},
+		{Disabled: true}, {Manager: true}, {UsageOfAll: true},
 		{Petname: "M", Quota: new(int64(0)), Operation: new(lease.AllOperations), Until: new(int64(1)), Disabled: true, Manager: true},
 	} {
 		if got, err := decodeRoot(encodeRoot(r)); err != nil || !reflect.DeepEqual(got, r) {

@@ -103,6 +103,7 @@ const (
 	rootUntil
 	rootDisabled
 	rootManager
+	rootUsageOfAll
 )
 
 func encodeRoot(r lease.Root) []byte {
@@ -126,6 +127,9 @@ func encodeRoot(r lease.Root) []byte {
 	if r.Manager {
 		set |= rootManager
 	}
+	if r.UsageOfAll {
+		set |= rootUsageOfAll
+	}
 	b := append([]byte{recordVersion, set}, tail...)
 	b = appendUints(b, uint64(len(r.Petname)))
 	return append(b, r.Petname...)
@@ -134,7 +138,7 @@ func encodeRoot(r lease.Root) []byte {
 func decodeRoot(b []byte) (lease.Root, error) {
 	f := record(b)
 	set := f.byte()
-	r := lease.Root{Disabled: set&rootDisabled != 0, Manager: set&rootManager != 0}
+	r := lease.Root{Disabled: set&rootDisabled != 0, Manager: set&rootManager != 0, UsageOfAll: set&rootUsageOfAll != 0}
 	if set&rootQuota != 0 {
 		r.Quota = new(f.int())
 	}

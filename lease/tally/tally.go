@@ -17,6 +17,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
@@ -27,6 +28,9 @@ type Row struct {
 	Key             grid.PublicKey
 	Bytes, Reserved int64
 	Shares          int64
+	// Under is the key by whose grant it is held, and in whose row it is counted,
+	// too; zero where that is who asked.
+	Under grid.PublicKey
 }
 
 // Report is everything that one server says.
@@ -34,8 +38,20 @@ type Report struct {
 	Server   grid.ServerID
 	Nickname string
 	At       int64 // Unix seconds, by the clock of who asked
-	Rows     []Row
+	// Said is when it was made by the server's own clock.
+	Said int64
+	// Of is the key of who asked, whose row is what he holds himself; zero where
+	// he asked for all accounts of the server, and the row of the zero key is
+	// that of clients without one.
+	Of   grid.PublicKey
+	Rows []Row
 }
+
+// The names of what is no member's.
+const (
+	OwnName       = "(this account)" // what who asks holds himself
+	AnonymousName = "(without a key)"
+)
 
 // Owner is whose key it is, and how many bytes he may store at a server; nil is
 // no limit.
@@ -87,6 +103,9 @@ type Account struct {
 	Shares          int64
 	Keys            int
 	At              []At // by server
+	// Below is what is a part of it and held by others whom the member let, by
+	// name, then key.
+	Below []Part
 }
 
 // At is what a member holds at one server.
@@ -115,6 +134,9 @@ type Server struct {
 	State    State
 	// Answered is when its report was made, in Unix seconds; 0 for never.
 	Answered int64
+	// Ahead is by how many seconds the server's clock was ahead of that of who
+	// asked, 0 within lease.ClockSkew.
+	Ahead int64
 	// Err is why it gave no report the last time.
 	Err                           string
 	Bytes, Shares                 int64
@@ -134,16 +156,21 @@ type Summary struct {
 // report older than staleAfter seconds is stale.
 func (t *Tally) Summary(names Names, members []grid.ServerID, now, staleAfter int64) Summary {
 	s := Summary{At: now}
-	accounts := map[string]*Account{}
+	accounts, below := map[string]*Account{}, map[string]parts{}
 	for _, id := range t.servers(members) {
 		server := t.server(id, now, staleAfter)
-		for _, row := range t.reports[id].Rows {
-			server.add(accounts, names, row)
+		report := t.reports[id]
+		for _, row := range report.Rows {
+			if row.Under.IsZero() {
+				server.add(accounts, names, report.Of, row)
+			}
 		}
+		report.addParts(below, names)
 		s.Servers = append(s.Servers, server)
 		s.Bytes, s.Shares = plus(s.Bytes, server.Bytes), plus(s.Shares, server.Shares)
 	}
 	for _, a := range accounts {
+		a.Below = below[a.Name].sorted()
 		s.Accounts = append(s.Accounts, *a)
 	}
 	slices.SortFunc(s.Accounts, func(a, b Account) int {
@@ -170,6 +197,9 @@ func (t *Tally) server(id grid.ServerID, now, staleAfter int64) Server {
 	s := Server{ID: id, Nickname: tried.nickname, State: Missing, Err: tried.err}
 	if r, ok := t.reports[id]; ok {
 		s.Answered, s.State = r.At, Fresh
+		if ahead := r.Said - r.At; max(ahead, -ahead) > int64(lease.ClockSkew/time.Second) {
+			s.Ahead = ahead
+		}
 		if now-r.At > staleAfter {
 			s.State = Stale
 		}
@@ -178,8 +208,8 @@ func (t *Tally) server(id grid.ServerID, now, staleAfter int64) Server {
 }
 
 // add puts a row down to whose key it is at this server.
-func (s *Server) add(accounts map[string]*Account, names Names, row Row) {
-	owner, known := names[lease.ServerKey{Server: s.ID, Key: row.Key}]
+func (s *Server) add(accounts map[string]*Account, names Names, of grid.PublicKey, row Row) {
+	owner, known := names.at(s.ID, of, row.Key)
 	at := At{Server: s.ID, Row: row}
 	at.Doubtful = known && owner.Quota != nil && plus(row.Bytes, row.Reserved) > *owner.Quota
 	s.Keys++

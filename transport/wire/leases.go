@@ -2,7 +2,6 @@ package wire
 
 import (
 	"encoding/binary"
-	"slices"
 
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
@@ -56,35 +55,6 @@ type Enumerated struct {
 	Count uint `cbor:"1,keyasint"`
 	// More says that the list goes on behind the last of them.
 	More bool `cbor:"2,keyasint,omitempty"`
-}
-
-// UsageBelow asks what is held below a key, by each to whom that key
-// delegated: below the account's, or below the one that logged in. Answered
-// by UsageBelowReport.
-type UsageBelow struct {
-	// Signer is that key; zero is the account's.
-	Signer grid.PublicKey `cbor:"1,keyasint"`
-	// After is the delegate behind which the list goes on; zero for the
-	// beginning.
-	After grid.PublicKey `cbor:"2,keyasint"`
-}
-
-// UsageBelowReport lists delegates in the order of their keys.
-type UsageBelowReport struct {
-	Signer    grid.PublicKey   `cbor:"1,keyasint"`
-	Delegates []DelegatedUsage `cbor:"2,keyasint,omitempty"`
-	// More says that the list goes on behind the last of them.
-	More bool `cbor:"3,keyasint,omitempty"`
-}
-
-// DelegatedUsage is what was made under one certificate of the signer's and
-// all that replaced it, in bytes as charged.
-type DelegatedUsage struct {
-	_        struct{} `cbor:",toarray"`
-	Delegate grid.PublicKey
-	Bytes    uint64
-	Shares   uint64
-	Reserved uint64 // uploads in flight
 }
 
 // ShareSize is how many bytes a share's name takes, LeaseSize a lease.
@@ -179,25 +149,6 @@ func (m *Enumerated) Validate() error {
 	}
 	return checkCount("leases", m.Count, 0, MaxEnumerated)
 }
-
-// Validate accepts every value.
-func (m *UsageBelow) Validate() error { return nil }
-
-// Validate bounds the list and wants it in order; where there is more there
-// is one.
-func (m *UsageBelowReport) Validate() error {
-	for i := 1; i < len(m.Delegates); i++ {
-		if compareKeys(m.Delegates[i-1].Delegate, m.Delegates[i].Delegate) >= 0 {
-			return malformed("delegates not in ascending order")
-		}
-	}
-	if m.More && len(m.Delegates) == 0 {
-		return malformed("a list that goes on behind nothing")
-	}
-	return checkCount("delegates", uint(len(m.Delegates)), 0, MaxBelow)
-}
-
-func compareKeys(a, b grid.PublicKey) int { return slices.Compare(a[:], b[:]) }
 
 func checkCount(what string, n, least, most uint) error {
 	if n < least || n > most {

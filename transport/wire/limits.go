@@ -44,8 +44,11 @@ const (
 	// body, MaxEnumerated how many leases one Enumerated tells of in its own.
 	MaxShares     = 8192
 	MaxEnumerated = 4096
-	// MaxBelow is how many keys one UsageBelowReport tells of.
-	MaxBelow = 512
+	// MaxBelow is how many keys one page of usage tells of, MaxUsagePage bounds
+	// its bytes, MaxUsage each number in it.
+	MaxBelow     = 512
+	MaxUsagePage = 48 << 10
+	MaxUsage     = 1 << 62
 	// MaxText bounds a sentence for people, MaxLimitName the name of a
 	// restriction.
 	MaxText      = 1 << 10

@@ -91,10 +91,8 @@ func samples(tb testing.TB) []sample {
 		{"enumerate", ask(11, &wire.Enumerate{Most: 1000})},
 		{"enumerate-on", ask(11, &wire.Enumerate{After: sharesBody(si, 3), Most: 1000})},
 		{"enumerated", answer(11, &wire.Enumerated{Count: 1, More: true}).WithBody(nil, leaseBody(si))},
-		{"usage-below", ask(12, &wire.UsageBelow{Signer: fill32(0xac), After: fill32(0xad)})},
-		{"usage-below-report", answer(12, &wire.UsageBelowReport{Signer: fill32(0xac), More: true, Delegates: []wire.DelegatedUsage{
-			{Delegate: fill32(0xae), Bytes: 1 << 40, Shares: 2, Reserved: 3},
-		}})},
+		{"usage-below", ask(12, &wire.UsageBelow{Signer: fill32(0xac), After: fill32(0xad), Through: []grid.PublicKey{fill32(0xaf)}})},
+		{"usage-below-report", answer(12, &wire.UsageBelowReport{Page: signedPage(tb, testPage())})},
 		{"enrol", ask(1, &wire.Enrol{Secret: fill16(0x5e), KeyList: []byte("key list")})},
 		{"enrolled", answer(1, &wire.Enrolled{Name: "alice", HasQuota: true, Quota: 1 << 40, Until: 1795000000})},
 		{"ask-servers", ask(2, &wire.AskServers{})},

@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
 
@@ -129,9 +130,9 @@ func TestSenderRefusesWhatReceiverWould(t *testing.T) {
 		"enumerate behind":  &wire.Enumerate{Most: 1, After: make([]byte, wire.ShareSize+1)},
 		"more of nothing":   &wire.Enumerated{More: true},
 		"many leases":       &wire.Enumerated{Count: wire.MaxEnumerated + 1},
-		"below":             &wire.UsageBelowReport{Delegates: make([]wire.DelegatedUsage, wire.MaxBelow+1)},
-		"below twice":       &wire.UsageBelowReport{Delegates: make([]wire.DelegatedUsage, 2)},
-		"more below none":   &wire.UsageBelowReport{More: true},
+		"below":             &wire.UsageBelowReport{Page: make([]byte, wire.MaxUsagePage+1)},
+		"below nothing":     &wire.UsageBelowReport{},
+		"a way too far":     &wire.UsageBelow{Through: make([]grid.PublicKey, lease.MaxCertificates+1)},
 		"quota":             &wire.UsageReport{Quota: 1},
 		"read offer":        &wire.ReadOffer{},
 		"held too much":     &wire.ReadOffer{Length: 1, Have: wire.MaxShareSize + 1},
@@ -178,10 +179,7 @@ func TestLargestMessagesFit(t *testing.T) {
 		found.Shares[i] = wire.FoundShare{Num: 255, Size: wire.MaxShareSize, Lengths: []uint64{1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024}}
 	}
 	body := make([]byte, wire.MaxFoundLengths*1024)
-	below := &wire.UsageBelowReport{Delegates: make([]wire.DelegatedUsage, wire.MaxBelow)}
-	for i := range below.Delegates {
-		below.Delegates[i] = wire.DelegatedUsage{Delegate: [32]byte{byte(i >> 8), byte(i)}, Bytes: 1 << 62, Shares: 1 << 62, Reserved: 1 << 62}
-	}
+	below := &wire.UsageBelowReport{Page: fullPage(t)}
 	for _, f := range []wire.Frame{
 		wire.Frame{ID: wire.MaxID, Answer: true, Message: found}.WithBody(nil, body),
 		{ID: wire.MaxID, Message: &wire.RenewLease{StorageIndexes: make([]grid.StorageIndex, wire.MaxStorageIndexes)}},

@@ -34,6 +34,23 @@ type MemberSum struct {
 	Shares   int64   `json:"shares"`
 	Keys     int     `json:"keys"`
 	At       []SumAt `json:"at,omitempty"` // if asked for
+	Below    []Part  `json:"below,omitempty"`
+}
+
+// Part is what one to whom a member delegated holds over all servers; a key
+// where that has no name.
+type Part struct {
+	Name     string `json:"name,omitempty"`
+	Key      string `json:"key,omitempty"`
+	Bytes    int64  `json:"bytes"`
+	Reserved int64  `json:"reserved"`
+	Shares   int64  `json:"shares"`
+	Keys     int    `json:"keys"`
+	Below    []Part `json:"below,omitempty"`
+}
+
+func partOf(p tally.Part) Part {
+	return Part{p.Name, keyText(p.Key), p.Bytes, p.Reserved, p.Shares, p.Keys, listOf(p.Below, partOf)}
 }
 
 // SumAt is what a key holds at one server. Doubtful: more than that server may
@@ -59,6 +76,7 @@ type ServerSum struct {
 	Keys        int       `json:"keys"`
 	UnknownKeys int       `json:"unknown_keys"`
 	Doubtful    int       `json:"doubtful"`
+	Ahead       int64     `json:"clock_ahead_seconds,omitempty"`
 }
 
 // SumDay is tally.Day as JSON; the day is a date, in UTC.
@@ -73,20 +91,21 @@ type sumsRequest struct {
 	Detail bool `json:"detail,omitempty"`
 }
 
-func sumsOf(s tally.Summary, detail bool) Sums {
+// SumsOf is a summary as JSON, with detail by server.
+func SumsOf(s tally.Summary, detail bool) Sums {
 	out := Sums{At: unixTime(s.At), Bytes: s.Bytes, Shares: s.Shares}
 	out.Accounts = listOf(s.Accounts, func(a tally.Account) MemberSum { return memberSumOf(a, detail) })
 	out.Servers = listOf(s.Servers, func(v tally.Server) ServerSum {
 		return ServerSum{
 			Server: v.ID.String(), Nickname: v.Nickname, State: string(v.State), Answered: unixTime(v.Answered), LastError: v.Err,
-			Bytes: v.Bytes, Shares: v.Shares, Keys: v.Keys, UnknownKeys: v.UnknownKeys, Doubtful: v.DoubtfulOf,
+			Bytes: v.Bytes, Shares: v.Shares, Keys: v.Keys, UnknownKeys: v.UnknownKeys, Doubtful: v.DoubtfulOf, Ahead: v.Ahead,
 		}
 	})
 	return out
 }
 
 func memberSumOf(a tally.Account, detail bool) MemberSum {
-	out := MemberSum{Name: a.Name, Bytes: a.Bytes, Reserved: a.Reserved, Shares: a.Shares, Keys: a.Keys}
+	out := MemberSum{Name: a.Name, Bytes: a.Bytes, Reserved: a.Reserved, Shares: a.Shares, Keys: a.Keys, Below: listOf(a.Below, partOf)}
 	if detail {
 		out.At = listOf(a.At, func(at tally.At) SumAt {
 			return SumAt{at.Server.String(), at.Key.String(), at.Bytes, at.Reserved, at.Shares, at.Doubtful}
@@ -102,7 +121,7 @@ func sumDayOf(d tally.Day) SumDay {
 func (s *server) handleAggregator(mux *http.ServeMux) {
 	mux.HandleFunc("POST "+pathSums, aggregated(s, func(ctx context.Context, a tarn.Aggregator, ask sumsRequest) (Sums, error) {
 		sum, err := a.Usage(ctx)
-		return sumsOf(sum, ask.Detail), err
+		return SumsOf(sum, ask.Detail), err
 	}))
 	mux.HandleFunc("POST "+pathCollect, aggregated(s, func(ctx context.Context, a tarn.Aggregator, _ nothing) (nothing, error) {
 		return nothing{}, a.Collect(ctx)

@@ -58,6 +58,7 @@ var operatorCalls = map[string]operatorCall{
 	"accounts/add": callOf(addAccount),
 	"accounts":     callOf(listAccounts),
 	"managers/add": callOf(addManager),
+	"readers/add":  callOf(addReader),
 	"usage":        callOf(operatorUsage),
 	"audit":        callOf(audit),
 	"traffic":      callOf(listTraffic),
@@ -112,10 +113,11 @@ type Account struct {
 	Quota    *int64 `json:"quota"`
 	Disabled bool   `json:"disabled"`
 	Manager  bool   `json:"manager,omitempty"`
+	Reader   bool   `json:"usage_of_all,omitempty"`
 }
 
 func accountOf(a tarn.Account) Account {
-	return Account{Petname: a.Petname, Key: keyText(a.Key), Quota: a.Quota, Disabled: a.Disabled, Manager: a.Manager}
+	return Account{Petname: a.Petname, Key: keyText(a.Key), Quota: a.Quota, Disabled: a.Disabled, Manager: a.Manager, Reader: a.UsageOfAll}
 }
 
 func listOf[A, B any](list []A, of func(A) B) []B {
@@ -182,6 +184,27 @@ func addManager(ctx context.Context, o tarn.Operator, ask NewManager) (Account, 
 	}
 	a, err := o.AddManager(ctx, ask.Petname, key, ask.Quota)
 	return accountOf(a), err
+}
+
+// NewUsageReader asks to let a key, or one that the server is to make, read
+// what all accounts hold.
+type NewUsageReader struct {
+	Petname string `json:"petname"`
+	Key     string `json:"key,omitempty"`
+}
+
+// AddUsageReader lets a key read what all accounts hold.
+func (o Operator) AddUsageReader(ctx context.Context, ask NewUsageReader) (added AddedAccount, err error) {
+	return added, o.call(ctx, "readers/add", ask, &added)
+}
+
+func addReader(ctx context.Context, o tarn.Operator, ask NewUsageReader) (AddedAccount, error) {
+	key, err := optionalKey(ask.Key)
+	if err != nil {
+		return AddedAccount{}, err
+	}
+	a, authority, err := o.AddUsageReader(ctx, ask.Petname, key)
+	return AddedAccount{Petname: a.Petname, Key: keyText(a.Key), Authority: authority}, err
 }
 
 func optionalKey(text string) (*grid.PublicKey, error) {
