@@ -1,6 +1,6 @@
 package grid
 
-// Announcement is what a storage server says of itself to the whole grid. It
+// Announcement is what a storage server, or a relay, says of itself to the whole grid. It
 // travels signed (transport/wire) and is kept by introducers and clients.
 type Announcement struct {
 	Server ServerID
@@ -23,4 +23,7 @@ type Announcement struct {
 	CertificateVersions []uint
 	// ReadsNeedAccount says that only accounts may read here.
 	ReadsNeedAccount bool
+	// Relay says that this is no storage server but a relay, on which servers
+	// that nobody can dial take slots.
+	Relay bool
 }

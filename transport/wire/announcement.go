@@ -37,6 +37,7 @@ type announcement struct {
 	Accepts             []grid.PublicKey `cbor:"7,keyasint,omitempty"`
 	CertificateVersions []uint           `cbor:"8,keyasint,omitempty"`
 	ReadsNeedAccount    bool             `cbor:"9,keyasint,omitempty"`
+	Relay               bool             `cbor:"10,keyasint,omitempty"`
 }
 
 // SignAnnouncement signs what the server with this key says of itself. It
@@ -97,7 +98,7 @@ func toWire(a grid.Announcement) announcement {
 	w := announcement{
 		Server: a.Server, Sequence: a.Sequence, Nickname: a.Nickname, NodeID: a.NodeID,
 		PermutationSeed: a.PermutationSeed, Accepts: a.Accepts,
-		CertificateVersions: a.CertificateVersions, ReadsNeedAccount: a.ReadsNeedAccount,
+		CertificateVersions: a.CertificateVersions, ReadsNeedAccount: a.ReadsNeedAccount, Relay: a.Relay,
 	}
 	for _, h := range a.Hints {
 		w.Hints = append(w.Hints, string(h))
@@ -109,7 +110,7 @@ func fromWire(w announcement) grid.Announcement {
 	a := grid.Announcement{
 		Server: w.Server, Sequence: w.Sequence, Nickname: w.Nickname, NodeID: w.NodeID,
 		PermutationSeed: w.PermutationSeed, Accepts: w.Accepts,
-		CertificateVersions: w.CertificateVersions, ReadsNeedAccount: w.ReadsNeedAccount,
+		CertificateVersions: w.CertificateVersions, ReadsNeedAccount: w.ReadsNeedAccount, Relay: w.Relay,
 	}
 	for _, h := range w.Hints {
 		a.Hints = append(a.Hints, grid.Hint(h))

@@ -26,6 +26,18 @@ func TestAnnouncementComesBack(t *testing.T) {
 	}
 }
 
+func TestRelaysAnnouncementComesBack(t *testing.T) {
+	a := testAnnouncement()
+	a.Relay = true
+	b, err := wire.SignAnnouncement(testKey(), a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := wire.OpenAnnouncement(b); err != nil || !got.Relay {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
 // TestAnnouncementGolden pins the signed bytes; frames pins them too, but not
 // what is inside of the signature.
 func TestAnnouncementGolden(t *testing.T) {

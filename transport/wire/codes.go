@@ -55,6 +55,9 @@ const (
 	KindAskHelp          Kind = 57
 	KindHelpData         Kind = 58
 	KindHelped           Kind = 59
+	KindObserved         Kind = 60
+	KindPunch            Kind = 61
+	KindPunching         Kind = 62
 )
 
 // Code is an error that somebody acts on, as a number on the wire. Codes are

@@ -64,6 +64,9 @@ var makers = [...]func() Message{
 	KindAskHelp:          func() Message { return new(AskHelp) },
 	KindHelpData:         func() Message { return new(HelpData) },
 	KindHelped:           func() Message { return new(Helped) },
+	KindObserved:         func() Message { return new(Observed) },
+	KindPunch:            func() Message { return new(Punch) },
+	KindPunching:         func() Message { return new(Punching) },
 }
 
 // Kind of an Error.

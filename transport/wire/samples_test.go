@@ -104,6 +104,9 @@ func samples(tb testing.TB) []sample {
 		{"help-data", ask(2, &wire.HelpData{Offset: 1 << 32}).WithBody(nil, []byte("ciphertext"))},
 		{"helped", answer(2, &wire.Helped{State: wire.HelpWants, Have: 1 << 32})},
 		{"helped-done", ask(0, &wire.Helped{State: wire.HelpDone, Have: 1 << 33, UEBHash: fill32(0xeb), Pushed: 8, Found: 2})},
+		{"observed", ask(0, &wire.Observed{Address: "203.0.113.7:3457"})},
+		{"punch", ask(1, &wire.Punch{Key: fill32(0xac), Address: "[2001:db8::7]:3457"})},
+		{"punching", answer(1, &wire.Punching{Address: "203.0.113.7:3457"})},
 		{"card", answer(4, &wire.Card{Chain: []byte("newer card")})},
 	}
 }
