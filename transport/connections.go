@@ -54,8 +54,9 @@ type Connections struct {
 	Punch bool
 }
 
-// DirectConnections dials TCP addresses, and nothing else.
-var DirectConnections = Connections{TCP: Direct}
+// DirectConnections dials TCP addresses, and relays' that have one, from this
+// node's own address.
+var DirectConnections = Connections{TCP: Direct, Relay: Direct}
 
 // Of is how hints of a kind are dialled.
 func (c Connections) Of(k Kind) Way {

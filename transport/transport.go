@@ -13,6 +13,7 @@ package transport
 
 import (
 	"errors"
+	"time"
 
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/transport/wire"
@@ -63,9 +64,39 @@ type Dialer interface {
 type Listener interface {
 	// Hints are the addresses to announce.
 	Hints() []grid.Hint
-	// Close ends the listener and every session that it accepted.
+	// Reserve takes a slot on a relay, through which sessions then come as they
+	// do at the listener's own addresses. It calls done once, with a slot or an
+	// error; lost is called once for a slot that ended other than by its Close.
+	// cancel gives up; done is then called with an error unless it was called
+	// already.
+	Reserve(relay Target, lost func(error), done func(Slot, error)) (cancel func())
+	// Close ends the listener, its slots and every session that it accepted.
 	Close() error
 }
+
+// Slot is a reservation on a relay.
+type Slot interface {
+	// Hints are the addresses by which the listener is reached through it.
+	Hints() []grid.Hint
+	// Lasts is for how long, counted from when it was taken or renewed.
+	Lasts() time.Duration
+	// Renew calls done once. A slot that could not be renewed stays until its
+	// time is over.
+	Renew(done func(error))
+	// Close gives the slot back, and ends the sessions that came through it.
+	Close()
+}
+
+// Path is how a session reaches the other side.
+type Path string
+
+// The paths.
+const (
+	PathDirect  Path = "direct"
+	PathTor     Path = "tor"
+	PathRelay   Path = "relay"
+	PathPunched Path = "hole-punched" // directly, after a relay helped to
+)
 
 // SessionEvents is what a session tells its owner.
 type SessionEvents struct {
@@ -86,6 +117,8 @@ type Session interface {
 	Remote() grid.PublicKey
 	// Address is where the other side was reached or came from, for people.
 	Address() string
+	// Path is how it was reached or came.
+	Path() Path
 	// Open starts a conversation. It returns at once; a failure arrives as
 	// Closed. Frames sent before the other side accepted are queued.
 	Open(p Protocol, h Handler, credit int) Conversation

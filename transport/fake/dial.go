@@ -18,6 +18,7 @@ type listener struct {
 	name   string
 	key    grid.PublicKey
 	accept Accept
+	slots  []*slot
 }
 
 // Listen makes a node accept sessions under its key. It fails if the node
@@ -42,6 +43,9 @@ func (l *listener) Close() error {
 	defer l.net.mu.Unlock()
 	if l.net.listeners[hintOf(l.name)] == l {
 		delete(l.net.listeners, hintOf(l.name))
+	}
+	for _, s := range slices.Clone(l.slots) {
+		s.end()
 	}
 	for _, s := range slices.Clone(l.net.sessions) {
 		if s.listener == l {
@@ -69,6 +73,7 @@ type attempt struct {
 	ev       transport.SessionEvents
 	done     func(transport.Session, error)
 	finished bool
+	path     transport.Path
 }
 
 // Dial connects under a new identity; it takes two latencies, as TCP and TLS
@@ -87,11 +92,12 @@ func (d *dialer) Dial(t transport.Target, ev transport.SessionEvents, done func(
 }
 
 func (a *attempt) start() {
-	l := a.net.find(a.target.Hints)
+	l, path := a.net.find(a.target)
 	if l == nil {
 		a.net.at(0, func() { a.fail(transport.ErrUnreachable) })
 		return
 	}
+	a.path = path
 	way := a.net.link(a.from, l.name)
 	if way.cut {
 		a.net.at(DialTimeout, func() { a.fail(fmt.Errorf("%w: timed out", transport.ErrUnreachable)) })
@@ -100,14 +106,17 @@ func (a *attempt) start() {
 	a.net.at(a.net.delay(way), func() { a.reach(l, way) })
 }
 
-// find returns who listens at the first address at which anybody does.
-func (n *Network) find(hints []grid.Hint) *listener {
-	for _, h := range hints {
+// find returns who is reached by the first address by which anybody is.
+func (n *Network) find(t transport.Target) (*listener, transport.Path) {
+	for _, h := range t.Hints {
 		if l := n.listeners[h]; l != nil {
-			return l
+			return l, transport.PathDirect
+		}
+		if l := n.behind(h, t.Server); l != nil {
+			return l, transport.PathRelay
 		}
 	}
-	return nil
+	return nil, ""
 }
 
 // reach is the listener's side of a dial.
@@ -124,8 +133,8 @@ func (a *attempt) reach(l *listener, way *link) {
 }
 
 func (a *attempt) connect(l *listener, way *link) {
-	ours := &session{net: a.net, link: way, node: a.from, local: a.key, remote: l.key, address: string(hintOf(l.name)), ev: a.ev, admitted: true}
-	theirs := &session{net: a.net, link: way, node: l.name, local: l.key, remote: a.key, address: string(hintOf(a.from)), listener: l}
+	ours := &session{net: a.net, link: way, node: a.from, local: a.key, remote: l.key, address: string(hintOf(l.name)), path: a.path, ev: a.ev, admitted: true}
+	theirs := &session{net: a.net, link: way, node: l.name, local: l.key, remote: a.key, address: string(hintOf(a.from)), path: a.path, listener: l}
 	ours.peer, theirs.peer = theirs, ours
 	a.net.sessions = append(a.net.sessions, ours, theirs)
 	a.net.call(func() {

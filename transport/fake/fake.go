@@ -55,6 +55,7 @@ type Network struct {
 	links     map[pair]*link
 	nodes     map[string]*node
 	listeners map[grid.Hint]*listener
+	relays    map[grid.Hint]*relay
 	sessions  []*session // live, in the order of their making
 
 	running bool
@@ -73,7 +74,7 @@ type node struct {
 func New(after After, rand io.Reader) *Network {
 	return &Network{
 		after: after, rand: rand,
-		links: map[pair]*link{}, nodes: map[string]*node{}, listeners: map[grid.Hint]*listener{},
+		links: map[pair]*link{}, nodes: map[string]*node{}, listeners: map[grid.Hint]*listener{}, relays: map[grid.Hint]*relay{},
 	}
 }
 

@@ -92,6 +92,40 @@ func TestSuite(t *testing.T) {
 	}
 }
 
+// hidden is a listener that is reached through its slot alone.
+type hidden struct {
+	transport.Listener
+	slot transport.Slot
+}
+
+func (h hidden) Hints() []grid.Hint { return h.slot.Hints() }
+
+func TestSuiteThroughRelay(t *testing.T) {
+	transporttest.Run(t, func(t *testing.T) transporttest.World {
+		w, n := newNetwork(1)
+		relay := n.Relay("relay", grid.PublicKey{7}, time.Hour)
+		return transporttest.World{
+			Dialer: n.Dialer("client"), Relayed: true, Connections: transport.DirectConnections,
+			DeadHint: "/dns/nobody/tcp/1/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN/p2p-circuit", Step: w.step,
+			Listen: func(key ed25519.PrivateKey, accept func(transport.Session) transport.SessionEvents) (transport.Listener, error) {
+				l, err := n.Listen("server", key, accept)
+				if err != nil {
+					return nil, err
+				}
+				slot, err := reserve(w, l, relay)
+				return hidden{l, slot}, err
+			},
+		}
+	})
+}
+
+func reserve(w *world, l transport.Listener, relay transport.Target) (slot transport.Slot, err error) {
+	l.Reserve(relay, func(error) {}, func(s transport.Slot, e error) { slot, err = s, e })
+	for slot == nil && err == nil && w.step() {
+	}
+	return slot, err
+}
+
 // scene is a client and a server that write down what happens to them.
 type scene struct {
 	*world

@@ -18,6 +18,7 @@ type session struct {
 	pending       *attempt  // the dial that has not been answered yet
 	local, remote grid.PublicKey
 	address       string
+	path          transport.Path
 	ev            transport.SessionEvents
 
 	admitted      bool
@@ -32,6 +33,7 @@ type session struct {
 func (s *session) Local() grid.PublicKey  { return s.local }
 func (s *session) Remote() grid.PublicKey { return s.remote }
 func (s *session) Address() string        { return s.address }
+func (s *session) Path() transport.Path   { return s.path }
 
 // Admit lifts the limits before login.
 func (s *session) Admit() {

@@ -114,7 +114,7 @@ func (c *conversation) attach(st network.Stream, data io.ReadWriter) bool {
 func (c *conversation) open() {
 	ctx, cancel := context.WithTimeout(context.Background(), negotiateTimeout)
 	defer cancel()
-	st, err := c.session.conn.NewStream(ctx)
+	st, err := c.session.conn.NewStream(network.WithAllowLimitedConn(ctx, "what a relay bounds is used, too"))
 	if err != nil {
 		c.fail(fmt.Errorf("open conversation: %w: %w", transport.ErrClosed, err))
 		c.finish()
@@ -184,7 +184,7 @@ func (c *conversation) receive() error {
 // maxBody is the largest body that is taken now.
 func (c *conversation) maxBody() int {
 	s := c.session
-	return transport.MaxBody(c.protocol, s.host != nil, !c.incoming, s.admitted.Load())
+	return transport.MaxBody(c.protocol, s.dialled, !c.incoming, s.admitted.Load())
 }
 
 // spend waits for credit and takes one; false if the conversation is over.

@@ -32,6 +32,7 @@ type dial struct {
 	options Options
 	target  transport.Target
 	ev      transport.SessionEvents
+	id      peer.ID
 	host    *host
 
 	mu      sync.Mutex
@@ -62,6 +63,7 @@ func (d *dial) run(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", transport.ErrNoAddress, err)
 	}
+	d.id = id
 	addrs := dialable(d.target, id)
 	if len(addrs) == 0 {
 		return nil, transport.ErrNoAddress
@@ -72,6 +74,11 @@ func (d *dial) run(ctx context.Context) (*session, error) {
 	}
 	if d.host, err = newHost(key, d.options.muxer(bulkWindow), &network.NullResourceManager{}, d.options.DialTimeout); err != nil {
 		return nil, err
+	}
+	if d.target.Connections.Of(transport.Relay) != transport.Disabled {
+		if err := d.host.addCircuits(); err != nil {
+			return nil, errors.Join(err, d.host.close())
+		}
 	}
 	d.host.swarm.Notify(&network.NotifyBundle{ConnectedF: d.connected, DisconnectedF: d.disconnected})
 	d.host.swarm.SetStreamHandler(d.stream)
@@ -138,13 +145,16 @@ func dialCauses(err error) string {
 func (d *dial) connected(_ network.Network, c network.Conn) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if c.RemotePeer() != d.id {
+		return // a relay on the way
+	}
 	if d.session != nil {
 		go c.Close()
 		return
 	}
 	s := newSession(c, d.target.Server.Key(), d.options)
 	s.ev = d.ev
-	s.host = d.host
+	s.host, s.dialled = d.host, true
 	s.admitted.Store(true)
 	s.events.Lock()
 	d.session = s
@@ -158,7 +168,7 @@ func (d *dial) disconnected(_ network.Network, c network.Conn) {
 
 func (d *dial) stream(st network.Stream) {
 	if s := d.of(st.Conn()); s != nil {
-		s.accept(st, d.host.Mux())
+		s.accept(st)
 		return
 	}
 	_ = st.ResetWithError(network.StreamGated)

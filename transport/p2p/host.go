@@ -13,6 +13,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/core/sec"
+	coretransport "github.com/libp2p/go-libp2p/core/transport"
 	blankhost "github.com/libp2p/go-libp2p/p2p/host/blank"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
 	"github.com/libp2p/go-libp2p/p2p/host/peerstore/pstoremem"
@@ -22,6 +23,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	"github.com/multiformats/go-multistream"
 
 	"github.com/tarn-grid/tarn/grid"
 )
@@ -30,10 +32,11 @@ import (
 // service runs on it.
 type host struct {
 	*blankhost.BlankHost
-	swarm *swarm.Swarm
-	peers peerstore.Peerstore
-	once  sync.Once
-	err   error
+	swarm    *swarm.Swarm
+	peers    peerstore.Peerstore
+	upgrader coretransport.Upgrader
+	once     sync.Once
+	err      error
 }
 
 // newHost makes a host without listeners. timeout bounds a dial.
@@ -70,33 +73,44 @@ func assemble(id peer.ID, priv crypto.PrivKey, peers peerstore.Peerstore, muxer 
 	if err != nil {
 		return nil, err
 	}
-	if err := addTCP(sw, priv, muxer, limits, timeout); err != nil {
+	up, err := newUpgrader(priv, muxer, limits)
+	if err != nil {
+		return nil, errors.Join(err, sw.Close())
+	}
+	if err := addTCP(sw, up, limits, timeout); err != nil {
 		return nil, errors.Join(err, sw.Close())
 	}
 	h := blankhost.NewBlankHost(sw, blankhost.WithEventBus(bus))
 	if h == nil {
 		return nil, errors.Join(errors.New("blank host not made"), sw.Close())
 	}
-	for _, p := range protocols {
-		h.Mux().AddHandler(protocol.ID(p), nil)
-	}
-	return &host{BlankHost: h, swarm: sw, peers: peers}, nil
+	return &host{BlankHost: h, swarm: sw, peers: peers, upgrader: up}, nil
 }
 
-func addTCP(sw *swarm.Swarm, priv crypto.PrivKey, muxer *yamux.Transport, limits network.ResourceManager, timeout time.Duration) error {
+// names are the protocols that a stream of a session may name.
+var names = func() protocol.Switch {
+	m := multistream.NewMultistreamMuxer[protocol.ID]()
+	for _, p := range protocols {
+		m.AddHandler(protocol.ID(p), nil)
+	}
+	return m
+}()
+
+// newUpgrader makes a session of what carries bytes.
+func newUpgrader(priv crypto.PrivKey, muxer *yamux.Transport, limits network.ResourceManager) (coretransport.Upgrader, error) {
 	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: muxer}}
 	tls, err := libp2ptls.New(libp2ptls.ID, priv, muxers)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	noise, err := noise.New(noise.ID, priv, muxers)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	up, err := upgrader.New([]sec.SecureTransport{tls, noise}, muxers, nil, limits, nil)
-	if err != nil {
-		return err
-	}
+	return upgrader.New([]sec.SecureTransport{tls, noise}, muxers, nil, limits, nil)
+}
+
+func addTCP(sw *swarm.Swarm, up coretransport.Upgrader, limits network.ResourceManager, timeout time.Duration) error {
 	// A reused port would be the same towards every server.
 	t, err := tcp.NewTCPTransport(up, limits, nil, tcp.DisableReuseport(), tcp.WithConnectionTimeout(timeout))
 	if err != nil {

@@ -232,7 +232,7 @@ func TestClientSaysNothing(t *testing.T) {
 func TestSilentPeerIsFound(t *testing.T) {
 	v := newVictim(t, true)
 	silence := make(chan struct{})
-	v.target.Hints = []grid.Hint{relay(t, v.target.Hints[0], silence)}
+	v.target.Hints = []grid.Hint{faltering(t, v.target.Hints[0], silence)}
 	ready, closed := make(chan transport.Session, 1), make(chan error, 1)
 	NewDialer(Options{KeepAlive: 100 * time.Millisecond}).Dial(v.target,
 		transport.SessionEvents{Closed: func(err error) { closed <- err }},
@@ -251,9 +251,9 @@ func TestSilentPeerIsFound(t *testing.T) {
 	}
 }
 
-// relay forwards one connection until silence is closed; then it swallows
+// faltering forwards one connection until silence is closed; then it swallows
 // everything, and keeps the connections open.
-func relay(t *testing.T, to grid.Hint, silence chan struct{}) grid.Hint {
+func faltering(t *testing.T, to grid.Hint, silence chan struct{}) grid.Hint {
 	t.Helper()
 	_, address, err := manet.DialArgs(ma.StringCast(string(to)))
 	if err != nil {

@@ -4,6 +4,8 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -19,13 +21,17 @@ type Accept func(transport.Session) transport.SessionEvents
 
 // listener implements transport.Listener.
 type listener struct {
+	key     ed25519.PrivateKey
 	host    *host
+	limits  *connLimits
 	options Options
 	accept  Accept
 	live    sync.WaitGroup // sessions whose Closed has not been called
 
 	mu       sync.Mutex
+	closed   bool
 	sessions map[network.Conn]*session
+	slots    map[*slot]struct{}
 }
 
 // Listen accepts sessions under key at TCP multiaddrs such as
@@ -37,11 +43,12 @@ func Listen(key ed25519.PrivateKey, addresses []string, o Options, accept Accept
 	if err != nil {
 		return nil, err
 	}
-	h, err := newHost(key, o.muxer(earlyWindow), &connLimits{most: int64(o.Connections)}, o.DialTimeout)
+	limits := &connLimits{most: int64(o.Connections)}
+	h, err := newHost(key, o.muxer(earlyWindow), limits, o.DialTimeout)
 	if err != nil {
 		return nil, err
 	}
-	l := &listener{host: h, options: o, accept: accept, sessions: map[network.Conn]*session{}}
+	l := &listener{key: key, host: h, limits: limits, options: o, accept: accept, sessions: map[network.Conn]*session{}, slots: map[*slot]struct{}{}}
 	h.swarm.Notify(&network.NotifyBundle{ConnectedF: l.connected, DisconnectedF: l.disconnected})
 	h.swarm.SetStreamHandler(l.stream)
 	for _, a := range addrs {
@@ -70,13 +77,16 @@ func parseListen(addresses []string) ([]ma.Multiaddr, error) {
 	return addrs, nil
 }
 
-// Hints are the addresses listened at; 0.0.0.0 and :: are replaced by those
+// Hints are the addresses listened at.
+func (l *listener) Hints() []grid.Hint { return l.host.hints() }
+
+// hints are the addresses listened at; 0.0.0.0 and :: are replaced by those
 // of all interfaces.
-func (l *listener) Hints() []grid.Hint {
+func (h *host) hints() []grid.Hint {
 	var hints []grid.Hint
-	addrs, err := l.host.swarm.InterfaceListenAddresses()
+	addrs, err := h.swarm.InterfaceListenAddresses()
 	if err != nil {
-		addrs = l.host.swarm.ListenAddresses()
+		addrs = h.swarm.ListenAddresses()
 	}
 	for _, a := range addrs {
 		hints = append(hints, grid.Hint(a.String()))
@@ -88,10 +98,15 @@ func (l *listener) Hints() []grid.Hint {
 // callback has; so it is not called from one.
 func (l *listener) Close() error {
 	l.mu.Lock()
+	l.closed = true
 	for _, s := range l.sessions {
 		s.because(errHere)
 	}
+	slots := slices.Collect(maps.Keys(l.slots))
 	l.mu.Unlock()
+	for _, s := range slots {
+		s.Close()
+	}
 	err := l.host.close()
 	l.live.Wait()
 	return err
@@ -130,7 +145,7 @@ func (l *listener) stream(st network.Stream) {
 	s := l.sessions[st.Conn()]
 	l.mu.Unlock()
 	if s != nil {
-		s.accept(st, l.host.Mux())
+		s.accept(st)
 		return
 	}
 	_ = st.ResetWithError(network.StreamGated)

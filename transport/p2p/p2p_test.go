@@ -85,7 +85,6 @@ func TestOnlyTCPAddressesAreDialled(t *testing.T) {
 		"", "nonsense", "/ip4/127.0.0.1/udp/1/quic-v1", "/onion3/vww6ybal4bd7szmgncyruucpgfkqahzddi37ktceo3ah7ngmcopnpyyd:1234",
 		"/dnsaddr/example.org/tcp/1", "/ip4/127.0.0.1/tcp/1/ws", "/ip4/127.0.0.1", "/unix/tmp/socket",
 		good[0] + "/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN",
-		good[0] + "/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN/p2p-circuit",
 	} {
 		target.Hints = []grid.Hint{h}
 		if _, err := dial(t, d, target, transport.SessionEvents{}); !errors.Is(err, transport.ErrNoAddress) {

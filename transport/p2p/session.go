@@ -25,7 +25,9 @@ type session struct {
 	local   grid.PublicKey
 	remote  grid.PublicKey
 	options Options
-	host    *host         // made for this session, nil if it was accepted
+	path    transport.Path
+	dialled bool
+	host    *host         // made for this session, nil if it was accepted by a listener's
 	left    func()        // called after Closed, may be nil
 	gone    chan struct{} // closed after that
 	scope   *connScope    // limits of an accepted session
@@ -48,7 +50,7 @@ func newSession(c network.Conn, remote grid.PublicKey, o Options) *session {
 	local, _ := c.LocalPeer().ExtractPublicKey() // it is in the id of an Ed25519 peer
 	raw, _ := local.Raw()
 	return &session{
-		conn: c, local: grid.PublicKey(raw), remote: remote, options: o,
+		conn: c, local: grid.PublicKey(raw), remote: remote, options: o, path: pathOf(c),
 		gone: make(chan struct{}), conversations: map[*conversation]struct{}{},
 	}
 }
@@ -56,6 +58,7 @@ func newSession(c network.Conn, remote grid.PublicKey, o Options) *session {
 func (s *session) Local() grid.PublicKey  { return s.local }
 func (s *session) Remote() grid.PublicKey { return s.remote }
 func (s *session) Address() string        { return s.conn.RemoteMultiaddr().String() }
+func (s *session) Path() transport.Path   { return s.path }
 
 // Admit lifts the limits before login.
 func (s *session) Admit() {
@@ -181,14 +184,14 @@ func (s *session) Open(p transport.Protocol, h transport.Handler, credit int) tr
 
 // accept runs a conversation that the other side opened, in the goroutine that
 // libp2p made for its stream.
-func (s *session) accept(st network.Stream, names protocol.Switch) {
+func (s *session) accept(st network.Stream) {
 	c := newConversation(s, nil, 0)
 	c.incoming = true
 	if !s.join(c) {
 		_ = st.ResetWithError(network.StreamResourceLimitExceeded)
 		return
 	}
-	p, err := negotiate(st, names)
+	p, err := negotiate(st)
 	if err != nil {
 		s.vacate(c)
 		_ = st.ResetWithError(network.StreamProtocolNegotiationFailed)
@@ -209,7 +212,7 @@ func (s *session) accept(st network.Stream, names protocol.Switch) {
 }
 
 // negotiate learns which protocol a stream is for.
-func negotiate(st network.Stream, names protocol.Switch) (protocol.ID, error) {
+func negotiate(st network.Stream) (protocol.ID, error) {
 	if err := st.SetDeadline(time.Now().Add(negotiateTimeout)); err != nil {
 		return "", err
 	}

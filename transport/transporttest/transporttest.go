@@ -27,6 +27,9 @@ type World struct {
 	DeadHint grid.Hint
 	// Connections are those under which the listener is reached.
 	Connections transport.Connections
+	// Relayed says that the address is a relay's, which leads to the server that
+	// is asked for or to nobody.
+	Relayed bool
 	// Step makes one thing happen and returns false if there is nothing left;
 	// nil where things happen by themselves.
 	Step func() bool
