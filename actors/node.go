@@ -1,6 +1,6 @@
 // Package actors is the top of a node's supervision tree: Node starts the
 // roles that the configuration switches on, each a branch of its own
-// (packages client, server, introducer, manager, aggregator, helper), and passes messages to them.
+// (packages client, server, introducer, relay, manager, aggregator, helper), and passes messages to them.
 //
 // Promises: a branch that fails is restarted without harm to the others; one
 // that keeps failing ends the node, which says why.
@@ -18,6 +18,7 @@ import (
 	"github.com/tarn-grid/tarn/actors/helper"
 	"github.com/tarn-grid/tarn/actors/introducer"
 	"github.com/tarn-grid/tarn/actors/manager"
+	"github.com/tarn-grid/tarn/actors/relay"
 	"github.com/tarn-grid/tarn/actors/server"
 )
 
@@ -29,6 +30,7 @@ type Config struct {
 	Client     *client.Config
 	Storage    *server.Config
 	Introducer *introducer.Config
+	Relay      *relay.Config
 	Manager    *manager.Config
 	Aggregator *aggregator.Config
 	Helper     *helper.Config
@@ -44,7 +46,7 @@ type Node struct {
 	env    *env.Env
 	config Config
 
-	client, storage, introducer, manager, aggregator, helper *actor.PID
+	client, storage, introducer, relay, manager, aggregator, helper *actor.PID
 }
 
 // New makes a Node.
@@ -60,6 +62,9 @@ type ToStorage struct{ Message any }
 
 // ToIntroducer carries a message to the introducer role.
 type ToIntroducer struct{ Message any }
+
+// ToRelay carries a message to the relay role.
+type ToRelay struct{ Message any }
 
 // ToManager carries a message to the account manager role.
 type ToManager struct{ Message any }
@@ -81,6 +86,8 @@ func (n *Node) Receive(ctx actor.Context) {
 		pass(ctx, n.storage, m.Message)
 	case ToIntroducer:
 		pass(ctx, n.introducer, m.Message)
+	case ToRelay:
+		pass(ctx, n.relay, m.Message)
 	case ToManager:
 		pass(ctx, n.manager, m.Message)
 	case ToAggregator:
@@ -97,6 +104,9 @@ func (n *Node) Receive(ctx actor.Context) {
 func (n *Node) start(ctx actor.Context) {
 	if n.config.Introducer != nil {
 		n.introducer = n.env.Spawn.Child(ctx, "introducer", introducer.New(n.env, *n.config.Introducer))
+	}
+	if n.config.Relay != nil {
+		n.relay = n.env.Spawn.Child(ctx, "relay", relay.New(n.env, *n.config.Relay, n.introducer))
 	}
 	if n.config.Manager != nil {
 		n.manager = n.env.Spawn.Child(ctx, "manager", manager.New(n.env, *n.config.Manager))

@@ -157,6 +157,9 @@ func (n *introduction) take(ctx actor.Context, signed []byte) bool {
 		n.env.Log.Debug("announcement ignored", "introducer", n.in.Target.Server.Short(), "error", err)
 		return false
 	}
+	if a.Relay {
+		return false // servers say themselves by which relay they are reached
+	}
 	if old, ok := n.heard[a.Server]; ok && old.parsed.Sequence >= a.Sequence || !ok && len(n.heard) >= maxServers {
 		return false
 	}

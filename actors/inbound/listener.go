@@ -24,8 +24,11 @@ type Config struct {
 }
 
 // Listening is told to the parent once connections are accepted, and again
-// after a restart.
-type Listening struct{ Hints []grid.Hint }
+// after a restart. The Listener is there to take slots on relays.
+type Listening struct {
+	Hints    []grid.Hint
+	Listener transport.Listener
+}
 
 // Failed is told to the parent when the node can't listen.
 type Failed struct{ Err error }
@@ -113,7 +116,7 @@ func (l *Listener) listening(ctx actor.Context, m listened) {
 		return
 	}
 	l.listener = m.listener
-	ctx.Send(ctx.Parent(), Listening{m.listener.Hints()})
+	ctx.Send(ctx.Parent(), Listening{m.listener.Hints(), m.listener})
 }
 
 func (l *Listener) accept(ctx actor.Context, a *arrival) {

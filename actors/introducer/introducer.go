@@ -43,6 +43,10 @@ type Config struct {
 	Fatal func(error)
 }
 
+// Own is a signed announcement of this very node, say of its relay; a later one
+// replaces it.
+type Own []byte
+
 // AskStatus asks the Introducer how it is; answered by Status, once it listens.
 type AskStatus struct{}
 
@@ -85,6 +89,7 @@ type Introducer struct {
 	subscribers []*actor.PID
 	unsaved     []publication // to be acknowledged once saved
 	saving      bool
+	waiting     []Own        // for the file to be read
 	asking      []*actor.PID // who waits for a status
 }
 
@@ -140,6 +145,8 @@ func (i *Introducer) Receive(ctx actor.Context) {
 		i.countSessions(ctx)
 	case inbound.Failed:
 		i.config.Fatal(m.Err)
+	case Own:
+		i.own(ctx, m)
 	case publication:
 		i.publish(ctx, m)
 	case departed:
@@ -177,6 +184,23 @@ func (i *Introducer) load(ctx actor.Context) {
 	})
 }
 
+// own takes an announcement of this node. Before the file is read it waits, so
+// that it is not lost in what was known.
+func (i *Introducer) own(ctx actor.Context, m Own) {
+	if i.listener == nil {
+		i.waiting = append(i.waiting, m)
+		return
+	}
+	k, err := open(m)
+	if err != nil || i.check(k) != nil || !i.put(k, "") {
+		i.env.Log.Error("this node's own announcement can't be kept", "error", err)
+		return
+	}
+	i.list[i.index[k.server]].sessions = 1 // it is always connected
+	i.unsaved = append(i.unsaved, publication{known: k})
+	i.save(ctx)
+}
+
 func open(signed []byte) (known, error) {
 	a, err := wire.OpenAnnouncement(signed)
 	return known{a.Server, a.Sequence, signed}, err
@@ -198,6 +222,10 @@ func (i *Introducer) loaded(ctx actor.Context, m loaded) {
 		Session:     func(a inbound.Arrival) env.Producer { return newSession(i.env, self, a) },
 		MaxSessions: maxSessions,
 	}))
+	for _, own := range i.waiting {
+		i.own(ctx, own)
+	}
+	i.waiting = nil
 }
 
 // countSessions begins the answer to those who ask for a status. Before the
@@ -255,7 +283,9 @@ func (i *Introducer) saved(ctx actor.Context, m saved) {
 		i.env.Log.Error("announcements could not be saved", "error", m.err)
 	}
 	for _, p := range m.done {
-		ctx.Send(p.session, published{p.request, m.err})
+		if p.session != nil {
+			ctx.Send(p.session, published{p.request, m.err})
+		}
 		if m.err == nil {
 			i.relay(ctx, p.known)
 		}

@@ -114,10 +114,15 @@ const (
 	// trafficDays is how long traffic is kept.
 	trafficDays = 366
 
-	// announceFirst and announceMost bound the pauses between attempts to reach
-	// an introducer; each is twice the one before.
-	announceFirst = time.Second
-	announceMost  = 5 * time.Minute
-	// answerWithin is how long an introducer may take to answer.
-	answerWithin = time.Minute
+	// maxRelays is how many relays are known: anybody may offer one.
+	maxRelays = 64
+	// slotPause and slotPauseMost bound the pauses between attempts to get a slot
+	// on a relay; they double with each round of all relays.
+	slotPause     = time.Second
+	slotPauseMost = 5 * time.Minute
+	// slotTries is how often in a row a slot may fail to be renewed, or to lead
+	// to the server, before it is given back; checkEvery is how often the server
+	// looks whether it does.
+	slotTries  = 3
+	checkEvery = 10 * time.Minute
 )

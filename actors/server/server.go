@@ -6,8 +6,9 @@
 // that one a facet once its client has logged in, which carries what the login
 // allows. login verifies chains. ledger is the only writer of the lease table.
 // pull fetches one share; it outlives the connection over which it was
-// offered. collector deletes what no lease keeps. announcer tells an
-// introducer where this server is.
+// offered. collector deletes what no lease keeps. slot keeps a reservation on a
+// relay where nobody can dial the server. An announcer tells an introducer where
+// the server is.
 //
 // Promises: nothing is acknowledged before it is durable; a share is readable
 // only after all of it was verified; what an upload reserved is free again
@@ -18,11 +19,13 @@ package server
 
 import (
 	"crypto/ed25519"
+	"slices"
 
 	"github.com/tarn-grid/tarn/actors/inbound"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/transport"
+	"github.com/tarn-grid/tarn/transport/wire"
 )
 
 // Config is what a storage server needs. It is not changed once given.
@@ -41,6 +44,9 @@ type Config struct {
 	// Sequence is higher than that of any announcement that an earlier process
 	// made, whatever the clock says.
 	Sequence uint64
+	// Relays are how the server is reached where nobody can dial it; nil where
+	// everybody can. The listener's own addresses are then not announced.
+	Relays *Relays
 	// Introducers are told where the server is, each through Dialer.
 	Introducers []transport.Target
 	Dialer      transport.Dialer
@@ -82,8 +88,12 @@ func (c *Config) announcement(sequence uint64, hints []grid.Hint, accepts []grid
 		NodeID: c.NodeID, PermutationSeed: c.PermutationSeed, Accepts: accepts,
 		CertificateVersions: []uint{lease.CertificateVersion}, ReadsNeedAccount: c.ReadsNeedAccount,
 	}
-	if len(c.Announce) > 0 {
+	if len(c.Announce) > 0 && c.Relays == nil {
 		a.Hints = c.Announce
+	}
+	if c.Relays != nil {
+		a.Hints = slices.Concat(c.Announce, hints)
+		a.Hints = a.Hints[:min(len(a.Hints), wire.MaxHints)]
 	}
 	if a.NodeID == (grid.NodeID{}) {
 		a.NodeID = a.Server.DefaultNodeID()

@@ -6,16 +6,18 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/tarn-grid/tarn/actors/announcer"
 	"github.com/tarn-grid/tarn/actors/env"
 	"github.com/tarn-grid/tarn/actors/inbound"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/transport"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
 
 // Storage is the top of the storage branch.
 //
-// Owns: which upload has which pull, the announcement and its sequence number.
+// Owns: which upload has which pull, the announcement and its sequence number, which relays are offered.
 // On failure: everything below it starts anew; uploads in progress end and are offered again.
 type Storage struct {
 	env    *env.Env
@@ -31,7 +33,12 @@ type Storage struct {
 	lastPull uint64
 
 	announcers []*actor.PID
-	listening  []grid.Hint // none before the listener listens
+	listens    bool
+	listening  []grid.Hint        // addresses of the listener
+	slot       *actor.PID         // nil where there are no relays
+	slots      int                // how many actors there were for it
+	offered    []transport.Target // relays
+	through    []grid.Hint        // addresses through a relay
 	hints      []grid.Hint
 	managers   managers
 	sequence   uint64
@@ -61,9 +68,14 @@ func (s *Storage) Receive(ctx actor.Context) {
 	case managers:
 		s.accept(ctx, m)
 	case inbound.Listening:
-		s.listening = m.Hints
-		s.announce(ctx)
-		s.countSessions(ctx)
+		s.nowListening(ctx, m)
+	case announcer.Offered:
+		s.relayOffered(ctx, m)
+	case reachable:
+		s.through = m.hints
+		if len(s.through) > 0 { // until then the old addresses are as good as none
+			s.announce(ctx)
+		}
 	case inbound.Failed:
 		s.config.Fatal(m.Err)
 	case offer:
@@ -117,7 +129,7 @@ func (s *Storage) ledgerUp(ctx actor.Context) {
 // countSessions begins the answer to those who ask for a status. Before the
 // server listens they wait.
 func (s *Storage) countSessions(ctx actor.Context) {
-	if s.sequence != 0 && len(s.asking) > 0 {
+	if s.listens && len(s.asking) > 0 {
 		ctx.Send(s.listener, inbound.Count{ReplyTo: ctx.Self()})
 	}
 }
@@ -208,7 +220,7 @@ func (s *Storage) terminated(ctx actor.Context, who *actor.PID) {
 		ctx.Send(s.ledger, release{id.Column, id.Share})
 		return
 	}
-	for _, part := range []*actor.PID{s.ledger, s.login, s.listener, s.collector} {
+	for _, part := range []*actor.PID{s.ledger, s.login, s.listener, s.collector, s.slot} {
 		if part != nil && part.Id == who.Id {
 			s.config.Fatal(fmt.Errorf("%s keeps failing; this is a bug", who.Id))
 		}
@@ -227,29 +239,79 @@ func (s *Storage) status(ctx actor.Context, sessions int) {
 func (s *Storage) accept(ctx actor.Context, m managers) {
 	changed := !slices.Equal(s.managers, m)
 	s.managers = m
-	if changed && s.sequence != 0 {
+	if changed && s.listens {
 		s.announce(ctx)
+	}
+}
+
+// nowListening makes the server known.
+func (s *Storage) nowListening(ctx actor.Context, m inbound.Listening) {
+	s.listens, s.listening = true, m.Hints
+	s.startAnnouncers(ctx)
+	if s.config.Relays != nil {
+		if s.slot != nil {
+			ctx.Stop(s.slot) // it had a slot for a listener that is gone
+		}
+		s.slots++
+		s.slot = s.env.Spawn.Child(ctx, fmt.Sprintf("slot/%d", s.slots), newSlot(s.env, s.config, m.Listener, s.offered))
+	}
+	s.announce(ctx)
+	s.countSessions(ctx)
+}
+
+// relayOffered keeps a few relays for the next slot, too.
+func (s *Storage) relayOffered(ctx actor.Context, m announcer.Offered) {
+	if s.config.Relays == nil || !s.config.Relays.Offered {
+		return
+	}
+	t := transport.Target{Server: m.Announcement.Server, Hints: m.Announcement.Hints}
+	at := slices.IndexFunc(s.offered, func(o transport.Target) bool { return o.Server == t.Server })
+	switch {
+	case at >= 0:
+		s.offered[at] = t
+	case len(s.offered) < maxRelays:
+		s.offered = append(s.offered, t)
+	}
+	if s.slot != nil {
+		ctx.Send(s.slot, m)
+	}
+}
+
+// reached are the addresses to announce.
+func (s *Storage) reached() []grid.Hint {
+	if s.config.Relays == nil {
+		return s.listening
+	}
+	return s.through
+}
+
+func (s *Storage) startAnnouncers(ctx actor.Context) {
+	if s.announcers != nil {
+		return
+	}
+	for i, target := range s.config.Introducers {
+		relays := s.config.Relays != nil && s.config.Relays.Offered
+		pid := s.env.Spawn.Child(ctx, fmt.Sprintf("announcer/%d", i), announcer.New(s.env, s.config.Dialer, target, relays))
+		s.announcers = append(s.announcers, pid)
 	}
 }
 
 // announce signs a new announcement and gives it to every introducer. The
 // sequence number is the clock's millisecond, but never lower than any before.
+// A server that nobody can reach yet is not announced.
 func (s *Storage) announce(ctx actor.Context) {
+	if len(s.reached()) == 0 && len(s.config.Announce) == 0 {
+		return
+	}
 	s.sequence = max(s.sequence+1, s.config.Sequence, uint64(s.env.Clock.Now().UnixMilli()))
-	a := s.config.announcement(s.sequence, s.listening, s.managers)
+	a := s.config.announcement(s.sequence, s.reached(), s.managers)
 	s.hints = a.Hints
 	signed, err := wire.SignAnnouncement(s.config.Key, a)
 	if err != nil {
 		s.env.Log.Error("the server can't be announced", "error", err)
 		return
 	}
-	if s.announcers == nil {
-		for i, target := range s.config.Introducers {
-			pid := s.env.Spawn.Child(ctx, fmt.Sprintf("announcer/%d", i), newAnnouncer(s.env, s.config.Dialer, target))
-			s.announcers = append(s.announcers, pid)
-		}
-	}
 	for _, pid := range s.announcers {
-		ctx.Send(pid, announcement(signed))
+		ctx.Send(pid, announcer.Announcement(signed))
 	}
 }

@@ -1,4 +1,12 @@
-package server
+// Package announcer keeps introducers told of a server or a relay of this node,
+// and hears from them which relays there are.
+//
+// Main type: Announcer, one for each introducer. It is sent an Announcement
+// each time that there is a new one, and tells its parent of relays as Offered.
+//
+// Promises: the newest announcement is published again after every loss of the
+// connection; what an introducer sends unasked is not answered.
+package announcer
 
 import (
 	"fmt"
@@ -7,20 +15,22 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/tarn-grid/tarn/actors/env"
+	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/transport"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
 
-// announcer keeps one introducer told of where this server is, over a
-// connection with an identity of its own.
+// Announcer keeps one introducer told of where a server is, over a connection
+// with an identity of its own.
 //
 // Owns: the connection to one introducer, the backoff, the announcement as signed.
 // On failure: waits for the next announcement; the introducer still has the last one.
-type announcer struct {
+type Announcer struct {
 	env    *env.Env
 	dialer transport.Dialer
 	target transport.Target
-	signed announcement
+	relays bool
+	signed Announcement
 
 	attempt int // grows with each; what an older one says is ignored
 	cancel  func()
@@ -29,15 +39,36 @@ type announcer struct {
 	asked   uint64 // id of the newest request
 	greeted bool
 	pending bool // a request is not answered
+	hearing bool // relays were asked for
+	publish bool // the newest request publishes
 	pause   time.Duration
 }
 
-func newAnnouncer(e *env.Env, d transport.Dialer, t transport.Target) env.Producer {
-	return func() actor.Actor { return &announcer{env: e, dialer: d, target: t, pause: announceFirst} }
+// New makes an Announcer. With relays it connects at once, and tells its parent
+// of those that the introducer knows.
+func New(e *env.Env, d transport.Dialer, t transport.Target, relays bool) env.Producer {
+	return func() actor.Actor {
+		return &Announcer{env: e, dialer: d, target: t, relays: relays, pause: firstPause}
+	}
 }
 
-// announcement is a signed announcement.
-type announcement []byte
+// Announcement is a signed announcement to be published.
+type Announcement []byte
+
+// Offered tells the parent of a relay: what an introducer passed on, verified.
+type Offered struct{ Announcement grid.Announcement }
+
+// What bounds an announcer.
+const (
+	// firstPause and mostPause bound the pauses between attempts to reach an
+	// introducer; each is twice the one before.
+	firstPause = time.Second
+	mostPause  = 5 * time.Minute
+	// answerWithin is how long an introducer may take to answer.
+	answerWithin = time.Minute
+	// ahead is how many announcements of others may come at a time.
+	ahead = 16
+)
 
 // What an attempt tells; n says which.
 type (
@@ -69,9 +100,13 @@ func (d dialed) Discard() {
 }
 
 // Receive implements actor.Actor.
-func (a *announcer) Receive(ctx actor.Context) {
+func (a *Announcer) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
-	case announcement:
+	case *actor.Started:
+		if a.relays {
+			a.dial(ctx)
+		}
+	case Announcement:
 		a.announce(ctx, m)
 	case redial:
 		if m.n == a.attempt {
@@ -93,18 +128,30 @@ func (a *announcer) Receive(ctx actor.Context) {
 }
 
 // announce publishes, now or as soon as there is a connection.
-func (a *announcer) announce(ctx actor.Context, m announcement) {
-	first := a.signed == nil
+func (a *Announcer) announce(ctx actor.Context, m Announcement) {
 	a.signed = m
 	switch {
-	case first:
+	case a.attempt == 0:
 		a.dial(ctx)
 	case a.greeted:
-		a.request(ctx, &wire.Publish{Announcement: m})
+		a.next(ctx)
 	}
 }
 
-func (a *announcer) dial(ctx actor.Context) {
+// next asks for what was not asked for over this connection: which relays there
+// are, then to publish.
+func (a *Announcer) next(ctx actor.Context) {
+	switch {
+	case a.relays && !a.hearing:
+		a.hearing = true
+		a.conv.Grant(ahead)
+		a.request(ctx, &wire.Subscribe{})
+	case a.signed != nil:
+		a.request(ctx, &wire.Publish{Announcement: a.signed})
+	}
+}
+
+func (a *Announcer) dial(ctx actor.Context) {
 	a.attempt++
 	n, self, e := a.attempt, ctx.Self(), a.env
 	a.cancel = a.dialer.Dial(a.target, transport.SessionEvents{
@@ -112,7 +159,7 @@ func (a *announcer) dial(ctx actor.Context) {
 	}, func(s transport.Session, err error) { e.Spawn.Send(self, dialed{n, s, err}) })
 }
 
-func (a *announcer) dialed(ctx actor.Context, m dialed) {
+func (a *Announcer) dialed(ctx actor.Context, m dialed) {
 	switch {
 	case m.n != a.attempt:
 		if m.conn != nil {
@@ -125,7 +172,7 @@ func (a *announcer) dialed(ctx actor.Context, m dialed) {
 	}
 }
 
-func (a *announcer) greet(ctx actor.Context, conn transport.Session) {
+func (a *Announcer) greet(ctx actor.Context, conn transport.Session) {
 	n, self, e := a.attempt, ctx.Self(), a.env
 	a.conn = conn
 	a.conv = conn.Open(transport.Introduction, func(ev transport.Event) { e.Spawn.Send(self, introducerSaid{n, ev}) }, 0)
@@ -134,15 +181,16 @@ func (a *announcer) greet(ctx actor.Context, conn transport.Session) {
 
 // request asks; the introducer must answer within a while. It may send as many
 // frames as it was asked.
-func (a *announcer) request(ctx actor.Context, m wire.Message) {
+func (a *Announcer) request(ctx actor.Context, m wire.Message) {
 	a.asked++
 	a.pending = true
+	_, a.publish = m.(*wire.Publish)
 	a.conv.Grant(1)
 	a.conv.Send(wire.Frame{ID: a.asked, Message: m})
 	a.env.Clock.After(answerWithin, ctx.Self(), unanswered{a.attempt, a.asked})
 }
 
-func (a *announcer) heard(ctx actor.Context, m introducerSaid) {
+func (a *Announcer) heard(ctx actor.Context, m introducerSaid) {
 	received, ok := m.event.(transport.Received)
 	if !ok {
 		a.again(ctx, m.n, m.event.(transport.Ended).Err)
@@ -150,15 +198,31 @@ func (a *announcer) heard(ctx actor.Context, m introducerSaid) {
 	}
 	f := received.Frame
 	f.Release()
-	if m.n != a.attempt || !f.Answer || f.ID != a.asked || !a.pending {
+	if m.n != a.attempt {
+		return
+	}
+	if other, ok := f.Message.(*wire.Announce); ok && !f.Answer && a.hearing {
+		a.conv.Grant(1)
+		a.offered(ctx, other.Announcement)
+		return
+	}
+	if !f.Answer || f.ID != a.asked || !a.pending {
 		return // nobody asked
 	}
 	a.pending = false
 	a.answered(ctx, m.n, f.Message)
 }
 
-// answered takes the answer to what was asked last: to hello, or to Publish.
-func (a *announcer) answered(ctx actor.Context, n int, answer wire.Message) {
+// offered passes on an announcement if it is a relay's.
+func (a *Announcer) offered(ctx actor.Context, signed []byte) {
+	if other, err := wire.OpenAnnouncement(signed); err == nil && other.Relay {
+		ctx.Send(ctx.Parent(), Offered{other})
+	}
+}
+
+// answered takes the answer to what was asked last: to hello, Subscribe or
+// Publish.
+func (a *Announcer) answered(ctx actor.Context, n int, answer wire.Message) {
 	_, hello := answer.(*wire.Hello)
 	_, done := answer.(*wire.Done)
 	refusal, refused := answer.(*wire.Error)
@@ -169,9 +233,12 @@ func (a *announcer) answered(ctx actor.Context, n int, answer wire.Message) {
 		a.env.Log.Error("the introducer refuses the announcement", "introducer", a.target.Server.Short(), "error", refusal)
 	case hello && !a.greeted:
 		a.greeted = true
-		a.request(ctx, &wire.Publish{Announcement: a.signed})
+		a.next(ctx)
+	case done && a.greeted && !a.publish:
+		a.pause = firstPause
+		a.next(ctx)
 	case done && a.greeted:
-		a.pause = announceFirst
+		a.pause = firstPause
 		a.env.Log.Info("announced", "introducer", a.target.Server.Short())
 	default:
 		a.again(ctx, n, fmt.Errorf("%w: answered by %T", transport.ErrProtocol, answer))
@@ -180,7 +247,7 @@ func (a *announcer) answered(ctx actor.Context, n int, answer wire.Message) {
 
 // again ends an attempt, if it is the present one, and sets the time of the
 // next.
-func (a *announcer) again(ctx actor.Context, n int, err error) {
+func (a *Announcer) again(ctx actor.Context, n int, err error) {
 	if n != a.attempt {
 		return
 	}
@@ -188,15 +255,15 @@ func (a *announcer) again(ctx actor.Context, n int, err error) {
 	a.hangUp()
 	a.attempt++
 	a.env.Clock.After(a.env.Jitter(a.pause), ctx.Self(), redial{a.attempt})
-	a.pause = min(2*a.pause, announceMost)
+	a.pause = min(2*a.pause, mostPause)
 }
 
-func (a *announcer) hangUp() {
+func (a *Announcer) hangUp() {
 	if a.cancel != nil {
 		a.cancel()
 	}
 	if a.conn != nil {
 		a.conn.Close()
 	}
-	a.cancel, a.conn, a.conv, a.greeted, a.pending = nil, nil, nil, false, false
+	a.cancel, a.conn, a.conv, a.greeted, a.pending, a.hearing = nil, nil, nil, false, false, false
 }
