@@ -17,6 +17,7 @@ type relay struct {
 	key   grid.PublicKey
 	lasts time.Duration
 	slots []*slot
+	mute  bool // it gives slots, and passes nothing on
 	// renewals is how many there were.
 	renewals int
 }
@@ -35,6 +36,15 @@ func (n *Network) Relay(name string, key grid.PublicKey, lasts time.Duration) tr
 	defer n.mu.Unlock()
 	n.relays[hintOf(name)] = &relay{name: name, key: key, lasts: lasts}
 	return transport.Target{Server: grid.ServerID(key), Hints: []grid.Hint{hintOf(name)}, Connections: transport.DirectConnections}
+}
+
+// Mute makes a relay pass nothing on any more, and say nothing of that.
+func (n *Network) Mute(name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if r := n.relays[hintOf(name)]; r != nil {
+		r.mute = true
+	}
 }
 
 // Renewals is how often slots of a relay were renewed.
@@ -69,7 +79,7 @@ const circuit = "/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN/p2p-c
 func (n *Network) behind(h grid.Hint, server grid.ServerID) *listener {
 	at, is := strings.CutSuffix(string(h), circuit)
 	r := n.relays[grid.Hint(at)]
-	if !is || r == nil {
+	if !is || r == nil || r.mute {
 		return nil
 	}
 	for _, s := range r.slots {
