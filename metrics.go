@@ -49,6 +49,12 @@ var (
 	freeDesc     = prometheus.NewDesc("tarn_storage_free_bytes", "Free bytes on the storage server's disk.", nil, nil)
 	reservedDesc = prometheus.NewDesc("tarn_storage_reserved_bytes", "Bytes of uploads in progress.", nil, nil)
 	accountsDesc = prometheus.NewDesc("tarn_storage_accounts", "Accounts that may store.", nil, nil)
+
+	relaySlotsDesc     = prometheus.NewDesc("tarn_relay_slots", "Servers that have a slot on the relay.", nil, nil)
+	relayCircuitsDesc  = prometheus.NewDesc("tarn_relay_circuits", "Connections that the relay passes on.", nil, nil)
+	relayBytesDesc     = prometheus.NewDesc("tarn_relay_bytes_total", "Bytes that the relay has passed on, both ways together.", nil, nil)
+	relayRefusedDesc   = prometheus.NewDesc("tarn_relay_refused_total", "Reservations and circuits that the relay did not grant.", nil, nil)
+	relaySlotBytesDesc = prometheus.NewDesc("tarn_relay_slot_bytes", "Bytes passed on for a server in the present time of its slot.", []string{"server"}, nil)
 )
 
 // gaugesWithin is how long the node may take for its status.
@@ -56,7 +62,8 @@ const gaugesWithin = 3 * time.Second
 
 // Describe implements prometheus.Collector.
 func (gauges) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{serversDesc, sessionsDesc, freeDesc, reservedDesc, accountsDesc} {
+	for _, d := range []*prometheus.Desc{serversDesc, sessionsDesc, freeDesc, reservedDesc, accountsDesc,
+		relaySlotsDesc, relayCircuitsDesc, relayBytesDesc, relayRefusedDesc, relaySlotBytesDesc} {
 		ch <- d
 	}
 }
@@ -80,6 +87,9 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 	for state, count := range states {
 		send(serversDesc, count, state)
 	}
+	if s.Relay != nil {
+		s.Relay.collect(ch)
+	}
 	if s.Storage == nil {
 		return
 	}
@@ -87,4 +97,14 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 	send(freeDesc, s.Storage.Free)
 	send(reservedDesc, s.Storage.Reserved)
 	send(accountsDesc, int64(s.Storage.Accounts))
+}
+
+func (r *RelayStatus) collect(ch chan<- prometheus.Metric) {
+	ch <- prometheus.MustNewConstMetric(relaySlotsDesc, prometheus.GaugeValue, float64(len(r.Slots)))
+	ch <- prometheus.MustNewConstMetric(relayCircuitsDesc, prometheus.GaugeValue, float64(len(r.Circuits)))
+	ch <- prometheus.MustNewConstMetric(relayBytesDesc, prometheus.CounterValue, float64(r.Bytes))
+	ch <- prometheus.MustNewConstMetric(relayRefusedDesc, prometheus.CounterValue, float64(r.Refused))
+	for _, s := range r.Slots {
+		ch <- prometheus.MustNewConstMetric(relaySlotBytesDesc, prometheus.GaugeValue, float64(s.Bytes), s.Server.String())
+	}
 }

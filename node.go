@@ -22,6 +22,7 @@ import (
 	"github.com/tarn-grid/tarn/actors/inbound"
 	"github.com/tarn-grid/tarn/actors/introducer"
 	"github.com/tarn-grid/tarn/actors/manager"
+	"github.com/tarn-grid/tarn/actors/relay"
 	"github.com/tarn-grid/tarn/actors/server"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
@@ -122,6 +123,13 @@ func (n *Node) parts() (actors.Config, error) {
 			Listen: listen(in.Key, in.Listen), Store: published{n.folder.private("announcements")}, Fatal: n.end,
 		}
 	}
+	if n.config.Relay != nil {
+		parts, err := n.relayParts(dialer)
+		if err != nil {
+			return c, err
+		}
+		c.Relay = parts
+	}
 	if m := n.config.Manager; m != nil {
 		c.Manager = &manager.Config{Key: m.Key, Listen: listen(m.Key, m.Listen), Store: n.folder.memberFiles(), Fatal: n.end}
 	}
@@ -199,10 +207,7 @@ func (n *Node) storageParts(dialer transport.Dialer) (*server.Config, error) {
 		Key: s.Key, Nickname: n.config.Nickname, Listen: listen(s.Key, s.Listen), Announce: s.Announce,
 		Sequence: sequence, Dialer: dialer, Store: serverStore{n.store}, References: keys,
 		Policy:           lease.LedgerPolicy{Duration: leaseDuration, ReservedSpace: reservedSpace(s.ReservedSpace)},
-		ReadsNeedAccount: s.ReadsNeedAccount, Fatal: n.end,
-	}
-	for _, ref := range n.config.Introducers {
-		c.Introducers = append(c.Introducers, target(ref))
+		ReadsNeedAccount: s.ReadsNeedAccount, Relays: s.Relays.parts(), Introducers: targets(n.config.Introducers), Fatal: n.end,
 	}
 	return c, nil
 }
@@ -231,6 +236,11 @@ func (n *Node) listening(ctx context.Context) error {
 	defer cancel()
 	if n.config.Introducer != nil {
 		if _, err := ask[introducer.Status](ctx, n, actors.ToIntroducer{Message: introducer.AskStatus{}}); err != nil {
+			return n.cause(err)
+		}
+	}
+	if n.config.Relay != nil {
+		if _, err := ask[relay.Status](ctx, n, actors.ToRelay{Message: relay.AskStatus{}}); err != nil {
 			return n.cause(err)
 		}
 	}

@@ -21,7 +21,7 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 	ctx, cancel := n.until(ctx)
 	defer cancel()
 	s := Status{Nickname: n.config.Nickname, Version: version(), Started: n.started}
-	for _, fill := range []func(context.Context, *Status) error{n.clientStatus, n.storageStatus, n.introducerStatus, n.managerStatus, n.helperStatus} {
+	for _, fill := range []func(context.Context, *Status) error{n.clientStatus, n.storageStatus, n.introducerStatus, n.relayStatus, n.managerStatus, n.helperStatus} {
 		if err := fill(ctx, &s); err != nil {
 			return Status{}, n.cause(err)
 		}
@@ -73,7 +73,7 @@ func (n *Node) clientPicture(ctx context.Context, question client.AskStatus) (cl
 func (n *Node) serverStatus(s client.ServerStatus) ServerStatus {
 	out := ServerStatus{
 		Server: s.Announcement.Server, Nickname: s.Announcement.Nickname, State: string(s.State), Since: s.Since,
-		Address: s.Address, Account: s.Account, LoggedIn: s.State == client.LoggedIn, RoundTrip: s.RoundTrip,
+		Address: s.Address, Path: string(s.Path), Account: s.Account, LoggedIn: s.State == client.LoggedIn, RoundTrip: s.RoundTrip,
 		LastError: errorText(s.Err), Known: s.Known, Room: int64(min(s.Room, 1<<62)),
 	}
 	if out.Account.IsZero() {

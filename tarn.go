@@ -26,11 +26,12 @@ type Config struct {
 	// Introducers are references of the introducers to learn servers from
 	// and, as a storage server, to announce to.
 	Introducers []IntroducerRef
-	// Client, Storage, Introducer, Manager, Aggregator and Helper are the roles;
-	// nil is off.
+	// Client, Storage, Introducer, Relay, Manager, Aggregator and Helper are the
+	// roles; nil is off.
 	Client     *ClientConfig
 	Storage    *StorageConfig
 	Introducer *IntroducerConfig
+	Relay      *RelayConfig
 	Manager    *ManagerConfig
 	Aggregator *AggregatorConfig
 	Helper     *HelperConfig
@@ -69,6 +70,9 @@ type StorageConfig struct {
 	// Announce replaces the addresses that are announced; those listened on
 	// when empty.
 	Announce []grid.Hint
+	// Relays are how the server is reached where nobody can dial it; nil where
+	// everybody can. What it listens on is then not announced.
+	Relays *StorageRelays
 	// ReservedSpace is how many bytes of the disk are never used.
 	ReservedSpace int64
 	// ReadsNeedAccount lets only accounts read.
@@ -168,8 +172,9 @@ type ServerStatus struct {
 	State string
 	// Since is when State was reached.
 	Since time.Time
-	// Address is how it is reached now, empty when it is not.
-	Address string
+	// Address is where it is reached now, Path how: direct, relay, hole-punched
+	// or tor. Both are empty when it is not.
+	Address, Path string
 	// Account is the key that this node uses there.
 	Account grid.PublicKey
 	// LoggedIn says that the server accepts that account.
@@ -202,6 +207,7 @@ type Status struct {
 	Leases      *LeaseStatus   // as a client: what it stored
 	Storage     *StorageStatus // as a storage server
 	Introducer  *IntroducerRef // as an introducer: the reference that others join with
+	Relay       *RelayStatus   // as a relay
 	Manager     *ManagerStatus // as an account manager
 	Helper      *HelperStatus  // as a helper
 }

@@ -94,7 +94,8 @@ func TestDialable(t *testing.T) {
 	}{
 		{transport.Connections{}, nil},
 		{transport.Connections{TCP: transport.Disabled, Onion: transport.Disabled}, nil},
-		{transport.DirectConnections, []grid.Hint{tcp}},
+		{transport.Connections{TCP: transport.Direct}, []grid.Hint{tcp}},
+		{transport.DirectConnections, []grid.Hint{quic + circuit, tcp + circuit, tcp}},
 		{transport.Connections{QUIC: transport.Direct}, []grid.Hint{quic}},
 		{transport.Connections{Onion: transport.Tor, TCP: transport.Tor}, []grid.Hint{onion, tcp}},
 		{transport.Connections{Relay: transport.Direct}, []grid.Hint{quic + circuit, tcp + circuit}},

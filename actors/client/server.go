@@ -475,12 +475,12 @@ func (s *server) say(ctx actor.Context, state State, err error) {
 		r.account, r.label = s.signedAs.key, s.signedAs.label
 	}
 	if s.link != nil && s.link.session != nil {
-		r.address = s.link.session.Address()
+		r.address, r.path = s.link.session.Address(), s.link.session.Path()
 	}
 	if log := s.env.Log.With("server", s.announcement.Server.Short(), "nickname", s.announcement.Nickname); err != nil && state != Dialing {
 		log.Info("server "+string(state), "error", err)
 	} else if state != Dialing {
-		log.Info("server "+string(state), "address", r.address)
+		log.Info("server "+string(state), "address", r.address, "path", r.path)
 	}
 	ctx.Send(s.broker, *r)
 }

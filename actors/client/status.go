@@ -38,6 +38,7 @@ type ServerStatus struct {
 	State        State
 	Since        time.Time
 	Address      string
+	Path         transport.Path
 	Account      grid.PublicKey // zero when not logged in
 	Label        grid.PublicKey // whose leases are made there; zero when not logged in
 	RoundTrip    time.Duration  // 0 when unknown
@@ -63,6 +64,7 @@ type serverReport struct {
 	generation uint64 // of the connection
 	since      time.Time
 	address    string
+	path       transport.Path
 	account    grid.PublicKey // that acts
 	label      grid.PublicKey // whose the leases are
 	roundTrip  time.Duration
@@ -87,7 +89,7 @@ func (b *broker) picture() Status {
 		e := b.servers[id]
 		s.Servers = append(s.Servers, ServerStatus{
 			Announcement: e.announcement, Known: e.known,
-			State: e.report.state, Since: e.report.since, Address: e.report.address, Account: e.report.account, Label: e.report.label,
+			State: e.report.state, Since: e.report.since, Address: e.report.address, Path: e.report.path, Account: e.report.account, Label: e.report.label,
 			RoundTrip: e.report.roundTrip, Room: e.report.room, Err: b.trouble(e), PID: e.report.pid,
 		})
 	}

@@ -20,6 +20,9 @@ type Relays struct {
 	Named []transport.Target
 	// Offered lets those be used, too, that introducers know.
 	Offered bool
+	// Connections are how those are reached, and how the server looks whether it
+	// is reached through them.
+	Connections transport.Connections
 }
 
 // slot keeps a reservation on a relay, so that those reach the server who
@@ -51,6 +54,11 @@ func newSlot(e *env.Env, c *Config, l transport.Listener, offered []transport.Ta
 	return func() actor.Actor {
 		return &slot{env: e, config: c, listener: l, pause: slotPause, relays: slices.Concat(c.Relays.Named, offered)}
 	}
+}
+
+// relay is where a relay is that introducers know.
+func (c *Config) relay(a grid.Announcement) transport.Target {
+	return transport.Target{Server: a.Server, Hints: a.Hints, Connections: c.Relays.Connections}
 }
 
 // reachable tells Storage by which addresses the server is reached through
@@ -135,7 +143,7 @@ func (s *slot) Receive(ctx actor.Context) {
 
 // offered notes a relay, or where it is now.
 func (s *slot) offered(ctx actor.Context, a grid.Announcement) {
-	t := transport.Target{Server: a.Server, Hints: a.Hints}
+	t := s.config.relay(a)
 	at := slices.IndexFunc(s.relays, func(r transport.Target) bool { return r.Server == t.Server })
 	switch {
 	case at >= len(s.config.Relays.Named):
@@ -191,7 +199,7 @@ func (s *slot) check(ctx actor.Context, m checkSlot) {
 		return
 	}
 	self, e := ctx.Self(), s.env
-	s.config.Dialer.Dial(transport.Target{Server: s.config.server(), Hints: s.held.Hints()}, transport.SessionEvents{},
+	s.config.Dialer.Dial(transport.Target{Server: s.config.server(), Hints: s.held.Hints(), Connections: s.config.Relays.Connections}, transport.SessionEvents{},
 		func(session transport.Session, err error) { e.Spawn.Send(self, slotChecked{m.n, session, err}) })
 }
 

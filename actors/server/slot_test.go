@@ -18,7 +18,8 @@ import (
 func hiddenRig(t *testing.T, seed uint64, relays server.Relays) (*rig, *memo) {
 	t.Helper()
 	r := newRig(t, seed, func(c *server.Config) {
-		c.Introducers = []transport.Target{{Server: grid.ServerID(grid.PublicKeyOf(key(9))), Hints: []grid.Hint{"/dns/introducer/tcp/1"}}}
+		c.Introducers = []transport.Target{{Server: grid.ServerID(grid.PublicKeyOf(key(9))), Hints: []grid.Hint{"/dns/introducer/tcp/1"}, Connections: transport.DirectConnections}}
+		relays.Connections = transport.DirectConnections
 		c.Relays = &relays
 	})
 	m := &memo{}
@@ -39,7 +40,7 @@ func (r *rig) startRelay(name string, k ed25519.PrivateKey, lasts time.Duration)
 	r.world.Sys.Root(name, relay.New(r.world.Env(), relay.Config{
 		Key: k, Nickname: name, Dialer: r.net.Dialer(name),
 		Serve:       func() (transport.RelayService, error) { return fakeRelay{target.Hints}, nil },
-		Introducers: []transport.Target{{Server: grid.ServerID(grid.PublicKeyOf(key(9))), Hints: []grid.Hint{"/dns/introducer/tcp/1"}}},
+		Introducers: []transport.Target{{Server: grid.ServerID(grid.PublicKeyOf(key(9))), Hints: []grid.Hint{"/dns/introducer/tcp/1"}, Connections: transport.DirectConnections}},
 		Fatal:       func(err error) { r.Error(err) },
 	}, nil))
 }
@@ -80,7 +81,7 @@ func TestSlot(t *testing.T) {
 	r.until("the server is announced by its relay", m.through(t, "first"))
 	a, _ := m.announced(t)
 	var path transport.Path
-	r.net.Dialer("client").Dial(transport.Target{Server: serverID(), Hints: a.Hints}, transport.SessionEvents{}, func(s transport.Session, err error) {
+	r.net.Dialer("client").Dial(transport.Target{Server: serverID(), Hints: a.Hints, Connections: transport.DirectConnections}, transport.SessionEvents{}, func(s transport.Session, err error) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -114,8 +115,8 @@ func TestSlot(t *testing.T) {
 func TestSlotOnALiar(t *testing.T) {
 	mute, good := key(71), key(72)
 	r, m := hiddenRig(t, 61, server.Relays{Named: []transport.Target{
-		{Server: grid.ServerID(grid.PublicKeyOf(mute)), Hints: []grid.Hint{"/dns/mute/tcp/1"}},
-		{Server: grid.ServerID(grid.PublicKeyOf(good)), Hints: []grid.Hint{"/dns/good/tcp/1"}},
+		{Server: grid.ServerID(grid.PublicKeyOf(mute)), Hints: []grid.Hint{"/dns/mute/tcp/1"}, Connections: transport.DirectConnections},
+		{Server: grid.ServerID(grid.PublicKeyOf(good)), Hints: []grid.Hint{"/dns/good/tcp/1"}, Connections: transport.DirectConnections},
 	}})
 	r.net.Relay("mute", grid.PublicKeyOf(mute), time.Hour)
 	r.net.Mute("mute")
@@ -129,7 +130,7 @@ func TestSlotOnALiar(t *testing.T) {
 // TestSlotKeepsTrying bounds what a server without luck does to routers.
 func TestSlotKeepsTrying(t *testing.T) {
 	k := key(71)
-	r, m := hiddenRig(t, 62, server.Relays{Named: []transport.Target{{Server: grid.ServerID(grid.PublicKeyOf(k)), Hints: []grid.Hint{"/dns/late/tcp/1"}}}})
+	r, m := hiddenRig(t, 62, server.Relays{Named: []transport.Target{{Server: grid.ServerID(grid.PublicKeyOf(k)), Hints: []grid.Hint{"/dns/late/tcp/1"}, Connections: transport.DirectConnections}}})
 	if err := r.world.For(time.Hour); err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +141,7 @@ func TestSlotKeepsTrying(t *testing.T) {
 	if !m.through(t, "late")() {
 		t.Error("not announced seven minutes after the relay came")
 	}
-	if s := r.status(); !slices.Equal(s.Hints, []grid.Hint{"/dns/late/tcp/1/p2p/relay/p2p-circuit"}) {
+	if s := r.status(); !slices.Equal(s.Hints, []grid.Hint{"/dns/late/tcp/1/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN/p2p-circuit"}) {
 		t.Errorf("status says %v", s.Hints)
 	}
 }

@@ -264,7 +264,7 @@ func (s *Storage) relayOffered(ctx actor.Context, m announcer.Offered) {
 	if s.config.Relays == nil || !s.config.Relays.Offered {
 		return
 	}
-	t := transport.Target{Server: m.Announcement.Server, Hints: m.Announcement.Hints}
+	t := s.config.relay(m.Announcement)
 	at := slices.IndexFunc(s.offered, func(o transport.Target) bool { return o.Server == t.Server })
 	switch {
 	case at >= 0:

@@ -26,6 +26,7 @@ type settings struct {
 	Web         *webSettings        `yaml:"web"`
 	Storage     *storageSettings    `yaml:"storage"`
 	Introducer  *introducerSettings `yaml:"introducer"`
+	Relay       *relaySettings      `yaml:"relay"`
 	Manager     *managerSettings    `yaml:"manager"`
 	Aggregator  *aggregatorSettings `yaml:"aggregator"`
 	Helper      *helperSettings     `yaml:"helper"`
@@ -50,6 +51,7 @@ type webSettings struct {
 type storageSettings struct {
 	Listen           []string `yaml:"listen"`
 	Announce         []string `yaml:"announce"`
+	Relays           []string `yaml:"relays"`
 	ReservedSpace    string   `yaml:"reserved-space"`
 	ReadsNeedAccount bool     `yaml:"reads-need-account"`
 }
@@ -113,7 +115,7 @@ func mapping(document *yaml.Node) *yaml.Node {
 
 // sections must have something in them: an empty one would silently be a role
 // that is off.
-var sections = map[string]bool{"client": true, "web": true, "storage": true, "introducer": true, "manager": true, "aggregator": true, "helper": true}
+var sections = map[string]bool{"client": true, "web": true, "storage": true, "introducer": true, "relay": true, "manager": true, "aggregator": true, "helper": true}
 
 func checkSections(document *yaml.Node) error {
 	top := mapping(document)

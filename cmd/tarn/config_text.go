@@ -61,6 +61,11 @@ storage:
   listen:{{list .Listen}}
   # Addresses under which others reach it, if they are not those above.
   announce:{{list .Announce}}
+  # Where nobody can dial this server, because it is behind a router, it is
+  # reached through one of these relays: references, tarn:relay/v0-...@/ip4/...,
+  # or auto for those that the introducers know. What it listens on is then not
+  # announced.
+  relays:{{list .Relays}}
   # This much of the disk is left free.
   reserved-space: {{.ReservedSpace}}
   # true: only accounts may read. false: whoever knows a share's storage index
@@ -74,6 +79,29 @@ introducer:
   listen:{{list .Listen}}
   # Addresses under which others reach it, if they are not those above.
   announce:{{list .Announce}}
+{{end}}{{with .Relay}}
+# The relay passes on connections to storage servers that nobody can dial, and
+# can't read them. Its reference is in private/relay.ref. Take the section away
+# to relay no more.
+relay:
+  # Addresses to accept connections on. 0.0.0.0 is every interface.
+  listen:{{list .Listen}}
+  # Addresses under which others reach it, if they are not those above.
+  announce:{{list .Announce}}
+  # How many servers have a slot, in all and from one network address.
+  reservations: {{.Reservations}}
+  reservations-per-address: {{.ReservationsPerAddress}}
+  # How many connections are passed on at a time: in all, to one server, and
+  # from one network address.
+  circuits: {{.Circuits}}
+  circuits-per-server: {{.CircuitsPerServer}}
+  circuits-per-address: {{.CircuitsPerAddress}}
+  # A slot is for this time unless it is renewed. In each such time this much
+  # is passed on for a server, both ways together.
+  time: {{.Time}}
+  data: {{.Data}}
+  # A connection ends after this time in any case.
+  circuit-time: {{.CircuitTime}}
 {{end}}{{with .Manager}}
 # The account manager gives out memberships in a grid whose servers accept its
 # key. Members are added with: tarn manager add.

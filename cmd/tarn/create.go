@@ -20,6 +20,8 @@ const (
 	defaultIntroducerListen = "/ip4/127.0.0.1/tcp/3458"
 	defaultManagerListen    = "/ip4/127.0.0.1/tcp/3459"
 	defaultHelperListen     = "/ip4/127.0.0.1/tcp/3460"
+	defaultRelayListen      = "/ip4/127.0.0.1/tcp/3461"
+	defaultRelayData        = "16GB"
 	defaultHelperSpace      = "10GB"
 	defaultReservedSpace    = "1GB"
 	defaultInterval         = "1h"

@@ -12,6 +12,7 @@ type createNodeOptions struct {
 	listenFlags
 	reserved string
 	noClient bool
+	relays   []string
 	dir      []string
 }
 
@@ -24,6 +25,7 @@ func newCreateNode(e *env) *cobra.Command {
 and a client. The server keeps shares only for accounts that you add with
 tarn server add-account.`,
 		Example: `  tarn create-node --nickname cellar ~/tarn-server
+  tarn create-node --relay auto --nickname attic ~/tarn-behind-a-router
   tarn create-node --listen /ip4/0.0.0.0/tcp/3457 --announce /dns/storage.example.org/tcp/3457 --no-client ~/tarn-public`,
 		Args: between(0, 1),
 		RunE: action(func(ctx context.Context, args []string) error {
@@ -34,6 +36,7 @@ tarn server add-account.`,
 	o.clientFlags.register(c)
 	o.listenFlags.register(c, defaultServerListen)
 	c.Flags().StringVar(&o.reserved, "reserved-space", defaultReservedSpace, "how much of the disk is left free")
+	c.Flags().StringArrayVar(&o.relays, "relay", nil, "reference of a relay through which the server is reached where nobody can dial it, or auto for any that the introducers know; may be given several times")
 	c.Flags().BoolVar(&o.noClient, "no-client", false, "only the storage server: no client, no gateway")
 	return c
 }
@@ -54,7 +57,10 @@ func runCreateNode(_ context.Context, e *env, o createNodeOptions) error {
 	if err != nil {
 		return fmt.Errorf("--reserved-space: %w", err)
 	}
-	s.Storage = &storageSettings{Listen: o.listen, Announce: o.announce, ReservedSpace: exactSize(reserved)}
+	if _, err := storageRelays(o.relays); err != nil {
+		return usageError{err: fmt.Errorf("--relay: %w", err)}
+	}
+	s.Storage = &storageSettings{Listen: o.listen, Announce: o.announce, Relays: o.relays, ReservedSpace: exactSize(reserved)}
 	private := map[string]string{}
 	if o.noClient {
 		s.Client, s.Web = nil, nil

@@ -33,6 +33,7 @@ func (f folder) socket() string             { return f.private("control.sock") }
 func (f folder) reference() string          { return f.private("introducer.ref") }
 
 func (f folder) helperReference() string { return f.private("helper.ref") }
+func (f folder) relayReference() string  { return f.private("relay.ref") }
 
 // check says whether there is a node.
 func (f folder) check() error {

@@ -18,6 +18,7 @@ const (
 	introducerKeyFile = "introducer.privkey"
 	managerKeyFile    = "manager.privkey"
 	helperKeyFile     = "helper.privkey"
+	relayKeyFile      = "relay.privkey"
 	aggregatorFile    = "aggregator.authority"
 	membersFile       = "members.json"
 	accountFile       = "account"

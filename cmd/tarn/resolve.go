@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -102,6 +103,11 @@ func (s settings) config(f folder) (tarn.Config, error) {
 			return c, err
 		}
 	}
+	if s.Relay != nil {
+		if c.Relay, err = s.Relay.config(f); err != nil {
+			return c, err
+		}
+	}
 	if s.Manager != nil {
 		if c.Manager, err = s.Manager.config(f); err != nil {
 			return c, err
@@ -117,8 +123,8 @@ func (s settings) config(f folder) (tarn.Config, error) {
 			return c, err
 		}
 	}
-	if c.Client == nil && c.Storage == nil && c.Introducer == nil && c.Manager == nil && c.Aggregator == nil && c.Helper == nil {
-		return c, f.wrong("the file", errors.New("none of the sections client, storage, introducer, manager, aggregator and helper is there, so there is nothing to run"))
+	if c.Client == nil && c.Storage == nil && c.Introducer == nil && c.Relay == nil && c.Manager == nil && c.Aggregator == nil && c.Helper == nil {
+		return c, f.wrong("the file", errors.New("none of the sections client, storage, introducer, relay, manager, aggregator and helper is there, so there is nothing to run"))
 	}
 	return c, nil
 }
@@ -187,6 +193,10 @@ func (s *storageSettings) config(f folder) (*tarn.StorageConfig, error) {
 		return nil, f.wrong("storage.announce", err)
 	}
 	c.Announce = hints(s.Announce)
+	var err error
+	if c.Relays, err = storageRelays(s.Relays); err != nil {
+		return nil, f.wrong("storage.relays", err)
+	}
 	if s.ReservedSpace != "" {
 		size, err := parseSize(s.ReservedSpace)
 		if err != nil {
@@ -194,7 +204,6 @@ func (s *storageSettings) config(f folder) (*tarn.StorageConfig, error) {
 		}
 		c.ReservedSpace = size
 	}
-	var err error
 	c.Key, err = readSecret(f, serverKeyFile, parseKey)
 	return c, err
 }
@@ -233,13 +242,18 @@ func (s *helperSettings) config(f folder) (*tarn.HelperConfig, error) {
 	if err != nil {
 		return nil, f.wrong("helper.space", err)
 	}
-	if path := f.private(helperKeyFile); !hasFile(path) {
+	key, err := f.roleKey(helperKeyFile)
+	return &tarn.HelperConfig{Listen: s.Listen, Announce: hints(s.Announce), Key: key, Space: space}, err
+}
+
+// roleKey is the key of a role, made if there is none.
+func (f folder) roleKey(name string) (ed25519.PrivateKey, error) {
+	if path := f.private(name); !hasFile(path) {
 		if err := writeFile(path, []byte(keyText(newKey())+"\n"), 0o600); err != nil {
 			return nil, notWritten(path, err)
 		}
 	}
-	key, err := readSecret(f, helperKeyFile, parseKey)
-	return &tarn.HelperConfig{Listen: s.Listen, Announce: hints(s.Announce), Key: key, Space: space}, err
+	return readSecret(f, name, parseKey)
 }
 
 // leastInterval is how often an aggregator may ask at most.

@@ -127,7 +127,8 @@ func (e *env) announce(url string) {
 	_, _ = fmt.Fprintln(e.stdout, readyLine)
 }
 
-// recordReference writes down where an introducer and a helper really listen.
+// recordReference writes down where an introducer, a relay and a helper really
+// listen.
 func (f folder) recordReference(ctx context.Context, running *tarn.Node) error {
 	status, err := running.Status(ctx)
 	if err != nil {
@@ -135,6 +136,9 @@ func (f folder) recordReference(ctx context.Context, running *tarn.Node) error {
 	}
 	if status.Introducer != nil {
 		err = f.record(f.reference(), status.Introducer.String())
+	}
+	if status.Relay != nil {
+		err = errors.Join(err, f.record(f.relayReference(), status.Relay.Ref.String()))
 	}
 	if status.Helper != nil {
 		err = errors.Join(err, f.record(f.helperReference(), status.Helper.Ref.String()))

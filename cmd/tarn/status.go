@@ -93,9 +93,13 @@ func statusHead(s control.Status) string {
 	if s.Storage != nil {
 		text += fmt.Sprintf("Storage server %s: %d accounts, %d sessions, %s free, %s being uploaded\n",
 			short(s.Storage.Server), s.Storage.Accounts, s.Storage.Sessions, formatSize(s.Storage.Free), formatSize(s.Storage.Reserved))
+		text += reachedHead(s.Storage.Hints)
 	}
 	if s.Manager != nil {
 		text += fmt.Sprintf("Account manager %s: %d members, %d sessions\n", s.Manager.Key, s.Manager.Members, s.Manager.Sessions)
+	}
+	if s.Relay != nil {
+		text += relayHead(s.Relay)
 	}
 	if h := s.Helper; h != nil {
 		text += fmt.Sprintf("Helper: %s\n%d files under way, %d sessions, %s of %s taken by ciphertext\n",
@@ -104,9 +108,36 @@ func statusHead(s control.Status) string {
 	return text
 }
 
-// serverRemark is where a server is, and what it has for us or against us.
+// reachedHead says something of a server that is not simply dialled.
+func reachedHead(addresses []string) string {
+	if len(addresses) == 0 {
+		return "Nobody reaches it yet: it has no slot on a relay\n"
+	}
+	for _, a := range addresses {
+		if strings.HasSuffix(a, "/p2p-circuit") {
+			return fmt.Sprintf("Reached through a relay: %s\n", a)
+		}
+	}
+	return ""
+}
+
+// relayHead is what the node's relay does.
+func relayHead(r *control.RelayStatus) string {
+	text := fmt.Sprintf("Relay: %s\n%s, %s, %s passed on, %d refused\n",
+		r.Reference, counted(int64(len(r.Slots)), "slot"), counted(int64(len(r.Circuits)), "circuit"), formatSize(int64(r.Bytes)), r.Refused)
+	for _, s := range r.Slots {
+		text += fmt.Sprintf("  slot of %s until %s: %s, %s\n", short(s.Server), clock(s.Until), counted(int64(s.Circuits), "circuit"), formatSize(int64(s.Bytes)))
+	}
+	return text
+}
+
+// serverRemark is where a server is and how it is reached, and what it has for
+// us or against us.
 func serverRemark(v control.ServerStatus) string {
 	remark := v.Address
+	if v.Path != "" && v.Path != "direct" {
+		remark = v.Path + " " + remark
+	}
 	if v.LoggedIn {
 		remark += ", room for " + formatSize(v.Room)
 	}

@@ -18,6 +18,7 @@ type Status struct {
 	Leases      *LeaseStatus       `json:"leases,omitempty"`
 	Storage     *StorageStatus     `json:"storage,omitempty"`
 	Introducer  string             `json:"introducer,omitempty"`
+	Relay       *RelayStatus       `json:"relay,omitempty"`
 	Manager     *ManagerStatus     `json:"manager,omitempty"`
 	Helper      *HelperStatus      `json:"helper,omitempty"`
 }
@@ -28,6 +29,31 @@ type ManagerStatus struct {
 	Hints    []string `json:"addresses"`
 	Members  int      `json:"members"`
 	Sessions int      `json:"sessions"`
+}
+
+// RelayStatus is the node's own relay.
+type RelayStatus struct {
+	Reference string         `json:"reference"`
+	Slots     []RelaySlot    `json:"slots"`
+	Circuits  []RelayCircuit `json:"circuits"`
+	Bytes     uint64         `json:"bytes"`
+	Refused   uint64         `json:"refused"`
+}
+
+// RelaySlot is a server's reservation on it.
+type RelaySlot struct {
+	Server   string    `json:"server"`
+	Until    time.Time `json:"until"`
+	Bytes    uint64    `json:"bytes"`
+	Circuits int       `json:"circuits"`
+}
+
+// RelayCircuit is a connection that it passes on.
+type RelayCircuit struct {
+	Server     string    `json:"server"`
+	Since      time.Time `json:"since"`
+	ToServer   uint64    `json:"to_server"`
+	FromServer uint64    `json:"from_server"`
 }
 
 // HelperStatus is the node's own helper.
@@ -54,6 +80,7 @@ type ServerStatus struct {
 	State       string    `json:"state"`
 	Since       time.Time `json:"since,omitzero"`
 	Address     string    `json:"address,omitempty"`
+	Path        string    `json:"path,omitempty"`
 	Account     string    `json:"account,omitempty"`
 	LoggedIn    bool      `json:"logged_in"`
 	RoundTripMS float64   `json:"round_trip_ms,omitempty"`
@@ -103,8 +130,22 @@ func statusOf(s tarn.Status) Status {
 	if m := s.Manager; m != nil {
 		out.Manager = &ManagerStatus{m.Key.String(), hintTexts(m.Hints), m.Members, m.Sessions}
 	}
+	if s.Relay != nil {
+		out.Relay = relayStatusOf(*s.Relay)
+	}
 	if h := s.Helper; h != nil {
 		out.Helper = &HelperStatus{h.Ref.String(), h.Jobs, h.Sessions, h.Spooled, h.Space}
+	}
+	return out
+}
+
+func relayStatusOf(r tarn.RelayStatus) *RelayStatus {
+	out := &RelayStatus{Reference: r.Ref.String(), Slots: []RelaySlot{}, Circuits: []RelayCircuit{}, Bytes: r.Bytes, Refused: r.Refused}
+	for _, s := range r.Slots {
+		out.Slots = append(out.Slots, RelaySlot{s.Server.String(), s.Until, s.Bytes, s.Circuits})
+	}
+	for _, c := range r.Circuits {
+		out.Circuits = append(out.Circuits, RelayCircuit{c.Server.String(), c.Since, c.ToServer, c.FromServer})
 	}
 	return out
 }
@@ -120,7 +161,7 @@ func hintTexts(hints []grid.Hint) []string {
 func serverStatusOf(s tarn.ServerStatus) ServerStatus {
 	return ServerStatus{
 		Server: s.Server.String(), Nickname: s.Nickname, State: s.State, Since: s.Since,
-		Address: s.Address, Account: keyText(s.Account), LoggedIn: s.LoggedIn,
+		Address: s.Address, Path: s.Path, Account: keyText(s.Account), LoggedIn: s.LoggedIn,
 		RoundTripMS: float64(s.RoundTrip.Microseconds()) / 1000,
 		LastError:   s.LastError, Known: s.Known, Room: s.Room,
 	}
