@@ -12,8 +12,6 @@ import (
 	"github.com/tarn-grid/tarn/actors"
 	"github.com/tarn-grid/tarn/actors/aggregator"
 	"github.com/tarn-grid/tarn/actors/client"
-	"github.com/tarn-grid/tarn/actors/env"
-	"github.com/tarn-grid/tarn/actors/manager"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/lease/tally"
@@ -134,11 +132,16 @@ func ownersOf(members []Member) (tally.Names, []grid.ServerID) {
 func namesOf(members []Member) tally.Names {
 	names := tally.Names{}
 	for _, m := range members {
-		for _, k := range m.Keys {
-			names[k] = tally.Owner{Name: m.Name, Quota: m.Quota}
-		}
+		addNames(names, m)
 	}
 	return names
+}
+
+// addNames makes a member's keys his.
+func addNames(names tally.Names, m Member) {
+	for _, k := range m.Keys {
+		names[k] = tally.Owner{Name: m.Name, Quota: m.Quota}
+	}
 }
 
 // managerNames implements aggregator.Names with the node's own account manager.
@@ -146,15 +149,19 @@ type managerNames struct{ n *Node }
 
 // Load implements aggregator.Names.
 func (m managerNames) Load() (tally.Names, []grid.ServerID, error) {
-	l, err := env.Ask[manager.Listing](context.Background(), m.n.system, m.n.root, func(*env.PID) any {
-		return actors.ToManager{Message: manager.List{}}
-	}, nil)
+	ctx, of := context.Background(), runningManager(m)
+	names := tally.Names{}
+	err := EachMember(ctx, of, true, func(m Member) error {
+		addNames(names, m)
+		return nil
+	})
 	if err != nil {
 		return nil, nil, err
 	}
+	list, err := of.Servers(ctx)
 	var servers []grid.ServerID
-	for _, s := range l.Servers {
+	for _, s := range list {
 		servers = append(servers, s.ID)
 	}
-	return namesOf(membersOf(l)), servers, nil
+	return names, servers, err
 }

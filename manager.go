@@ -58,10 +58,17 @@ type Manager interface {
 	// Add makes a membership. The quota is bytes at each server, rounded up to a
 	// plan size (lease.PlanSize), nil being none; it ends with until, in Unix
 	// seconds, unless that is nil. The reference is what the member needs, and
-	// is kept nowhere.
-	Add(ctx context.Context, name string, quota, until *int64) (membership.Member, MembershipRef, error)
-	// Members lists them by name, each with the keys it has.
-	Members(ctx context.Context) ([]Member, error)
+	// is kept nowhere; nobody can join with it from claimUntil on, in Unix seconds,
+	// unless that is 0.
+	Add(ctx context.Context, name string, quota, until *int64, claimUntil int64) (membership.Member, MembershipRef, error)
+	// Reissue makes another reference for a membership; the one before works no
+	// more. Where somebody has joined, it is membership.ErrClaimed unless another
+	// account is to take the place of his: that one gets no more cards.
+	Reissue(ctx context.Context, name string, claimUntil int64, another bool) (membership.Member, MembershipRef, error)
+	// Members lists a part of them, by name: those behind after. More says that
+	// there are others behind the last (EachMember visits all). With keys set each
+	// has the keys that he listed.
+	Members(ctx context.Context, after string, keys bool) (list []Member, more bool, err error)
 	// SetQuota and SetUntil change the terms of cards that are made from now on.
 	SetQuota(ctx context.Context, name string, quota *int64) error
 	SetUntil(ctx context.Context, name string, until *int64) error
@@ -78,10 +85,32 @@ type Manager interface {
 	UsageAuthority(ctx context.Context, until *int64) (string, error)
 }
 
+// EachMember visits all members by name, part after part: those who come and go
+// meanwhile are visited or not.
+func EachMember(ctx context.Context, m Manager, keys bool, visit func(Member) error) error {
+	after := ""
+	for {
+		list, more, err := m.Members(ctx, after, keys)
+		if err != nil {
+			return err
+		}
+		for _, member := range list {
+			if err := visit(member); err != nil {
+				return err
+			}
+			after = member.Name
+		}
+		if !more {
+			return nil
+		}
+	}
+}
+
 // Member is a member and his keys.
 type Member struct {
 	membership.Member
-	Keys []lease.ServerKey // by server
+	KeyCount int
+	Keys     []lease.ServerKey // by server, if asked for
 }
 
 // Manager of this node. Errors: ErrNoManager.
@@ -103,12 +132,22 @@ func askManager[R any](ctx context.Context, n *Node, message any) (R, error) {
 }
 
 // Add implements Manager.
-func (m runningManager) Add(ctx context.Context, name string, quota, until *int64) (membership.Member, MembershipRef, error) {
+func (m runningManager) Add(ctx context.Context, name string, quota, until *int64, claimUntil int64) (membership.Member, MembershipRef, error) {
+	return m.invite(ctx, manager.Add{Name: name, Quota: quota, Until: until, ClaimUntil: claimUntil})
+}
+
+// Reissue implements Manager.
+func (m runningManager) Reissue(ctx context.Context, name string, claimUntil int64, another bool) (membership.Member, MembershipRef, error) {
+	return m.invite(ctx, manager.Reissue{Name: name, ClaimUntil: claimUntil, Another: another})
+}
+
+// invite asks for a reference.
+func (m runningManager) invite(ctx context.Context, message any) (membership.Member, MembershipRef, error) {
 	status, err := askManager[manager.Status](ctx, m.n, manager.AskStatus{})
 	if err != nil {
 		return membership.Member{}, MembershipRef{}, err
 	}
-	added, err := askManager[manager.Added](ctx, m.n, manager.Add{Name: name, Quota: quota, Until: until})
+	added, err := askManager[manager.Added](ctx, m.n, message)
 	if err != nil {
 		return membership.Member{}, MembershipRef{}, err
 	}
@@ -123,15 +162,18 @@ func (c Config) membershipRef(secret membership.Secret, hints []grid.Hint) Membe
 }
 
 // Members implements Manager.
-func (m runningManager) Members(ctx context.Context) ([]Member, error) {
-	l, err := askManager[manager.Listing](ctx, m.n, manager.List{})
-	return membersOf(l), err
+func (m runningManager) Members(ctx context.Context, after string, keys bool) ([]Member, bool, error) {
+	l, err := askManager[manager.Listing](ctx, m.n, manager.List{After: after, Keys: keys})
+	return membersOf(l), l.More, err
 }
 
 func membersOf(l manager.Listing) []Member {
 	list := make([]Member, len(l.Members))
 	for i, member := range l.Members {
-		list[i] = Member{member, l.Keys[i]}
+		list[i] = Member{Member: member, KeyCount: l.KeyCounts[i]}
+		if l.Keys != nil {
+			list[i].Keys = l.Keys[i]
+		}
 	}
 	return list
 }
@@ -166,8 +208,7 @@ func (m runningManager) Remove(ctx context.Context, name string) error {
 
 // Servers implements Manager.
 func (m runningManager) Servers(ctx context.Context) ([]membership.Server, error) {
-	l, err := askManager[manager.Listing](ctx, m.n, manager.List{})
-	return l.Servers, err
+	return askManager[[]membership.Server](ctx, m.n, manager.ListServers{})
 }
 
 // AddServer implements Manager.
@@ -249,14 +290,28 @@ func (m *OfflineManager) do(c membership.Change, err error) error {
 
 // Add implements Manager. Where the port is known only when the node runs, the
 // reference can't be made before, and the error says so.
-func (m *OfflineManager) Add(_ context.Context, name string, quota, until *int64) (membership.Member, MembershipRef, error) {
+func (m *OfflineManager) Add(_ context.Context, name string, quota, until *int64, claimUntil int64) (membership.Member, MembershipRef, error) {
+	return m.invite(claimUntil, func(c membership.Claim, now time.Time) (membership.Change, error) {
+		return m.book.Add(name, quota, until, c, now)
+	})
+}
+
+// Reissue implements Manager, with the same limit as Add.
+func (m *OfflineManager) Reissue(_ context.Context, name string, claimUntil int64, another bool) (membership.Member, MembershipRef, error) {
+	return m.invite(claimUntil, func(c membership.Claim, now time.Time) (membership.Change, error) {
+		return m.book.Reissue(name, c, another, now)
+	})
+}
+
+// invite makes a reference, where it is known at which address.
+func (m *OfflineManager) invite(until int64, decide func(membership.Claim, time.Time) (membership.Change, error)) (membership.Member, MembershipRef, error) {
 	var secret membership.Secret
 	_, _ = rand.Read(secret[:]) // never fails
 	ref := m.config.membershipRef(secret, m.config.Manager.known())
 	if len(ref.Manager.Hints) == 0 {
 		return membership.Member{}, MembershipRef{}, errors.New("the account manager's port is known only while it runs: start it first")
 	}
-	change, err := m.book.Add(name, quota, until, secret.Hash(), time.Now())
+	change, err := decide(membership.Claim{Hash: secret.Hash(), Until: until}, time.Now())
 	if err := m.do(change, err); err != nil {
 		return membership.Member{}, MembershipRef{}, err
 	}
@@ -264,8 +319,9 @@ func (m *OfflineManager) Add(_ context.Context, name string, quota, until *int64
 }
 
 // Members implements Manager.
-func (m *OfflineManager) Members(context.Context) ([]Member, error) {
-	return membersOf(manager.ListingOf(m.book)), nil
+func (m *OfflineManager) Members(_ context.Context, after string, keys bool) ([]Member, bool, error) {
+	l := manager.List{After: after, Keys: keys}.Of(m.book)
+	return membersOf(l), l.More, nil
 }
 
 // SetQuota implements Manager.

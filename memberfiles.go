@@ -38,14 +38,16 @@ const (
 
 // memberRecord is a member in his file. Times are Unix seconds.
 type memberRecord struct {
-	Format  int    `json:"format"`
-	Name    string `json:"name"`
-	Quota   *int64 `json:"quota"`
-	Until   *int64 `json:"until"`
-	Added   int64  `json:"added"`
-	Joined  int64  `json:"joined,omitempty"`
-	Claim   []byte `json:"claim"`
-	Account []byte `json:"account,omitempty"`
+	Format int    `json:"format"`
+	Name   string `json:"name"`
+	Quota  *int64 `json:"quota"`
+	Until  *int64 `json:"until"`
+	Added  int64  `json:"added"`
+	Joined int64  `json:"joined,omitempty"`
+	Claim  []byte `json:"claim"`
+	// ClaimUntil is left out for never.
+	ClaimUntil int64  `json:"claim_until,omitempty"`
+	Account    []byte `json:"account,omitempty"`
 }
 
 type serverRecord struct {
@@ -110,7 +112,7 @@ func (f memberFiles) loadMember(s *membership.State, name string) error {
 }
 
 func (r memberRecord) member() (membership.Member, error) {
-	m := membership.Member{Name: r.Name, Quota: r.Quota, Until: r.Until, Added: r.Added, Joined: r.Joined}
+	m := membership.Member{Name: r.Name, Quota: r.Quota, Until: r.Until, Added: r.Added, Joined: r.Joined, ClaimUntil: r.ClaimUntil}
 	if r.Format != memberFormat {
 		return m, fmt.Errorf("format %d (this program knows format %d)", r.Format, memberFormat)
 	}
@@ -165,6 +167,11 @@ func (f memberFiles) Save(c membership.Change) error {
 	if err := os.MkdirAll(f.dir, 0o700); err != nil {
 		return err
 	}
+	if c.Remove != nil {
+		if err := f.remove(c.Remove.Name); err != nil {
+			return err
+		}
+	}
 	if c.Member != nil {
 		if err := writeRecord(f.path(c.Member.Name, memberSuffix), recordOf(*c.Member)); err != nil {
 			return err
@@ -172,11 +179,6 @@ func (f memberFiles) Save(c membership.Change) error {
 	}
 	if c.Keys != nil {
 		if err := writeFile(f.path(c.Keys.Member, keysSuffix), c.Keys.Signed); err != nil {
-			return err
-		}
-	}
-	if c.Remove != nil {
-		if err := f.remove(c.Remove.Name); err != nil {
 			return err
 		}
 	}
@@ -191,7 +193,7 @@ func (f memberFiles) Save(c membership.Change) error {
 }
 
 func recordOf(m membership.Member) memberRecord {
-	r := memberRecord{Format: memberFormat, Name: m.Name, Quota: m.Quota, Until: m.Until, Added: m.Added, Joined: m.Joined, Claim: m.Claim[:]}
+	r := memberRecord{Format: memberFormat, Name: m.Name, Quota: m.Quota, Until: m.Until, Added: m.Added, Joined: m.Joined, Claim: m.Claim[:], ClaimUntil: m.ClaimUntil}
 	if !m.Account.IsZero() {
 		r.Account = m.Account[:]
 	}

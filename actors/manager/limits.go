@@ -13,6 +13,10 @@ const (
 	maxRequests = 64
 	// maxChanges is how many changes may wait for the disk.
 	maxChanges = 1000
+	// listStep is how many members one answer lists, listKeysStep how many with
+	// their keys, of which each may have one for every server.
+	listStep     = 1000
+	listKeysStep = 50
 	// helloWithin is how long a connection may stay silent at first.
 	helloWithin = 30 * time.Second
 )

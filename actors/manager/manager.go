@@ -17,6 +17,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -55,6 +56,15 @@ type (
 	Add struct {
 		Name         string
 		Quota, Until *int64
+		// ClaimUntil is when its one-time secret ends, in Unix seconds; 0 is never.
+		ClaimUntil int64
+	}
+	// Reissue makes another one-time secret for a membership; answered by Added.
+	// Another has another account take the place of the one that has it.
+	Reissue struct {
+		Name       string
+		ClaimUntil int64
+		Another    bool
 	}
 	// SetTerms changes those of a membership; answered by Done.
 	SetTerms struct {
@@ -68,8 +78,14 @@ type (
 	AddServer struct{ Server membership.Server }
 	// RemoveServer takes one out of it; answered by Done.
 	RemoveServer struct{ ID grid.ServerID }
-	// List is answered by Listing.
-	List struct{}
+	// List is answered by Listing: the members behind one, with their keys if
+	// that is asked for.
+	List struct {
+		After string
+		Keys  bool
+	}
+	// ListServers is answered by a []membership.Server.
+	ListServers struct{}
 )
 
 // Answers.
@@ -87,11 +103,13 @@ type (
 	}
 	// Done answers what has no other answer.
 	Done struct{}
-	// Listing is the whole book. Keys are those of each member.
+	// Listing is a part of the book. KeyCounts and, if asked for, Keys are of
+	// each member; More says that there are others behind the last.
 	Listing struct {
-		Members []membership.Member // by name
-		Keys    [][]lease.ServerKey
-		Servers []membership.Server
+		Members   []membership.Member // by name
+		KeyCounts []int
+		Keys      [][]lease.ServerKey
+		More      bool
 	}
 )
 
@@ -177,7 +195,7 @@ func (m *Manager) Receive(ctx actor.Context) {
 		m.saved(ctx, msg)
 	case *actor.Terminated:
 		m.config.Fatal(fmt.Errorf("%s keeps failing; this is a bug", msg.Who.Id))
-	case Add, SetTerms, Remove, AddServer, RemoveServer, List:
+	case Add, Reissue, SetTerms, Remove, AddServer, RemoveServer, List, ListServers:
 		m.operate(ctx, msg)
 	case enrol:
 		m.enrol(ctx, msg)
@@ -207,29 +225,40 @@ func (m *Manager) operate(ctx actor.Context, msg any) {
 		m.decide(ctx, func(b *membership.Book) (membership.Change, error) { return b.AddServer(msg.Server) })
 	case RemoveServer:
 		m.decide(ctx, func(b *membership.Book) (membership.Change, error) { return b.RemoveServer(msg.ID) })
+	case Reissue:
+		m.reissue(ctx, msg)
 	case List:
-		ctx.Respond(ListingOf(m.book))
+		ctx.Respond(msg.Of(m.book))
+	case ListServers:
+		ctx.Respond(m.book.Grid().Servers)
 	}
 }
 
-// ListingOf is everything in a book.
-func ListingOf(b *membership.Book) Listing {
-	l := Listing{Members: b.Members(), Servers: b.Grid().Servers}
+// Of is the part of a book that is asked for.
+func (m List) Of(b *membership.Book) Listing {
+	most := listStep
+	if m.Keys {
+		most = listKeysStep
+	}
+	var l Listing
+	l.Members, l.More = b.Members(m.After, most)
 	for _, member := range l.Members {
-		l.Keys = append(l.Keys, b.Keys(member.Name))
+		l.KeyCounts = append(l.KeyCounts, b.KeyCountOf(member.Name))
+		if m.Keys {
+			l.Keys = append(l.Keys, b.Keys(member.Name))
+		}
 	}
 	return l
 }
 
 // Decide is what becomes of the terms.
 func (m SetTerms) Decide(b *membership.Book) (membership.Change, error) {
-	for _, member := range b.Members() {
-		if member.Name == m.Name {
-			quota, until := m.Terms(member)
-			return b.SetTerms(m.Name, quota, until)
-		}
+	member, err := b.Member(m.Name)
+	if err != nil {
+		return membership.Change{}, err
 	}
-	return b.SetTerms(m.Name, nil, nil)
+	quota, until := m.Terms(member)
+	return b.SetTerms(m.Name, quota, until)
 }
 
 func (m *Manager) load(ctx actor.Context) {
@@ -267,6 +296,19 @@ func (m *Manager) loaded(ctx actor.Context, msg loaded) {
 }
 
 func (m *Manager) add(ctx actor.Context, msg Add) {
+	m.invite(ctx, msg.ClaimUntil, func(b *membership.Book, c membership.Claim, now time.Time) (membership.Change, error) {
+		return b.Add(msg.Name, msg.Quota, msg.Until, c, now)
+	})
+}
+
+func (m *Manager) reissue(ctx actor.Context, msg Reissue) {
+	m.invite(ctx, msg.ClaimUntil, func(b *membership.Book, c membership.Claim, now time.Time) (membership.Change, error) {
+		return b.Reissue(msg.Name, c, msg.Another, now)
+	})
+}
+
+// invite queues a change that makes a one-time secret.
+func (m *Manager) invite(ctx actor.Context, until int64, decide func(*membership.Book, membership.Claim, time.Time) (membership.Change, error)) {
 	var secret membership.Secret
 	_, _ = m.env.Rand.Read(secret[:]) // never fails
 	now := m.env.Clock.Now()
@@ -274,7 +316,7 @@ func (m *Manager) add(ctx actor.Context, msg Add) {
 	m.enqueue(ctx, decision{
 		replyTo: ctx.Sender(),
 		decide: func(b *membership.Book) (membership.Change, error) {
-			c, err := b.Add(msg.Name, msg.Quota, msg.Until, secret.Hash(), now)
+			c, err := decide(b, membership.Claim{Hash: secret.Hash(), Until: until}, now)
 			if err == nil {
 				member = *c.Member
 			}

@@ -33,14 +33,14 @@ func (d *disk) Save(c membership.Change) error {
 		return d.err
 	}
 	s := &d.state
+	if c.Remove != nil {
+		s.Members = slices.DeleteFunc(slices.Clone(s.Members), func(m membership.Member) bool { return m.Name == c.Remove.Name })
+	}
 	if c.Member != nil {
 		s.Members = append(slices.DeleteFunc(slices.Clone(s.Members), func(m membership.Member) bool { return m.Name == c.Member.Name }), *c.Member)
 	}
 	if c.Keys != nil {
 		s.Keys = append(s.Keys, *c.Keys)
-	}
-	if c.Remove != nil {
-		s.Members = slices.DeleteFunc(slices.Clone(s.Members), func(m membership.Member) bool { return m.Name == c.Remove.Name })
 	}
 	if c.Grid != nil {
 		s.Servers, s.Sequence = c.Grid.Servers, c.Grid.Sequence
@@ -262,7 +262,7 @@ func TestJoinAndCards(t *testing.T) {
 			t.Errorf("account %d: %v", n, got)
 		}
 	}
-	if l := r.ask(manager.List{}).(manager.Listing); len(l.Members) != 1 || len(l.Keys[0]) != 3 || l.Members[0].Account != account(1).PublicKey(grid.ServerID(us)) {
+	if l := r.ask(manager.List{Keys: true}).(manager.Listing); len(l.Members) != 1 || len(l.Keys[0]) != 3 || l.Members[0].Account != account(1).PublicKey(grid.ServerID(us)) {
 		t.Errorf("listing %+v", l)
 	}
 }
@@ -371,7 +371,7 @@ func TestEnrolmentOfStrangers(t *testing.T) {
 			t.Errorf("%s: %v", what, got)
 		}
 	}
-	if l := r.ask(manager.List{}).(manager.Listing); l.Members[0].Joined != 0 {
+	if l := r.ask(manager.List{Keys: true}).(manager.Listing); l.Members[0].Joined != 0 {
 		t.Errorf("a stranger is a member: %+v", l.Members[0])
 	}
 	if got := r.enrol(account(1), secret, server(0)); got != 0 {
@@ -489,7 +489,66 @@ func TestThousandMembers(t *testing.T) {
 		t.Errorf("%d members, %d cards", s.Members, cards)
 	}
 	r.restart()
-	if l := r.ask(manager.List{}).(manager.Listing); len(l.Members) != 1000 || len(l.Servers) != 100 {
-		t.Errorf("%d members, %d servers after a restart", len(l.Members), len(l.Servers))
+	if l := r.ask(manager.ListServers{}).([]membership.Server); len(l) != 100 {
+		t.Errorf("%d servers after a restart", len(l))
+	}
+	for _, keys := range []bool{false, true} {
+		parts, members, after := 0, 0, ""
+		for more := true; more; parts++ {
+			l := r.ask(manager.List{After: after, Keys: keys}).(manager.Listing)
+			if len(l.KeyCounts) != len(l.Members) || l.KeyCounts[0] != 1 || keys != (len(l.Keys) == len(l.Members)) {
+				t.Fatalf("%d members, %d counts, %d with keys", len(l.Members), len(l.KeyCounts), len(l.Keys))
+			}
+			members, after, more = members+len(l.Members), l.Members[len(l.Members)-1].Name, l.More
+		}
+		if want := 1000 / map[bool]int{false: 1000, true: 50}[keys]; members != 1000 || parts != want {
+			t.Errorf("%d members in %d parts", members, parts)
+		}
+	}
+}
+
+// A reference ends, another is made, and the membership may go to another
+// account; the client is told which it is.
+func TestReferencesEnd(t *testing.T) {
+	r := newRig(t, 11)
+	invite := func(message any) membership.Secret {
+		t.Helper()
+		added, ok := r.ask(message).(manager.Added)
+		if !ok {
+			t.Fatalf("%T made no reference", message)
+		}
+		return added.Secret
+	}
+	in := func(d time.Duration) int64 { return r.world.Now().Add(d).Unix() }
+	first := invite(manager.Add{Name: "alice", ClaimUntil: in(time.Hour)})
+	r.pass(2 * time.Hour)
+	if got := r.enrol(account(1), first, server(1)); got != wire.AuthorityExpired {
+		t.Errorf("too late: %v", got)
+	}
+	second := invite(manager.Reissue{Name: "alice", ClaimUntil: in(time.Hour)})
+	if got := r.enrol(account(1), first, server(1)); got != wire.NotAccepted {
+		t.Errorf("with the older one: %v", got)
+	}
+	if got := r.enrol(account(1), second, server(1)); got != 0 {
+		t.Fatal(got)
+	}
+	r.pass(2 * time.Hour)
+	if got := r.enrol(account(1), second, server(1)); got != 0 {
+		t.Errorf("who has joined: %v", got)
+	}
+	if err, ok := r.ask(manager.Reissue{Name: "alice"}).(error); !ok || !errors.Is(err, membership.ErrClaimed) {
+		t.Errorf("for who has joined: %v", err)
+	}
+	old := r.card(r.fetch(account(1), server(1)))
+	third := invite(manager.Reissue{Name: "alice", Another: true})
+	r.restart()
+	if got := code(r, r.once(&wire.RefreshCard{Card: old.Chain.Encode()})); got != wire.NotAccepted {
+		t.Errorf("a newer card for the account that lost it: %v", got)
+	}
+	if got := r.enrol(account(1), second, server(1)); got != wire.NotAccepted {
+		t.Errorf("the account that lost it: %v", got)
+	}
+	if got := r.enrol(account(2), third, server(1)); got != 0 {
+		t.Errorf("the other account: %v", got)
 	}
 }

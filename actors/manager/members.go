@@ -52,7 +52,7 @@ type reply struct {
 
 // enrol looks into the book first: a stranger's signature is never verified.
 func (m *Manager) enrol(ctx actor.Context, msg enrol) {
-	if _, err := m.book.Find(msg.list.Account, &msg.secret); err != nil {
+	if _, err := m.book.Find(msg.list.Account, &msg.secret, m.env.Clock.Now()); err != nil {
 		m.env.Log.Info("enrolment refused", "account", msg.list.Account.Short(), "error", err)
 		ctx.Send(msg.session, reply{request: msg.request, err: err})
 		return
@@ -72,7 +72,7 @@ func (m *Manager) verified(ctx actor.Context, msg verifiedList) {
 			return b.Enrol(msg.list, msg.signed, &msg.secret, now)
 		},
 		answer: func(b *membership.Book) any {
-			member, err := b.Find(msg.list.Account, nil)
+			member, err := b.Find(msg.list.Account, nil, now)
 			return reply{request: msg.request, member: &member, err: err}
 		},
 	})

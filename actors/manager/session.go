@@ -181,6 +181,7 @@ func wireError(err error) *wire.Error {
 		{lease.ErrMalformed, wire.BadRequest},
 		{lease.ErrForged, wire.BadRequest},
 		{lease.ErrAuthorityExpired, wire.AuthorityExpired},
+		{membership.ErrClaimEnded, wire.AuthorityExpired},
 		{membership.ErrUnknown, wire.NotAccepted},
 		{membership.ErrClaimed, wire.NotAccepted},
 		{membership.ErrKeyTaken, wire.NotAccepted},

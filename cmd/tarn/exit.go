@@ -106,6 +106,7 @@ var exits = []struct {
 	{tarn.ErrUsageReports, exitUsage},
 	{membership.ErrTerms, exitUsage},
 	{membership.ErrUnknown, exitNotFound},
+	{membership.ErrClaimed, exitInTheWay},
 	{tarn.ErrIntroducerRef, exitUsage},
 	{file.ErrParams, exitUsage},
 	{grid.ErrPublicKey, exitUsage},

@@ -17,7 +17,7 @@ import (
 
 func newManager(e *env) *cobra.Command {
 	return group("manager", "What an account manager's operator does",
-		newAddMember(e), newListMembers(e), newSetMemberQuota(e), newSetUntil(e), newRemoveMember(e), newExportMembers(e),
+		newAddMember(e), newReissue(e), newListMembers(e), newSetMemberQuota(e), newSetUntil(e), newRemoveMember(e), newExportMembers(e),
 		newAddServer(e), newRemoveServer(e), newListServers(e), newUsageAuthority(e))
 }
 
@@ -43,7 +43,7 @@ func (e *env) withManager(ctx context.Context, do func(tarn.Manager) error) erro
 	return errors.Join(do(offline), offline.Close())
 }
 
-type addMemberOptions struct{ name, quota, until string }
+type addMemberOptions struct{ name, quota, until, claimUntil string }
 
 func newAddMember(e *env) *cobra.Command {
 	var o addMemberOptions
@@ -52,7 +52,8 @@ func newAddMember(e *env) *cobra.Command {
 		Short: "Make a membership and print what the member joins with",
 		Long: `Makes a membership and prints its reference: a secret text that works for the
 first client that joins with it (tarn client join), and the only thing that the
-member needs. It can't be printed again. The node may run or not.
+member needs. It can't be printed again, and ends unless somebody joins with it in
+time (tarn manager reissue makes another). The node may run or not.
 
 The quota is what the member may store on each server, shares and their
 overhead, rounded up to 1, 2 or 5 times a power of ten; TIME is a date such as
@@ -67,6 +68,7 @@ it, in UTC.`,
 	}
 	c.Flags().StringVar(&o.quota, "quota", "", "how much the member may store on each server, such as 50GB (default no limit)")
 	c.Flags().StringVar(&o.until, "until", "", "when the membership ends, such as 2027-12-31 (default never)")
+	registerClaim(c, &o.claimUntil)
 	return c
 }
 
@@ -82,17 +84,89 @@ func runAddMember(ctx context.Context, e *env, o addMemberOptions) error {
 	if err != nil {
 		return err
 	}
+	claimUntil, err := claimEnd(o.claimUntil)
+	if err != nil {
+		return err
+	}
 	return e.withManager(ctx, func(m tarn.Manager) error {
-		member, ref, err := m.Add(ctx, o.name, quota, until)
+		member, ref, err := m.Add(ctx, o.name, quota, until, claimUntil)
 		if err != nil {
 			return fmt.Errorf("add the member %s: %w", o.name, err)
 		}
-		text, err := ref.Text()
+		return e.handOver(member, ref)
+	})
+}
+
+// handOver prints what a member joins with.
+func (e *env) handOver(member membership.Member, ref tarn.MembershipRef) error {
+	text, err := ref.Text()
+	if err != nil {
+		return fmt.Errorf("write the reference: %w", err)
+	}
+	by := "at any time"
+	if member.ClaimUntil != 0 {
+		by = "until " + clock(time.Unix(member.ClaimUntil, 0))
+	}
+	e.note("%s may join with this %s, quota %s on each server, %s. It is a secret until then.", member.Name, by, formatQuota(member.Quota), untilText(member.Until))
+	return e.print("%s\n", text)
+}
+
+func registerClaim(c *cobra.Command, text *string) {
+	c.Flags().StringVar(text, "claim-until", "", "until when somebody may join with it, such as 14d, or never (default 28d)")
+}
+
+// claimEnd is until when somebody may join, in Unix seconds; 0 is never.
+func claimEnd(text string) (int64, error) {
+	switch text {
+	case "":
+		return time.Now().Add(membership.ClaimPeriod).Unix(), nil
+	case "never":
+		return 0, nil
+	}
+	until, err := parseUntil(text, time.Now())
+	return until.Unix(), err
+}
+
+type reissueOptions struct {
+	name, claimUntil string
+	another          bool
+}
+
+func newReissue(e *env) *cobra.Command {
+	var o reissueOptions
+	c := &cobra.Command{
+		Use:   "reissue NAME",
+		Short: "Print another reference for a member",
+		Long: `Makes another reference for a member who has not joined yet, on the same terms: the
+one before works no more. A member who has joined needs none, and is refused one:
+his client joins again with the one he had.
+
+With --another-account the membership goes to whoever joins with it next, for a
+member who lost his account. The account that has it gets no newer cards; those that
+are out end within 60 days, and until then there are two.`,
+		Example: "  tarn manager reissue alice > alice.membership\n  tarn manager reissue --another-account alice > alice.membership",
+		Args:    between(1, 1),
+		RunE: action(func(ctx context.Context, args []string) error {
+			o.name = args[0]
+			return runReissue(ctx, e, o)
+		}),
+	}
+	registerClaim(c, &o.claimUntil)
+	c.Flags().BoolVar(&o.another, "another-account", false, "the account that has the membership loses it")
+	return c
+}
+
+func runReissue(ctx context.Context, e *env, o reissueOptions) error {
+	claimUntil, err := claimEnd(o.claimUntil)
+	if err != nil {
+		return err
+	}
+	return e.withManager(ctx, func(m tarn.Manager) error {
+		member, ref, err := m.Reissue(ctx, o.name, claimUntil, o.another)
 		if err != nil {
-			return fmt.Errorf("write the reference: %w", err)
+			return fmt.Errorf("make another reference: %w", err)
 		}
-		e.note("%s may join with this, quota %s on each server, %s. It is a secret until then.", member.Name, formatQuota(member.Quota), untilText(member.Until))
-		return e.print("%s\n", text)
+		return e.handOver(member, ref)
 	})
 }
 

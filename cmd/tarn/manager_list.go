@@ -3,8 +3,9 @@ package main
 import (
 	"context"
 	"encoding/csv"
+	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"time"
 
@@ -31,35 +32,54 @@ func newListMembers(e *env) *cobra.Command {
 }
 
 func runListMembers(ctx context.Context, e *env, o listMembersOptions) error {
-	members, err := e.members(ctx)
-	if err != nil {
-		return err
-	}
 	if o.json {
-		return writeJSON(e.stdout, members)
+		return e.membersJSON(ctx, false)
 	}
 	t := newTable(e.stdout)
 	t.row("NAME", "STATE", "QUOTA", "UNTIL", "ACCOUNT", "JOINED", "KEYS")
-	for _, m := range members {
-		until := "never"
+	err := e.eachMember(ctx, false, func(m control.Member) error {
+		until, joined := "never", clock(m.Joined)
 		if m.Until != nil {
 			until = clock(*m.Until)
 		}
-		t.row(m.Name, m.State, formatQuota(m.Quota), until, keyShort(m.Account), clock(m.Joined), strconv.Itoa(len(m.Keys)))
-	}
-	return t.end()
+		if m.State == "invited" && !m.ClaimUntil.IsZero() {
+			joined = "until " + clock(m.ClaimUntil)
+		}
+		t.row(m.Name, m.State, formatQuota(m.Quota), until, keyShort(m.Account), joined, strconv.Itoa(m.KeyCount))
+		return nil
+	})
+	return errors.Join(err, t.end())
 }
 
-func (e *env) members(ctx context.Context) (members []control.Member, err error) {
-	err = e.withManager(ctx, func(m tarn.Manager) error {
-		list, err := m.Members(ctx)
+// eachMember visits the account manager's members, part after part.
+func (e *env) eachMember(ctx context.Context, keys bool, visit func(control.Member) error) error {
+	return e.withManager(ctx, func(m tarn.Manager) error {
+		err := tarn.EachMember(ctx, m, keys, func(member tarn.Member) error { return visit(control.MemberOf(member)) })
 		if err != nil {
 			return fmt.Errorf("list the members: %w", err)
 		}
-		members = control.MembersOf(list)
 		return nil
 	})
-	return members, err
+}
+
+// membersJSON writes one list, member after member.
+func (e *env) membersJSON(ctx context.Context, keys bool) error {
+	before := "["
+	err := e.eachMember(ctx, keys, func(m control.Member) error {
+		b, err := json.MarshalIndent(m, " ", " ")
+		if err == nil {
+			err = e.print("%s\n %s", before, b)
+		}
+		before = ","
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if before == "[" {
+		return e.print("[]\n")
+	}
+	return e.print("\n]\n")
 }
 
 type exportMembersOptions struct{ json bool }
@@ -81,38 +101,34 @@ can so be put down to the member. --json writes the same as JSON.`,
 }
 
 func runExportMembers(ctx context.Context, e *env, o exportMembersOptions) error {
-	members, err := e.members(ctx)
-	if err != nil {
-		return err
-	}
 	if o.json {
-		return writeJSON(e.stdout, members)
+		return e.membersJSON(ctx, true)
 	}
-	return writeMembersCSV(e.stdout, members)
+	out := csv.NewWriter(e.stdout)
+	// What goes wrong in writing shows at the flush.
+	_ = out.Write([]string{"name", "state", "quota", "until", "added", "joined", "account", "server", "key"})
+	return e.eachMember(ctx, true, func(m control.Member) error { return writeMember(out, m) })
 }
 
-func writeMembersCSV(w io.Writer, members []control.Member) error {
-	out := csv.NewWriter(w)
-	// What goes wrong in writing shows at the end.
-	_ = out.Write([]string{"name", "state", "quota", "until", "added", "joined", "account", "server", "key"})
-	for _, m := range members {
-		row := []string{m.Name, m.State, "", "", m.Added.Format(time.RFC3339), "", m.Account}
-		if m.Quota != nil {
-			row[2] = strconv.FormatInt(*m.Quota, 10)
-		}
-		if m.Until != nil {
-			row[3] = m.Until.Format(time.RFC3339)
-		}
-		if !m.Joined.IsZero() {
-			row[5] = m.Joined.Format(time.RFC3339)
-		}
-		keys := m.Keys
-		if len(keys) == 0 {
-			keys = []control.ServerKey{{}}
-		}
-		for _, k := range keys {
-			_ = out.Write(append(row[:len(row):len(row)], k.Server, k.Key))
-		}
+// writeMember writes a line for each of a member's keys, and one where there is
+// none.
+func writeMember(out *csv.Writer, m control.Member) error {
+	row := []string{m.Name, m.State, "", "", m.Added.Format(time.RFC3339), "", m.Account}
+	if m.Quota != nil {
+		row[2] = strconv.FormatInt(*m.Quota, 10)
+	}
+	if m.Until != nil {
+		row[3] = m.Until.Format(time.RFC3339)
+	}
+	if !m.Joined.IsZero() {
+		row[5] = m.Joined.Format(time.RFC3339)
+	}
+	keys := m.Keys
+	if len(keys) == 0 {
+		keys = []control.ServerKey{{}}
+	}
+	for _, k := range keys {
+		_ = out.Write(append(row[:len(row):len(row)], k.Server, k.Key))
 	}
 	out.Flush()
 	if err := out.Error(); err != nil {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 	"unicode"
@@ -19,6 +18,7 @@ import (
 type Book struct {
 	manager  grid.PublicKey
 	members  map[string]*entry
+	names    []string // of all members, in order
 	accounts map[grid.PublicKey]*entry
 	claims   map[[32]byte]*entry
 	owners   map[grid.PublicKey]*entry // of keys at servers
@@ -34,8 +34,8 @@ type entry struct {
 	keys []grid.PublicKey
 }
 
-// NewBook reads what was saved. Keys of nobody, left by a crash in the middle
-// of a removal, are passed over; whatever else does not fit together is an
+// NewBook reads what was saved. Keys of nobody, or of who had the name before,
+// left by a crash in the middle of a removal, are passed over; whatever else does not fit together is an
 // error.
 func NewBook(manager grid.PublicKey, s State) (*Book, error) {
 	b := &Book{
@@ -67,6 +67,9 @@ func (b *Book) load(k KeyList) error {
 	if err != nil {
 		return err
 	}
+	if list.Account != e.Account { // of who had the name before
+		return nil
+	}
 	if err := b.checkKeys(e, list); err != nil {
 		return err
 	}
@@ -74,13 +77,39 @@ func (b *Book) load(k KeyList) error {
 	return nil
 }
 
-// Members lists them by name.
-func (b *Book) Members() []Member {
-	list := make([]Member, 0, len(b.members))
-	for _, name := range slices.Sorted(maps.Keys(b.members)) {
+// Members lists up to most of them by name, from behind a name on; more says that
+// there are others behind the last.
+func (b *Book) Members(after string, most int) (list []Member, more bool) {
+	from, there := slices.BinarySearch(b.names, after)
+	if there {
+		from++
+	}
+	to := min(len(b.names), from+most)
+	for _, name := range b.names[from:to] {
 		list = append(list, b.members[name].Member)
 	}
-	return list
+	return list, to < len(b.names)
+}
+
+// Member finds one. Errors: ErrUnknown.
+func (b *Book) Member(name string) (Member, error) {
+	e := b.members[name]
+	if e == nil {
+		return Member{}, fmt.Errorf("member %s: %w", name, ErrUnknown)
+	}
+	return e.Member, nil
+}
+
+// KeyCountOf is for how many servers a member listed a key.
+func (b *Book) KeyCountOf(name string) (n int) {
+	if e := b.members[name]; e != nil {
+		for _, k := range e.keys {
+			if !k.IsZero() {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // Len is how many members there are.
@@ -108,9 +137,25 @@ func (b *Book) KeyCount() int { return len(b.owners) }
 // Grid is the servers as they are now; it is not to be changed.
 func (b *Book) Grid() Grid { return b.grid }
 
-// Add makes a membership to be claimed with the secret of that hash. Errors:
-// ErrExists, ErrFull, ErrTerms.
-func (b *Book) Add(name string, quota, until *int64, claim [32]byte, now time.Time) (Change, error) {
+// Claim is how a membership can be claimed: with the secret of that hash, before
+// Until, in Unix seconds, if that is not 0.
+type Claim struct {
+	Hash  [32]byte
+	Until int64
+}
+
+func (c Claim) check(now time.Time) error {
+	if c.Until != 0 && (c.Until <= now.Unix() || c.Until > lastTime) {
+		return fmt.Errorf("to be claimed until %d: %w", c.Until, ErrTerms)
+	}
+	return nil
+}
+
+// Add makes a membership. Errors: ErrExists, ErrFull, ErrTerms.
+func (b *Book) Add(name string, quota, until *int64, claim Claim, now time.Time) (Change, error) {
+	if err := claim.check(now); err != nil {
+		return Change{}, err
+	}
 	if err := checkName(name); err != nil {
 		return Change{}, err
 	}
@@ -120,8 +165,32 @@ func (b *Book) Add(name string, quota, until *int64, claim [32]byte, now time.Ti
 	if len(b.members) >= MaxMembers {
 		return Change{}, fmt.Errorf("member %s: %w", name, ErrFull)
 	}
-	m := Member{Name: name, Added: now.Unix(), Claim: claim}
+	m := Member{Name: name, Added: now.Unix(), Claim: claim.Hash, ClaimUntil: claim.Until}
 	return m.onTerms(quota, until)
+}
+
+// Reissue gives a membership another one-time secret; the one before works no
+// more. Where an account has claimed it, that account and its keys are forgotten
+// if another one is to take its place: it gets no more cards. Errors:
+// ErrUnknown, ErrTerms; ErrClaimed where it was claimed and no other is to come.
+func (b *Book) Reissue(name string, claim Claim, another bool, now time.Time) (Change, error) {
+	m, err := b.Member(name)
+	if err == nil {
+		err = claim.check(now)
+	}
+	if err != nil {
+		return Change{}, err
+	}
+	var c Change
+	if !m.Account.IsZero() {
+		if !another {
+			return Change{}, fmt.Errorf("membership of %s: an account has it: %w", name, ErrClaimed)
+		}
+		c.Remove = new(m)
+	}
+	m.Account, m.Joined, m.Claim, m.ClaimUntil = grid.PublicKey{}, 0, claim.Hash, claim.Until
+	c.Member = &m
+	return c, nil
 }
 
 // SetTerms changes quota and end of a membership; both are replaced. Cards that
@@ -199,8 +268,8 @@ func (b *Book) findServer(id grid.ServerID) (int, bool) {
 // Find says whom a list of keys is from: the member that the account is, or
 // that the secret (nil if none came) makes it. It costs no verification, and
 // the list's signature must hold before Enrol may be called. Errors:
-// ErrUnknown, ErrClaimed.
-func (b *Book) Find(account grid.PublicKey, secret *Secret) (Member, error) {
+// ErrUnknown, ErrClaimed, ErrClaimEnded.
+func (b *Book) Find(account grid.PublicKey, secret *Secret, now time.Time) (Member, error) {
 	if e := b.accounts[account]; e != nil {
 		return e.Member, nil
 	}
@@ -213,6 +282,8 @@ func (b *Book) Find(account grid.PublicKey, secret *Secret) (Member, error) {
 		return Member{}, fmt.Errorf("the one-time secret: %w", ErrUnknown)
 	case !e.Account.IsZero():
 		return e.Member, fmt.Errorf("membership of %s: %w", e.Name, ErrClaimed)
+	case e.Lapsed(now.Unix()):
+		return e.Member, fmt.Errorf("membership of %s: %w", e.Name, ErrClaimEnded)
 	}
 	return e.Member, nil
 }
@@ -222,7 +293,7 @@ func (b *Book) Find(account grid.PublicKey, secret *Secret) (Member, error) {
 // lease.ErrAuthorityExpired, ErrKeyTaken, ErrUnknown for a server that is none
 // of the grid.
 func (b *Book) Enrol(list lease.SignedKeyList, signed []byte, secret *Secret, now time.Time) (Change, error) {
-	m, err := b.Find(list.Account, secret)
+	m, err := b.Find(list.Account, secret, now)
 	if err != nil {
 		return Change{}, err
 	}
@@ -324,6 +395,9 @@ func (b *Book) Card(server grid.ServerID, key grid.PublicKey, now time.Time) (le
 
 // Apply makes a change, which is durable by now, the book's.
 func (b *Book) Apply(c Change) {
+	if c.Remove != nil {
+		b.forget(c.Remove.Name)
+	}
 	if c.Member != nil {
 		b.put(*c.Member)
 	}
@@ -331,9 +405,6 @@ func (b *Book) Apply(c Change) {
 		if list, err := lease.DecodeKeyList(c.Keys.Signed); err == nil { // it was read before
 			b.putKeys(b.members[c.Keys.Member], list.Keys)
 		}
-	}
-	if c.Remove != nil {
-		b.forget(c.Remove.Name)
 	}
 	if c.Grid != nil {
 		b.grid = *c.Grid
@@ -345,7 +416,10 @@ func (b *Book) put(m Member) {
 	if e == nil {
 		e = &entry{}
 		b.members[m.Name] = e
+		at, _ := slices.BinarySearch(b.names, m.Name)
+		b.names = slices.Insert(b.names, at, m.Name)
 	}
+	delete(b.claims, e.Claim)
 	e.Member = m
 	b.claims[m.Claim] = e
 	if !m.Account.IsZero() {
@@ -379,6 +453,9 @@ func (b *Book) forget(name string) {
 	delete(b.claims, e.Claim)
 	delete(b.accounts, e.Account)
 	delete(b.members, name)
+	if at, there := slices.BinarySearch(b.names, name); there {
+		b.names = slices.Delete(b.names, at, at+1)
+	}
 }
 
 // checkName keeps names fit for tables and command lines.

@@ -36,6 +36,18 @@ func secretOf(name string) membership.Secret {
 }
 
 // servers are in ascending order.
+// claimOf can be claimed with secretOf, at any time.
+func claimOf(name string) membership.Claim { return membership.Claim{Hash: secretOf(name).Hash()} }
+
+func mustMember(d *desk, name string) membership.Member {
+	d.Helper()
+	m, err := d.book.Member(name)
+	if err != nil {
+		d.Fatal(err)
+	}
+	return m
+}
+
 func servers(n int) []grid.ServerID {
 	list := make([]grid.ServerID, n)
 	for i := range list {
@@ -84,14 +96,14 @@ func (d *desk) save(c membership.Change) {
 	named := func(name string) func(membership.Member) bool {
 		return func(m membership.Member) bool { return m.Name == name }
 	}
+	if c.Remove != nil { // as after a crash, his keys are still there
+		s.Members = slices.DeleteFunc(s.Members, named(c.Remove.Name))
+	}
 	if c.Member != nil {
 		s.Members = append(slices.DeleteFunc(s.Members, named(c.Member.Name)), *c.Member)
 	}
 	if c.Keys != nil {
 		s.Keys = append(slices.DeleteFunc(s.Keys, func(k membership.KeyList) bool { return k.Member == c.Keys.Member }), *c.Keys)
-	}
-	if c.Remove != nil {
-		s.Members = slices.DeleteFunc(s.Members, named(c.Remove.Name))
 	}
 	if c.Grid != nil {
 		s.Servers, s.Sequence = c.Grid.Servers, c.Grid.Sequence
@@ -100,7 +112,7 @@ func (d *desk) save(c membership.Change) {
 
 func (d *desk) add(name string, quota *int64) {
 	d.Helper()
-	d.do(d.book.Add(name, quota, nil, secretOf(name).Hash(), noon))
+	d.do(d.book.Add(name, quota, nil, claimOf(name), noon))
 }
 
 func (d *desk) list(a lease.Account, at []grid.ServerID) (lease.SignedKeyList, []byte) {
@@ -152,9 +164,82 @@ func TestTheSecretWorksForOneAccount(t *testing.T) {
 		}
 		d.reopen()
 	}
-	m := d.book.Members()[0]
+	m := mustMember(d, "alice")
 	if m.Name != "alice" || *m.Quota != 50e9 || m.Account != alice.PublicKey(grid.ServerID(manager)) || m.Joined != noon.Unix() {
 		t.Errorf("member %+v", m)
+	}
+}
+
+// A one-time secret ends, and another one takes its place; who has joined loses
+// nothing by it, unless another account is to have the membership.
+func TestSecretsEndAndAreReplaced(t *testing.T) {
+	d := newDesk(t, 3)
+	secret, newer := secretOf("alice"), secretOf("newer")
+	claim := func(name string, days int64) membership.Claim {
+		return membership.Claim{Hash: secretOf(name).Hash(), Until: noon.Unix() + days*24*60*60}
+	}
+	_, err := d.book.Add("alice", nil, nil, claim("alice", 0), noon)
+	d.want(err, membership.ErrTerms)
+	d.do(d.book.Add("alice", new(int64(5e9)), nil, claim("alice", 2), noon))
+	d.reopen()
+	find := func(s membership.Secret, days int) error {
+		_, err := d.book.Find(accountOf("alice").PublicKey(grid.ServerID(manager)), &s, noon.AddDate(0, 0, days))
+		return err
+	}
+	d.want(find(secret, 1), nil)
+	d.want(find(secret, 2), membership.ErrClaimEnded)
+	if m := mustMember(d, "alice"); m.Lapsed(noon.AddDate(0, 0, 1).Unix()) || !m.Lapsed(noon.AddDate(0, 0, 2).Unix()) {
+		t.Errorf("lapsed at the wrong time: %+v", m)
+	}
+	_, err = d.book.Reissue("bob", claim("newer", 30), true, noon)
+	d.want(err, membership.ErrUnknown)
+	d.do(d.book.Reissue("alice", claim("newer", 30), false, noon))
+	d.want(find(secret, 1), membership.ErrUnknown)
+	d.want(find(newer, 29), nil)
+	change, err := d.enrol(accountOf("alice"), &newer, servers(3))
+	d.do(change, err)
+	d.want(find(newer, 60), nil) // has joined
+
+	_, err = d.book.Reissue("alice", claim("other", 30), false, noon)
+	d.want(err, membership.ErrClaimed)
+	d.do(d.book.Reissue("alice", claim("other", 30), true, noon))
+	key := accountOf("alice").PublicKey(servers(3)[0])
+	for range 2 {
+		_, err = d.book.Card(servers(3)[0], key, noon)
+		d.want(err, membership.ErrUnknown)
+		d.want(find(newer, 1), membership.ErrUnknown)
+		if m := mustMember(d, "alice"); m.Joined != 0 || *m.Quota != 5e9 || d.book.KeyCount() != 0 || d.book.Len() != 1 {
+			t.Errorf("alice without an account: %+v", m)
+		}
+		d.reopen()
+	}
+	other := secretOf("other")
+	d.do(d.enrol(accountOf("carol"), &other, servers(3)))
+	_, err = d.book.Card(servers(3)[0], accountOf("carol").PublicKey(servers(3)[0]), noon)
+	d.want(err, nil)
+}
+
+// Members are listed part after part, while some come and go.
+func TestMembersPartAfterPart(t *testing.T) {
+	d := newDesk(t, 1)
+	for _, name := range []string{"d", "a", "c", "b", "e"} {
+		d.add(name, nil)
+	}
+	var seen []string
+	after, more := "", true
+	for more {
+		var some []membership.Member
+		some, more = d.book.Members(after, 2)
+		for _, m := range some {
+			seen, after = append(seen, m.Name), m.Name
+		}
+		if len(seen) == 2 {
+			d.do(d.book.Remove("b"))
+			d.add("bb", nil)
+		}
+	}
+	if want := []string{"a", "b", "bb", "c", "d", "e"}; !slices.Equal(seen, want) {
+		t.Errorf("listed %v, want %v", seen, want)
 	}
 }
 
@@ -256,7 +341,7 @@ func TestTermsThatMakeNoSense(t *testing.T) {
 	d := newDesk(t, 1)
 	d.add("alice", nil)
 	add := func(name string, quota, until *int64) error {
-		_, err := d.book.Add(name, quota, until, [32]byte{1}, noon)
+		_, err := d.book.Add(name, quota, until, membership.Claim{Hash: [32]byte{1}}, noon)
 		return err
 	}
 	d.want(add("alice", nil, nil), membership.ErrExists)
@@ -303,7 +388,7 @@ func big(t testing.TB, members, grid int) *desk {
 	d := newDesk(t, grid)
 	for n := range members {
 		name := fmt.Sprint("member", n)
-		c, err := d.book.Add(name, new(int64(5e9)), nil, secretOf(name).Hash(), noon)
+		c, err := d.book.Add(name, new(int64(5e9)), nil, claimOf(name), noon)
 		if err != nil {
 			t.Fatal(err)
 		}

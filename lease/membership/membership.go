@@ -14,6 +14,7 @@ package membership
 import (
 	"crypto/sha256"
 	"errors"
+	"time"
 
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
@@ -27,6 +28,8 @@ var (
 	ErrUnknown = errors.New("not known to the account manager")
 	// ErrClaimed is a one-time secret that another account has used.
 	ErrClaimed = errors.New("the membership was claimed by another account")
+	// ErrClaimEnded is a one-time secret that nobody used in time.
+	ErrClaimEnded = errors.New("the membership was not claimed in time; ask for a new reference")
 	// ErrKeyTaken is a key that another member has, or a second one at a server.
 	ErrKeyTaken = errors.New("an account has one key at a server, and nobody else has it")
 	// ErrFull means that the bounds of the book are reached.
@@ -44,6 +47,10 @@ const (
 	// lastTime is the latest Until, in Unix seconds: some 30000 years.
 	lastTime = 1 << 40
 )
+
+// ClaimPeriod is how long an account has to claim a membership, unless it was
+// said otherwise.
+const ClaimPeriod = 28 * 24 * time.Hour
 
 // Secret is a one-time secret: who shows it first becomes the member.
 type Secret [16]byte
@@ -71,10 +78,17 @@ type Member struct {
 	// Added and Joined are Unix seconds; Joined is 0 until an account claimed
 	// the membership.
 	Added, Joined int64
-	// Claim is the hash of the one-time secret.
-	Claim [32]byte
+	// Claim is the hash of the one-time secret, which nobody can claim with from
+	// ClaimUntil on, in Unix seconds; 0 is never.
+	Claim      [32]byte
+	ClaimUntil int64
 	// Account is the member's key for the manager, zero until it was claimed.
 	Account grid.PublicKey
+}
+
+// Lapsed reports whether nobody claimed the membership in time.
+func (m Member) Lapsed(now int64) bool {
+	return m.Account.IsZero() && m.ClaimUntil != 0 && m.ClaimUntil <= now
 }
 
 // Ended reports whether there are no new cards any more.
@@ -103,9 +117,9 @@ type State struct {
 // Change is what one decision does to the book. It says new values, not
 // differences; what is nil stays as it is.
 type Change struct {
+	Remove *Member  // to be forgotten, with his keys, before all else
 	Member *Member  // to be put in place of the one of that name
 	Keys   *KeyList // likewise, after the member
-	Remove *Member  // to be forgotten, with his keys
 	Grid   *Grid
 }
 

@@ -54,6 +54,7 @@ var codes = []struct {
 	{"ambiguous", tarn.ErrAmbiguous, http.StatusConflict},
 	{"key-in-use", tarn.ErrKeyInUse, http.StatusConflict},
 	{"unknown", membership.ErrUnknown, http.StatusNotFound},
+	{"claimed", membership.ErrClaimed, http.StatusConflict},
 	{"bad-terms", membership.ErrTerms, http.StatusBadRequest},
 	{"bad-membership-reference", tarn.ErrMembershipRef, http.StatusBadRequest},
 	{"bad-parameters", file.ErrParams, http.StatusBadRequest},

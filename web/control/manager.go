@@ -18,6 +18,8 @@ import (
 // Paths for an account manager's operator, and for members.
 const (
 	pathMembers      = "/v1/manager/members"
+	pathListMembers  = "/v1/manager/list"
+	pathReissue      = "/v1/manager/reissue"
 	pathQuota        = "/v1/manager/quota"
 	pathUntil        = "/v1/manager/until"
 	pathRemoveMember = "/v1/manager/remove"
@@ -34,20 +36,43 @@ const maxMembershipRef = 64 << 10
 // Member is a member of an account manager as JSON: quota is bytes at each
 // server or null, times are RFC 3339.
 type Member struct {
-	Name    string      `json:"name"`
-	State   string      `json:"state"` // invited, member or ended
-	Account string      `json:"account,omitempty"`
-	Quota   *int64      `json:"quota"`
-	Until   *time.Time  `json:"until"`
-	Added   time.Time   `json:"added"`
-	Joined  time.Time   `json:"joined,omitzero"`
-	Keys    []ServerKey `json:"keys"`
+	Name    string     `json:"name"`
+	State   string     `json:"state"` // invited, lapsed, member or ended
+	Account string     `json:"account,omitempty"`
+	Quota   *int64     `json:"quota"`
+	Until   *time.Time `json:"until"`
+	Added   time.Time  `json:"added"`
+	Joined  time.Time  `json:"joined,omitzero"`
+	// ClaimUntil is when the reference ends that nobody has joined with.
+	ClaimUntil time.Time   `json:"claim_until,omitzero"`
+	KeyCount   int         `json:"key_count"`
+	Keys       []ServerKey `json:"keys,omitempty"` // if asked for
 }
 
 // ServerKey is a member's key at a server.
 type ServerKey struct {
 	Server string `json:"server"`
 	Key    string `json:"key"`
+}
+
+// MembersAsk asks for a part of the members: those behind one, by name.
+type MembersAsk struct {
+	After string `json:"after,omitempty"`
+	Keys  bool   `json:"keys,omitempty"`
+}
+
+// MembersPart is that part; More says that others are behind its last.
+type MembersPart struct {
+	Members []Member `json:"members"`
+	More    bool     `json:"more,omitempty"`
+}
+
+// ReissueAsk asks for another reference for a member. ClaimUntil is in Unix
+// seconds, 0 for never; Another has another account take the place of his.
+type ReissueAsk struct {
+	Name       string `json:"name"`
+	ClaimUntil int64  `json:"claim_until,omitempty"`
+	Another    bool   `json:"another_account,omitempty"`
 }
 
 // AddedMember is a new member, and the secret text that he joins with.
@@ -61,6 +86,8 @@ type MemberTerms struct {
 	Name  string `json:"name"`
 	Quota *int64 `json:"quota,omitempty"`
 	Until *int64 `json:"until,omitempty"` // Unix seconds
+	// ClaimUntil of a new member, in Unix seconds; 0 is never.
+	ClaimUntil int64 `json:"claim_until,omitempty"`
 }
 
 // GridServer is a server of an account manager's grid.
@@ -104,14 +131,12 @@ func unixTime(seconds int64) time.Time {
 	return time.Unix(seconds, 0).UTC()
 }
 
-// MembersOf is a list of members in its JSON form.
-func MembersOf(list []tarn.Member) []Member {
-	out := make([]Member, len(list))
-	for i, m := range list {
-		out[i] = memberOf(m.Member)
-		for _, k := range m.Keys {
-			out[i].Keys = append(out[i].Keys, ServerKey{k.Server.String(), k.Key.String()})
-		}
+// MemberOf is a member in its JSON form.
+func MemberOf(m tarn.Member) Member {
+	out := memberOf(m.Member)
+	out.KeyCount = m.KeyCount
+	for _, k := range m.Keys {
+		out.Keys = append(out.Keys, ServerKey{k.Server.String(), k.Key.String()})
 	}
 	return out
 }
@@ -119,7 +144,7 @@ func MembersOf(list []tarn.Member) []Member {
 func memberOf(m membership.Member) Member {
 	return Member{
 		Name: m.Name, State: stateOf(m), Account: keyText(m.Account), Quota: m.Quota, Until: timeOf(m.Until),
-		Added: unixTime(m.Added), Joined: unixTime(m.Joined), Keys: []ServerKey{},
+		Added: unixTime(m.Added), Joined: unixTime(m.Joined), ClaimUntil: unixTime(m.ClaimUntil),
 	}
 }
 
@@ -127,6 +152,8 @@ func stateOf(m membership.Member) string {
 	switch {
 	case m.Ended(time.Now().Unix()):
 		return "ended"
+	case m.Lapsed(time.Now().Unix()):
+		return "lapsed"
 	case m.Joined == 0:
 		return "invited"
 	}
@@ -136,6 +163,9 @@ func stateOf(m membership.Member) string {
 // member reads what memberOf wrote, but for the claim.
 func (m Member) member() (membership.Member, error) {
 	out := membership.Member{Name: m.Name, Quota: m.Quota, Until: secondsOf(m.Until), Added: m.Added.Unix()}
+	if !m.ClaimUntil.IsZero() {
+		out.ClaimUntil = m.ClaimUntil.Unix()
+	}
 	if m.Account == "" {
 		return out, nil
 	}
@@ -153,9 +183,12 @@ func membershipOf(m tarn.Membership) Membership {
 }
 
 func (s *server) handleManager(mux *http.ServeMux) {
-	mux.HandleFunc("GET "+pathMembers, managed(s, func(ctx context.Context, m tarn.Manager, _ struct{}) ([]Member, error) {
-		list, err := m.Members(ctx)
-		return MembersOf(list), err
+	mux.HandleFunc("POST "+pathListMembers, managed(s, func(ctx context.Context, m tarn.Manager, ask MembersAsk) (MembersPart, error) {
+		list, more, err := m.Members(ctx, ask.After, ask.Keys)
+		return MembersPart{listOf(list, MemberOf), more}, err
+	}))
+	mux.HandleFunc("POST "+pathReissue, managed(s, func(ctx context.Context, m tarn.Manager, ask ReissueAsk) (AddedMember, error) {
+		return addedOf(m.Reissue(ctx, ask.Name, ask.ClaimUntil, ask.Another))
 	}))
 	mux.HandleFunc("POST "+pathMembers, managed(s, addMember))
 	mux.HandleFunc("POST "+pathQuota, managed(s, func(ctx context.Context, m tarn.Manager, ask MemberTerms) (struct{}, error) {
@@ -214,7 +247,10 @@ func managed[Ask, Answer any](s *server, do func(context.Context, tarn.Manager, 
 }
 
 func addMember(ctx context.Context, m tarn.Manager, ask MemberTerms) (AddedMember, error) {
-	member, ref, err := m.Add(ctx, ask.Name, ask.Quota, ask.Until)
+	return addedOf(m.Add(ctx, ask.Name, ask.Quota, ask.Until, ask.ClaimUntil))
+}
+
+func addedOf(member membership.Member, ref tarn.MembershipRef, err error) (AddedMember, error) {
 	if err != nil {
 		return AddedMember{}, err
 	}
@@ -295,9 +331,19 @@ func (m remoteManager) post(ctx context.Context, path string, ask, answer any) e
 }
 
 // Add implements tarn.Manager.
-func (m remoteManager) Add(ctx context.Context, name string, quota, until *int64) (membership.Member, tarn.MembershipRef, error) {
+func (m remoteManager) Add(ctx context.Context, name string, quota, until *int64, claimUntil int64) (membership.Member, tarn.MembershipRef, error) {
+	return m.invite(ctx, pathMembers, MemberTerms{name, quota, until, claimUntil})
+}
+
+// Reissue implements tarn.Manager.
+func (m remoteManager) Reissue(ctx context.Context, name string, claimUntil int64, another bool) (membership.Member, tarn.MembershipRef, error) {
+	return m.invite(ctx, pathReissue, ReissueAsk{name, claimUntil, another})
+}
+
+// invite asks for a reference.
+func (m remoteManager) invite(ctx context.Context, path string, ask any) (membership.Member, tarn.MembershipRef, error) {
 	var added AddedMember
-	if err := m.post(ctx, pathMembers, MemberTerms{name, quota, until}, &added); err != nil {
+	if err := m.post(ctx, path, ask, &added); err != nil {
 		return membership.Member{}, tarn.MembershipRef{}, err
 	}
 	member, err := added.Member.member()
@@ -309,15 +355,16 @@ func (m remoteManager) Add(ctx context.Context, name string, quota, until *int64
 }
 
 // Members implements tarn.Manager.
-func (m remoteManager) Members(ctx context.Context) ([]tarn.Member, error) {
-	var list []Member
-	if err := m.c.call(ctx, http.MethodGet, pathMembers, nil, &list); err != nil {
-		return nil, err
+func (m remoteManager) Members(ctx context.Context, after string, keys bool) ([]tarn.Member, bool, error) {
+	var part MembersPart
+	if err := m.post(ctx, pathListMembers, MembersAsk{after, keys}, &part); err != nil {
+		return nil, false, err
 	}
-	return membersIn(list)
+	list, err := membersIn(part.Members)
+	return list, part.More, err
 }
 
-// ParseMembers reads a list of members that MembersOf made, in JSON.
+// ParseMembers reads a list of what MemberOf made, in JSON.
 func ParseMembers(b []byte) ([]tarn.Member, error) {
 	var list []Member
 	if err := json.Unmarshal(b, &list); err != nil {
@@ -340,6 +387,7 @@ func membersIn(list []Member) ([]tarn.Member, error) {
 			}
 			out[i].Keys = append(out[i].Keys, key)
 		}
+		out[i].KeyCount = member.KeyCount
 	}
 	return out, nil
 }

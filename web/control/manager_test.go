@@ -3,6 +3,7 @@ package control_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -28,20 +29,33 @@ func TestManagerOverTheSocket(t *testing.T) {
 			t.Errorf("error %v, want %v", err, want)
 		}
 	}
-	member, ref, err := m.Add(ctx, "alice", new(int64(45e9)), new(int64(1<<33)))
-	if err != nil || member.Name != "alice" || *member.Quota != 50e9 || *member.Until != 1<<33 || member.Added != 1000 {
+	member, ref, err := m.Add(ctx, "alice", new(int64(45e9)), new(int64(1<<33)), 2000)
+	if err != nil || member.Name != "alice" || *member.Quota != 50e9 || *member.Until != 1<<33 || member.Added != 1000 || member.ClaimUntil != 2000 {
 		t.Fatalf("added %+v, %v", member, err)
 	}
 	if string(ref.Secret[:5]) != "alice" || ref.Manager.Server != (grid.ServerID{9}) {
 		t.Errorf("reference of %v", ref.Manager)
 	}
-	_, _, err = m.Add(ctx, "b b", nil, nil)
+	_, _, err = m.Add(ctx, "b b", nil, nil, 0)
 	want(err, membership.ErrTerms)
 	want(m.SetQuota(ctx, "bob", nil), membership.ErrUnknown)
 	want(m.SetQuota(ctx, "alice", nil), nil)
 	want(m.SetUntil(ctx, "alice", nil), nil)
-	list, err := m.Members(ctx)
-	if err != nil || len(list) != 1 || list[0].Quota != nil || list[0].Until != nil || list[0].Joined != 0 || !list[0].Account.IsZero() {
+	member, _, err = m.Reissue(ctx, "alice", 3000, false)
+	if err != nil || member.ClaimUntil != 3000 {
+		t.Errorf("another reference for %+v, %v", member, err)
+	}
+	_, _, err = m.Reissue(ctx, "bob", 0, true)
+	want(err, membership.ErrUnknown)
+	_, _, err = m.Add(ctx, "zoe", nil, nil, 0)
+	want(err, nil)
+	var names []string
+	want(tarn.EachMember(ctx, m, true, func(m tarn.Member) error { names = append(names, m.Name); return nil }), nil)
+	if !slices.Equal(names, []string{"alice", "zoe"}) {
+		t.Errorf("members, part after part: %v", names)
+	}
+	list, more, err := m.Members(ctx, "", false)
+	if err != nil || !more || len(list) != 1 || list[0].Quota != nil || list[0].Until != nil || list[0].Joined != 0 || !list[0].Account.IsZero() {
 		t.Errorf("members %+v, %v", list, err)
 	}
 	server := membership.Server{ID: grid.ServerID{7}, Name: "cellar"}
@@ -55,7 +69,7 @@ func TestManagerOverTheSocket(t *testing.T) {
 	want(m.Remove(ctx, "alice"), nil)
 	want(m.Remove(ctx, "alice"), membership.ErrUnknown)
 
-	_, err = start(t, &memnode.Node{}, t.TempDir()).Manager().Members(ctx)
+	_, _, err = start(t, &memnode.Node{}, t.TempDir()).Manager().Members(ctx, "", false)
 	want(err, tarn.ErrNoManager)
 }
 

@@ -52,32 +52,46 @@ func (m manager) apply(c membership.Change, err error) error {
 }
 
 // Add implements tarn.Manager; the one-time secret is the name's beginning.
-func (m manager) Add(_ context.Context, name string, quota, until *int64) (membership.Member, tarn.MembershipRef, error) {
+func (m manager) Add(_ context.Context, name string, quota, until *int64, claimUntil int64) (membership.Member, tarn.MembershipRef, error) {
+	return m.invite(name, claimUntil, func(c membership.Claim) (membership.Change, error) {
+		return m.n.Book.Add(name, quota, until, c, time.Unix(1000, 0))
+	})
+}
+
+// Reissue implements tarn.Manager, with the secret as Add.
+func (m manager) Reissue(_ context.Context, name string, claimUntil int64, another bool) (membership.Member, tarn.MembershipRef, error) {
+	return m.invite(name, claimUntil, func(c membership.Claim) (membership.Change, error) {
+		return m.n.Book.Reissue(name, c, another, time.Unix(1000, 0))
+	})
+}
+
+func (m manager) invite(name string, until int64, decide func(membership.Claim) (membership.Change, error)) (membership.Member, tarn.MembershipRef, error) {
 	var ref tarn.MembershipRef
 	copy(ref.Secret[:], name)
 	ref.Manager.Server, ref.Manager.Hints = grid.ServerID{9}, []grid.Hint{"/dns/manager/tcp/1"}
-	c, err := m.n.Book.Add(name, quota, until, ref.Secret.Hash(), time.Unix(1000, 0))
+	c, err := decide(membership.Claim{Hash: ref.Secret.Hash(), Until: until})
 	if err := m.apply(c, err); err != nil {
 		return membership.Member{}, ref, err
 	}
 	return *c.Member, ref, nil
 }
 
-// Members implements tarn.Manager.
-func (m manager) Members(context.Context) ([]tarn.Member, error) {
+// Members implements tarn.Manager, one member after the other.
+func (m manager) Members(_ context.Context, after string, keys bool) ([]tarn.Member, bool, error) {
+	some, more := m.n.Book.Members(after, 1)
 	var list []tarn.Member
-	for _, member := range m.n.Book.Members() {
-		list = append(list, tarn.Member{Member: member, Keys: m.n.Book.Keys(member.Name)})
+	for _, member := range some {
+		one := tarn.Member{Member: member, KeyCount: m.n.Book.KeyCountOf(member.Name)}
+		if keys {
+			one.Keys = m.n.Book.Keys(member.Name)
+		}
+		list = append(list, one)
 	}
-	return list, nil
+	return list, more, nil
 }
 
-func (m manager) find(name string) (found membership.Member) {
-	for _, member := range m.n.Book.Members() {
-		if member.Name == name {
-			found = member
-		}
-	}
+func (m manager) find(name string) membership.Member {
+	found, _ := m.n.Book.Member(name) // what is not there is told by what follows
 	return found
 }
 
