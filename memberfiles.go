@@ -319,6 +319,17 @@ func (f membershipFile) Load() (client.MembershipState, error) {
 	return s, nil
 }
 
+// Forget implements client.MembershipStore. The reference goes first: without it
+// the rest is nobody's.
+func (f membershipFile) Forget() error {
+	for _, path := range []string{strings.TrimSuffix(f.path, stateSuffix) + referenceSuffix, f.path} {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return syncDir(filepath.Dir(f.path))
+}
+
 // Save implements client.MembershipStore.
 func (f membershipFile) Save(s client.MembershipState) error {
 	r := membershipRecord{Format: memberFormat, Servers: s.Servers, Cards: s.Cards, Below: s.Below}

@@ -200,9 +200,13 @@ func (c *Client) Receive(ctx actor.Context) {
 	case Join:
 		c.join(ctx, m)
 	case membershipReport:
-		c.members.status[m.status.Manager] = m.status
+		if c.members.actors[m.status.Manager] != nil {
+			c.members.status[m.status.Manager] = m.status
+		}
+	case Leave:
+		c.leave(ctx, m)
 	case notAMember:
-		c.leave(ctx, m.manager)
+		c.left(ctx, m.manager)
 	case AskMemberships:
 		ctx.Send(m.ReplyTo, c.members.list())
 	case *actor.Terminated:

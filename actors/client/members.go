@@ -19,9 +19,20 @@ type (
 		// Introducers are those of the grid that the node has not got yet.
 		Introducers []Introducer
 	}
+	// Leave ends a membership, whatever the manager thinks of it: nothing of it is
+	// kept, its cards are shown no more, and connections that were made under them
+	// log in with what else there is. Answered by Left, or an error
+	// (ErrNoMembership).
+	Leave struct {
+		ReplyTo *actor.PID
+		Manager grid.ServerID
+	}
 	// AskMemberships is answered by a Memberships.
 	AskMemberships struct{ ReplyTo *actor.PID }
 )
+
+// Left answers Leave.
+type Left struct{}
 
 // Memberships are all of a node, by manager.
 type Memberships []MembershipStatus
@@ -92,10 +103,22 @@ func (c *Client) join(ctx actor.Context, m Join) {
 	ctx.Send(pid, joinNow{m.ReplyTo, m.Membership.Secret})
 }
 
-// leave ends a membership that never was one.
-func (c *Client) leave(ctx actor.Context, manager grid.ServerID) {
+func (c *Client) leave(ctx actor.Context, m Leave) {
+	pid := c.members.actors[m.Manager]
+	if pid == nil {
+		ctx.Send(m.ReplyTo, ErrNoMembership)
+		return
+	}
+	ctx.Send(pid, leaveNow{m.ReplyTo})
+}
+
+// left ends a membership that never was one, or is one no more.
+func (c *Client) left(ctx actor.Context, manager grid.ServerID) {
 	if pid := c.members.actors[manager]; pid != nil {
 		ctx.Stop(pid)
+		if c.members.status[manager].Cards > 0 {
+			c.each(func(pid *actor.PID) { ctx.Send(pid, loginAnew{}) })
+		}
 		delete(c.members.actors, manager)
 		delete(c.members.status, manager)
 		ctx.Send(c.broker, noGrid{manager})

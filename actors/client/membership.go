@@ -35,6 +35,8 @@ func (m Membership) key() grid.PublicKey { return m.Manager.Server.Key() }
 type MembershipStore interface {
 	Load() (MembershipState, error) // the zero state at first
 	Save(MembershipState) error
+	// Forget removes it, and that the node ever joined.
+	Forget() error
 }
 
 // MembershipState is what is kept of a membership. None of it is secret.
@@ -63,6 +65,9 @@ type MembershipStatus struct {
 	// Err is why the manager gave no answer, or no card.
 	Err error
 }
+
+// ErrNoMembership means that the node is no member there.
+var ErrNoMembership = errors.New("not a member of that account manager's grid")
 
 // errOtherGrid is why a server gets no new shares of ours.
 var errOtherGrid = errors.New("not a server of the account manager's grid, so it gets no new shares; name it under client.servers in tarn.yaml if it should")
@@ -101,6 +106,7 @@ type membership struct {
 	joined  []*actor.PID // are told once it is kept
 	saving  bool
 	unsaved bool
+	leaving []*actor.PID // who has it forgotten
 }
 
 func newMembership(e *env.Env, d transport.Dialer, m Membership, vault, broker *actor.PID) env.Producer {
@@ -134,6 +140,9 @@ type (
 		err   error
 	}
 	stateSaved struct{ err error }
+	// leaveNow ends the membership; its end is told to replyTo.
+	leaveNow  struct{ replyTo *actor.PID }
+	forgotten struct{ err error }
 	// cardsBelow are cards of others, older ones perhaps.
 	cardsBelow struct{ cards []lease.Card }
 	// askNow is the time for the next question.
@@ -146,7 +155,8 @@ type (
 type (
 	// membershipReport is what a membership says of itself after each change.
 	membershipReport struct{ status MembershipStatus }
-	// notAMember says that the manager refused this node before it ever was one.
+	// notAMember says that the manager refused this node before it ever was one,
+	// or that its owner has ended the membership.
 	notAMember struct{ manager grid.ServerID }
 	// gridServers says which servers a manager's grid has; nil before that is
 	// known.
@@ -182,6 +192,10 @@ func (m *membership) Receive(ctx actor.Context) {
 		}
 	case stateSaved:
 		m.saved(ctx, msg)
+	case leaveNow:
+		m.leave(ctx, msg)
+	case forgotten:
+		m.forgotten(ctx, msg)
 	case sayAgain:
 		m.say(ctx)
 	case *actor.Stopping, *actor.Restarting:
@@ -190,6 +204,9 @@ func (m *membership) Receive(ctx actor.Context) {
 }
 
 func (m *membership) loaded(ctx actor.Context, msg stateLoaded) {
+	if len(m.leaving) > 0 {
+		return
+	}
 	if msg.err != nil {
 		m.log.Warn("what the account manager said could not be read; it is asked again", "error", msg.err)
 	}
@@ -286,6 +303,9 @@ func (m *membership) state() MembershipState {
 
 // save writes the state, once at a time.
 func (m *membership) save(ctx actor.Context) {
+	if len(m.leaving) > 0 {
+		return
+	}
 	if m.saving {
 		m.unsaved = true
 		return
@@ -300,6 +320,10 @@ func (m *membership) saved(ctx actor.Context, msg stateSaved) {
 	if msg.err != nil {
 		m.log.Error("what the account manager said could not be kept; the next start asks again", "error", msg.err)
 	}
+	if len(m.leaving) > 0 {
+		m.forget(ctx)
+		return
+	}
 	if m.unsaved {
 		m.save(ctx)
 		return
@@ -312,6 +336,46 @@ func (m *membership) saved(ctx actor.Context, msg stateSaved) {
 		ctx.Send(to, answer)
 	}
 	m.joined = nil
+}
+
+// leave forgets what is kept, once nothing is being written, and asks for nothing
+// more.
+func (m *membership) leave(ctx actor.Context, msg leaveNow) {
+	m.leaving = append(m.leaving, msg.replyTo)
+	m.stopTimer()
+	if m.link != nil {
+		m.hangUp()
+	}
+	if len(m.leaving) == 1 && !m.saving {
+		m.forget(ctx)
+	}
+}
+
+func (m *membership) forget(ctx actor.Context) {
+	store := m.Store
+	m.env.Exec.Do(env.Disk, ctx.Self(), func() any { return forgotten{store.Forget()} })
+}
+
+// forgotten takes the cards from the vault, and has the parent end this actor.
+// Where they could not be forgotten the node stays a member.
+func (m *membership) forgotten(ctx actor.Context, msg forgotten) {
+	if msg.err != nil {
+		for _, to := range m.leaving {
+			ctx.Send(to, fmt.Errorf("forget the membership: %w", msg.err))
+		}
+		m.leaving = nil
+		m.next(ctx)
+		return
+	}
+	m.joinFailed(ctx, ErrNoMembership)
+	for _, to := range m.joined {
+		ctx.Send(to, ErrNoMembership)
+	}
+	ctx.Send(m.vault, useCards{m.Manager.Server, nil})
+	ctx.Send(ctx.Parent(), notAMember{m.Manager.Server})
+	for _, to := range m.leaving {
+		ctx.Send(to, Left{})
+	}
 }
 
 func (m *membership) tellVault(ctx actor.Context) {

@@ -56,7 +56,7 @@ func (m *membership) decide(now time.Time) (ask, time.Time) {
 
 // next asks what is due, or waits for it.
 func (m *membership) next(ctx actor.Context) {
-	if m.link != nil {
+	if m.link != nil || len(m.leaving) > 0 {
 		return
 	}
 	now := m.env.Clock.Now()

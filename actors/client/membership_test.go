@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -55,13 +56,21 @@ func (b *book) Save(c membership.Change) error {
 
 // membershipState is a client.MembershipStore.
 type membershipState struct {
-	state client.MembershipState
-	saves int
+	state            client.MembershipState
+	saves, forgotten int
+	broken           error
 }
 
 func (m *membershipState) Load() (client.MembershipState, error) { return m.state, nil }
 func (m *membershipState) Save(s client.MembershipState) error {
 	m.state, m.saves = s, m.saves+1
+	return nil
+}
+func (m *membershipState) Forget() error {
+	if m.broken != nil {
+		return m.broken
+	}
+	m.state, m.forgotten = client.MembershipState{}, m.forgotten+1
 	return nil
 }
 
@@ -447,4 +456,56 @@ func TestOthersCardsAreRefreshed(t *testing.T) {
 			t.Fatalf("%d cards of others, %d own", len(st.Below), len(st.Cards))
 		}
 	}
+}
+
+// Who leaves has nothing left of a membership: no card is shown, nothing is
+// asked, and new shares may go anywhere. Joining again makes him a member again.
+func TestLeave(t *testing.T) {
+	o := newOffice(t, 3, 2)
+	o.start()
+	secret := o.join(nil)
+	o.untilCards(2, time.Hour)
+	leave := func() (answer any) {
+		t.Helper()
+		o.send(client.Leave{ReplyTo: o.inbox(func(m any) { answer = m }), Manager: idOf(managerKey)})
+		o.until("the end of the membership", time.Minute, func() bool { return answer != nil })
+		return answer
+	}
+	o.state.broken = errors.New("read-only disk")
+	if err, ok := leave().(error); !ok || !errors.Is(err, o.state.broken) || len(o.memberships()) != 1 {
+		t.Errorf("what could not be forgotten: %v", err)
+	}
+	o.state.broken = nil
+	if a := leave(); a != (client.Left{}) || len(o.memberships()) != 0 || o.state.forgotten != 1 {
+		t.Fatalf("answered by %v; %d memberships", a, len(o.memberships()))
+	}
+	left, sessions := o.world.Now(), len(o.sessions)
+	o.untilState(client.Connected, time.Minute)
+	if err := o.world.For(100 * 24 * time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if len(o.sessions) != sessions || len(o.state.state.Cards) != 0 || o.state.saves > 100 {
+		t.Errorf("the manager was asked %d times", len(o.sessions)-sessions)
+	}
+	for p, at := range o.logins {
+		if at.After(left) {
+			t.Errorf("%s let it log in", p.name)
+		}
+	}
+	if err, ok := leave().(error); !ok || !errors.Is(err, client.ErrNoMembership) {
+		t.Errorf("twice: %v", err)
+	}
+	if s, ok := o.tryJoin(secret).(client.MembershipStatus); !ok || s.Terms.Name != "alice" {
+		t.Fatalf("joined again: %+v", s)
+	}
+	o.untilCards(2, time.Hour)
+	o.until("logins", time.Hour, func() bool {
+		n := 0
+		for _, at := range o.logins {
+			if at.After(left) {
+				n++
+			}
+		}
+		return n == 2
+	})
 }

@@ -12,7 +12,7 @@ import (
 
 func newClient(e *env) *cobra.Command {
 	return group("client", "What a client's owner does", newAddAuthority(e), newListAuthorities(e), newRemoveAuthority(e), newAccountKey(e), newRoleKey(e),
-		newJoin(e), newListMemberships(e))
+		newJoin(e), newLeave(e), newListMemberships(e))
 }
 
 type accountKeyOptions struct {

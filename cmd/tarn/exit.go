@@ -107,6 +107,7 @@ var exits = []struct {
 	{membership.ErrTerms, exitUsage},
 	{membership.ErrUnknown, exitNotFound},
 	{membership.ErrClaimed, exitInTheWay},
+	{tarn.ErrNoMembership, exitNotFound},
 	{tarn.ErrIntroducerRef, exitUsage},
 	{file.ErrParams, exitUsage},
 	{grid.ErrPublicKey, exitUsage},

@@ -36,7 +36,7 @@ func TestGrid(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": codeCommand, "mode": modeCommand,
 			"start": startCommand, "end": endCommand, "crash": crashCommand,
-			"keyof": keyofCommand, "withoutline": withoutlineCommand, "nameof": nameofCommand,
+			"keyof": keyofCommand, "withoutline": withoutlineCommand, "leave": leaveCommand, "emptyfolder": emptyfolderCommand, "nameof": nameofCommand,
 			"bigfile": bigfileCommand, "uploading": uploadingCommand, "emptied": emptiedCommand, "spooling": spoolingCommand, "keepport": keepPortCommand,
 			"verifycap": verifyCapCommand, "logins": loginsCommand, "known": knownCommand, "fromfile": fromfileCommand, "join": joinCommand, "account": accountCommand, "accountkey": accountKeyCommand,
 			"accept": acceptCommand, "gridserver": gridServerCommand, "metrics": metricsCommand,
@@ -123,6 +123,26 @@ func uploadingCommand(ts *testscript.TestScript, negated bool, args []string) {
 		ts.Check(err)
 		return (status.Storage.Reserved == 0) == negated
 	})
+}
+
+// leaveCommand is "leave CLIENT [--cancel]": it leaves the one grid that it is a
+// member of.
+func leaveCommand(ts *testscript.TestScript, _ bool, args []string) {
+	list, err := running(ts, args[0]).control.Memberships(context.Background())
+	ts.Check(err)
+	if len(list) != 1 {
+		ts.Fatalf("%d memberships", len(list))
+	}
+	ts.Check(ts.Exec("tarn", append([]string{"-d", args[0], "client", "leave", list[0].Manager}, args[1:]...)...))
+}
+
+// emptyfolderCommand is "emptyfolder DIR".
+func emptyfolderCommand(ts *testscript.TestScript, _ bool, args []string) {
+	entries, err := os.ReadDir(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if len(entries) > 0 {
+		ts.Fatalf("%s has %v", args[0], entries)
+	}
 }
 
 // spoolingCommand is "spooling HELPER": waits until a part of a file is there.

@@ -43,6 +43,7 @@ type Node interface {
 	Manager() (tarn.Manager, error)
 	Join(ctx context.Context, r tarn.MembershipRef) (tarn.Membership, error)
 	Memberships(ctx context.Context) ([]tarn.Membership, error)
+	Leave(ctx context.Context, manager grid.ServerID, cancel bool) (tarn.Leaving, error)
 	Aggregator() (tarn.Aggregator, error)
 	Metrics() prometheus.Gatherer
 }

@@ -55,6 +55,7 @@ var codes = []struct {
 	{"key-in-use", tarn.ErrKeyInUse, http.StatusConflict},
 	{"unknown", membership.ErrUnknown, http.StatusNotFound},
 	{"claimed", membership.ErrClaimed, http.StatusConflict},
+	{"no-membership", tarn.ErrNoMembership, http.StatusNotFound},
 	{"bad-terms", membership.ErrTerms, http.StatusBadRequest},
 	{"bad-membership-reference", tarn.ErrMembershipRef, http.StatusBadRequest},
 	{"bad-parameters", file.ErrParams, http.StatusBadRequest},

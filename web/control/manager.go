@@ -28,6 +28,7 @@ const (
 	pathUsageReader  = "/v1/manager/usage-authority"
 	pathJoin         = "/v1/join"
 	pathMemberships  = "/v1/memberships"
+	pathLeave        = "/v1/leave"
 )
 
 // maxMembershipRef bounds the text of a membership reference, in bytes.
@@ -107,6 +108,20 @@ type Membership struct {
 	Cards      int        `json:"cards"`
 	CardsUntil time.Time  `json:"cards_until,omitzero"`
 	LastError  string     `json:"last_error,omitempty"`
+}
+
+// LeaveAsk asks to end a membership; Cancel gives up what was stored under it.
+type LeaveAsk struct {
+	Manager string `json:"manager"`
+	Cancel  bool   `json:"cancel,omitempty"`
+}
+
+// Leaving is tarn.Leaving as JSON.
+type Leaving struct {
+	Cancelled int           `json:"cancelled"`
+	Left      int           `json:"left"`
+	LastEnd   time.Time     `json:"last_end,omitzero"`
+	Failed    []ServerError `json:"failed,omitempty"`
 }
 
 func timeOf(seconds *int64) *time.Time {
@@ -223,6 +238,7 @@ func (s *server) handleManager(mux *http.ServeMux) {
 	}))
 	mux.HandleFunc("POST "+pathJoin, s.join)
 	mux.HandleFunc("GET "+pathMemberships, s.memberships)
+	mux.HandleFunc("POST "+pathLeave, s.leave)
 }
 
 // managed makes a function of the node's account manager into a handler. What
@@ -290,6 +306,23 @@ func (s *server) join(w http.ResponseWriter, r *http.Request) {
 	reply(w, membershipOf(m), err)
 }
 
+func (s *server) leave(w http.ResponseWriter, r *http.Request) {
+	var ask LeaveAsk
+	err := readObject(r.Body, &ask)
+	var id grid.ServerID
+	if err == nil {
+		if id, err = grid.ParseServerID(ask.Manager); err != nil {
+			err = fmt.Errorf("%w: %w", ErrRequest, err)
+		}
+	}
+	if err != nil {
+		reply(w, nil, err)
+		return
+	}
+	l, err := s.node.Leave(r.Context(), id, ask.Cancel)
+	reply(w, Leaving{l.Cancelled, l.Left, l.LastEnd, serverErrorsOf(l.Failed)}, err)
+}
+
 func (s *server) memberships(w http.ResponseWriter, r *http.Request) {
 	list, err := s.node.Memberships(r.Context())
 	out := make([]Membership, len(list))
@@ -312,6 +345,12 @@ func (c *Client) post(ctx context.Context, path string, ask, answer any) error {
 func (c *Client) Join(ctx context.Context, reference string) (Membership, error) {
 	var m Membership
 	return m, c.call(ctx, http.MethodPost, pathJoin, bytes.NewReader([]byte(reference)), &m)
+}
+
+// Leave ends a membership of the node's client.
+func (c *Client) Leave(ctx context.Context, ask LeaveAsk) (Leaving, error) {
+	var l Leaving
+	return l, c.post(ctx, pathLeave, ask, &l)
 }
 
 // Memberships lists those of the node's client.

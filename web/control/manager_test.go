@@ -11,6 +11,7 @@ import (
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease/membership"
 	"github.com/tarn-grid/tarn/lease/tally"
+	"github.com/tarn-grid/tarn/web/control"
 	"github.com/tarn-grid/tarn/web/internal/memnode"
 )
 
@@ -91,6 +92,13 @@ func TestJoinOverTheSocket(t *testing.T) {
 	list, err := c.Memberships(t.Context())
 	if err != nil || len(list) != 1 || list[0] != m {
 		t.Errorf("memberships %+v, %v", list, err)
+	}
+	left, err := c.Leave(t.Context(), control.LeaveAsk{Manager: m.Manager})
+	if err != nil || left.Left != 3 || left.LastEnd.Unix() != 5000 {
+		t.Errorf("left %+v, %v", left, err)
+	}
+	if _, err := c.Leave(t.Context(), control.LeaveAsk{Manager: m.Manager, Cancel: true}); !errors.Is(err, tarn.ErrNoMembership) {
+		t.Errorf("twice: %v", err)
 	}
 	refusing := start(t, &memnode.Node{PutError: tarn.ErrClosed}, t.TempDir())
 	if _, err := refusing.Join(t.Context(), text); !errors.Is(err, tarn.ErrClosed) {

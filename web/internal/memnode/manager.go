@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tarn-grid/tarn"
@@ -37,6 +38,21 @@ func (n *Node) Memberships(context.Context) ([]tarn.Membership, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return append([]tarn.Membership(nil), n.memberships...), nil
+}
+
+// Leave ends one that was joined, under which three leases are left.
+func (n *Node) Leave(_ context.Context, manager grid.ServerID, cancel bool) (tarn.Leaving, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	at := slices.IndexFunc(n.memberships, func(m tarn.Membership) bool { return m.Manager == manager })
+	if at < 0 {
+		return tarn.Leaving{}, tarn.ErrNoMembership
+	}
+	n.memberships = slices.Delete(n.memberships, at, at+1)
+	if cancel {
+		return tarn.Leaving{Cancelled: 3}, nil
+	}
+	return tarn.Leaving{Left: 3, LastEnd: time.Unix(5000, 0)}, nil
 }
 
 type manager struct{ n *Node }
