@@ -263,3 +263,49 @@ func TestServerList(t *testing.T) {
 		t.Errorf("an empty list: %v, %v", list, err)
 	}
 }
+
+// However the clocks of manager, member and server differ, up to a day: a card
+// that is asked for days before its end is good at every server all the time, and
+// one of a membership that ended is good for no longer than by the server's own
+// clock.
+func TestCardsWhereClocksDiffer(t *testing.T) {
+	account, s := AccountOf(seedOf("alice")), serverNamed("S")
+	accepted := func(c Card, now time.Time) bool {
+		t.Helper()
+		r := Request{Beneficiary: pub("P"), SignerGetsLease: true}
+		r.Server = &s
+		request, err := r.Sign(c.Chain, account.Key(s))
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := inputAt("S", "P", "manager")
+		in.Now = now
+		_, _, err = Verify(c.Chain.Encode(), request, in)
+		if err != nil && !errors.Is(err, ErrAuthorityExpired) {
+			t.Fatal(err)
+		}
+		return err == nil
+	}
+	apart := []time.Duration{-24 * time.Hour, -time.Hour, 0, time.Hour, 24 * time.Hour}
+	end := noon.AddDate(0, 0, 10).Unix()
+	for _, manager := range apart {
+		for _, server := range apart {
+			for day := range 70 {
+				now := noon.AddDate(0, 0, day)
+				asked := now.AddDate(0, 0, -5) // no card is older when a newer one is asked for
+				card, err := SignCard(keyOf("manager"), s, account.PublicKey(s), CardTerms{}, asked.Add(manager))
+				if err != nil || !accepted(card, now.Add(server)) {
+					t.Errorf("manager %v, server %v, day %d: the card until %d is refused (%v)", manager, server, day, card.Until, err)
+				}
+			}
+			last, err := SignCard(keyOf("manager"), s, account.PublicKey(s), CardTerms{End: &end}, noon.Add(manager))
+			if err != nil {
+				t.Fatal(err)
+			}
+			closing := time.Unix(midnightAfter(end), 0).Add(ClockSkew)
+			if !accepted(last, closing) || accepted(last, closing.Add(time.Second)) {
+				t.Errorf("manager %v: the last card does not end with the membership", manager)
+			}
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/tarn-grid/tarn/actors/client"
+	"github.com/tarn-grid/tarn/actors/env"
 	"github.com/tarn-grid/tarn/actors/manager"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
@@ -31,6 +32,9 @@ type office struct {
 	state    *membershipState
 	logins   map[*peer]time.Time          // the last of each
 	keys     map[grid.PublicKey]time.Time // the last login with each
+	// managerBy and serverBy are by how much their clocks are wrong.
+	managerBy time.Duration
+	serverBy  map[*peer]time.Duration
 }
 
 // book is a manager.Store.
@@ -81,7 +85,7 @@ func newOffice(t *testing.T, servers, inGrid int) *office {
 	r := newRig(t, servers)
 	r.introducer()
 	r.config.Account = account(1)
-	o := &office{rig: r, store: &book{}, state: &membershipState{}, logins: map[*peer]time.Time{}, keys: map[grid.PublicKey]time.Time{}}
+	o := &office{rig: r, store: &book{}, serverBy: map[*peer]time.Duration{}, state: &membershipState{}, logins: map[*peer]time.Time{}, keys: map[grid.PublicKey]time.Time{}}
 	o.open()
 	for i, p := range r.peers {
 		p.instead = o.acceptCards(p)
@@ -93,7 +97,9 @@ func newOffice(t *testing.T, servers, inGrid int) *office {
 }
 
 func (o *office) open() {
-	o.pid, _ = o.world.Sys.Root("manager", manager.New(o.world.Env(), manager.Config{
+	e := *o.world.Env()
+	e.Clock = wrongClock{e.Clock, o.managerBy}
+	o.pid, _ = o.world.Sys.Root("manager", manager.New(&e, manager.Config{
 		Key: managerKey, Store: o.store, Fatal: func(err error) { o.Error(err) },
 		Listen: func(accept func(transport.Session) transport.SessionEvents) (transport.Listener, error) {
 			return o.net.Listen("manager", managerKey, func(s transport.Session) transport.SessionEvents {
@@ -133,7 +139,7 @@ func (o *office) acceptCards(p *peer) func(*peerSession, wire.Frame) bool {
 				Roots:   func(k grid.PublicKey) (lease.Root, bool) { return root, k == root.Key },
 				Revoked: func(grid.PublicKey) bool { return false },
 			},
-			Server: p.id(), Peer: s.session.Remote(), Now: o.world.Now(),
+			Server: p.id(), Peer: s.session.Remote(), Now: o.world.Now().Add(o.serverBy[p]),
 		})
 		if err != nil {
 			s.answer(f, wire.NewError(wire.NotAccepted, err.Error()))
@@ -508,4 +514,43 @@ func TestLeave(t *testing.T) {
 		}
 		return n == 2
 	})
+}
+
+// wrongClock is one that was set wrongly.
+type wrongClock struct {
+	env.Clock
+	by time.Duration
+}
+
+func (c wrongClock) Now() time.Time { return c.Clock.Now().Add(c.by) }
+
+// Where the clocks of the account manager, a member and the servers are up to two
+// days apart, newer cards come in time all the same, and no server ever refuses
+// one.
+func TestMembershipWhereClocksDiffer(t *testing.T) {
+	for _, by := range []time.Duration{-24 * time.Hour, -time.Hour, time.Hour, 24 * time.Hour} {
+		o := newOffice(t, 3, 0)
+		o.world.Crash("manager")
+		o.net.Crash("manager")
+		o.managerBy = by
+		o.open()
+		for i, p := range o.peers {
+			o.serverBy[p] = time.Duration(1-i) * by // one like the manager's, one right, one the other way
+			o.addServer(p)
+		}
+		o.start()
+		o.join(new(int64(5e9)))
+		o.untilState(client.LoggedIn, 2*time.Minute)
+		for range 200 {
+			o.pass(12 * time.Hour)
+			for _, p := range o.peers {
+				if ago := o.world.Now().Sub(o.logins[p]); ago > 25*time.Hour {
+					t.Fatalf("clocks %v apart: the last login at %s was %v ago", by, p.name, ago)
+				}
+			}
+		}
+		if s := o.memberships()[0]; s.Cards != 3 || s.Err != nil {
+			t.Errorf("clocks %v apart: %+v", by, s)
+		}
+	}
 }

@@ -468,3 +468,32 @@ func BenchmarkCard(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkListing goes through ten thousand members at a hundred servers part
+// after part, as an operator's list and an export do.
+func BenchmarkListing(b *testing.B) {
+	d := big(b, 10_000, 100)
+	for name, keys := range map[string]bool{"list": false, "export": true} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				seen := 0
+				after, more := "", true
+				for more {
+					var part []membership.Member
+					part, more = d.book.Members(after, 50)
+					for _, m := range part {
+						if after = m.Name; keys {
+							seen += len(d.book.Keys(m.Name))
+						} else {
+							seen += d.book.KeyCountOf(m.Name)
+						}
+					}
+				}
+				if seen != 1_000_000 {
+					b.Fatalf("%d keys", seen)
+				}
+			}
+		})
+	}
+}

@@ -129,7 +129,7 @@ func BenchmarkSummary(b *testing.B) {
 	for s := range byte(servers) {
 		r := tally.Report{Server: server(s), At: 100}
 		for m := range members {
-			k := grid.PublicKey{s, byte(m >> 8), byte(m)}
+			k := grid.PublicKey{s, byte(m >> 8), byte(m), 1}
 			r.Rows = append(r.Rows, tally.Row{Key: k, Bytes: 1000, Shares: 1})
 			names[lease.ServerKey{Server: server(s), Key: k}] = tally.Owner{Name: fmt.Sprint("member", m)}
 		}
