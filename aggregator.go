@@ -36,8 +36,8 @@ type AggregatorConfig struct {
 
 // Aggregator tells what all members hold on all servers.
 type Aggregator interface {
-	// Usage is what the servers said last.
-	Usage(ctx context.Context) (tally.Summary, error)
+	// Usage is what the servers said last; with detail by server, too.
+	Usage(ctx context.Context, detail bool) (tally.Summary, error)
 	// Collect asks all servers now, and returns when they have answered.
 	Collect(ctx context.Context) error
 	// History lists days, oldest first, from the UTC day of since on; a year of
@@ -63,8 +63,8 @@ func askAggregator[R any](ctx context.Context, n *Node, message any) (R, error) 
 }
 
 // Usage implements Aggregator.
-func (a runningAggregator) Usage(ctx context.Context) (tally.Summary, error) {
-	return askAggregator[tally.Summary](ctx, a.n, aggregator.AskSummary{})
+func (a runningAggregator) Usage(ctx context.Context, detail bool) (tally.Summary, error) {
+	return askAggregator[tally.Summary](ctx, a.n, aggregator.AskSummary{Detail: detail})
 }
 
 // Collect implements Aggregator.

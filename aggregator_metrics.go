@@ -33,7 +33,7 @@ func (gridGauges) Describe(ch chan<- *prometheus.Desc) {
 func (g gridGauges) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), gaugesWithin)
 	defer cancel()
-	s, err := g.from.Usage(ctx)
+	s, err := g.from.Usage(ctx, false)
 	if err != nil {
 		return
 	}

@@ -70,7 +70,7 @@ func CheckUsage(export io.Reader, c UsageCheck) (tally.Summary, error) {
 		switch err := lines.Decode(&u); {
 		case errors.Is(err, io.EOF):
 			names, servers := ownersOf(c.Members)
-			return t.Summary(names, servers, c.Now.Unix(), int64(c.Older/time.Second)), nil
+			return t.Detailed(names, servers, c.Now.Unix(), int64(c.Older/time.Second)), nil
 		case err != nil:
 			return tally.Summary{}, fmt.Errorf("%w: %w", ErrUsageReports, err)
 		}

@@ -74,8 +74,9 @@ type (
 	// Collect asks all servers now; answered by Collected when they have
 	// answered, or an error.
 	Collect struct{}
-	// AskSummary is answered by a tally.Summary, or an error.
-	AskSummary struct{}
+	// AskSummary is answered by a tally.Summary, or an error; with Detail it has
+	// what each member holds at each server.
+	AskSummary struct{ Detail bool }
 )
 
 // Collected answers Collect.
@@ -132,10 +133,11 @@ type (
 	kept struct{ err error }
 	// named is a summary that was asked for.
 	named struct {
-		to    *actor.PID
-		names tally.Names
-		grid  []grid.ServerID
-		err   error
+		to     *actor.PID
+		detail bool
+		names  tally.Names
+		grid   []grid.ServerID
+		err    error
 	}
 )
 
@@ -162,7 +164,7 @@ func (a *Aggregator) Receive(ctx actor.Context) {
 			a.env.Log.Error("usage that was collected could not be kept", "error", m.err)
 		}
 	case AskSummary:
-		a.loadNames(ctx, ctx.Sender())
+		a.loadNames(ctx, ctx.Sender(), m.Detail)
 	case named:
 		a.summary(ctx, m)
 	case *actor.Terminated:
@@ -301,7 +303,7 @@ func (a *Aggregator) endIfDone(ctx actor.Context) {
 	}
 	a.waiting = nil
 	a.timer = a.env.Clock.After(a.env.Jitter(a.config.Interval), ctx.Self(), roundDue{})
-	a.loadNames(ctx, nil) // for the day's sums
+	a.loadNames(ctx, nil, false) // for the day's sums
 }
 
 // late gives up on servers that do not come to an end, and on connections that
@@ -319,11 +321,11 @@ func (a *Aggregator) late(ctx actor.Context, m roundLate) {
 
 // loadNames asks whose keys are whose; the answer is a summary for to, or for
 // the day if that is nil.
-func (a *Aggregator) loadNames(ctx actor.Context, to *actor.PID) {
+func (a *Aggregator) loadNames(ctx actor.Context, to *actor.PID, detail bool) {
 	names := a.config.Names
 	a.env.Exec.Do(env.Disk, ctx.Self(), func() any {
 		owners, servers, err := names.Load()
-		return named{to, owners, servers, err}
+		return named{to, detail, owners, servers, err}
 	})
 }
 
@@ -338,7 +340,11 @@ func (a *Aggregator) summary(ctx actor.Context, m named) {
 		return
 	}
 	now := a.env.Clock.Now()
-	s := a.tally.Summary(m.names, m.grid, now.Unix(), staleRounds*int64(a.config.Interval/time.Second))
+	sum := a.tally.Summary
+	if m.detail {
+		sum = a.tally.Detailed
+	}
+	s := sum(m.names, m.grid, now.Unix(), staleRounds*int64(a.config.Interval/time.Second))
 	if m.to != nil {
 		ctx.Send(m.to, s)
 		return

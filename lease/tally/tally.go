@@ -102,7 +102,7 @@ type Account struct {
 	Bytes, Reserved int64
 	Shares          int64
 	Keys            int
-	At              []At // by server
+	At              []At // by server, in a detailed summary
 	// Below is what is a part of it and held by others whom the member let, by
 	// name, then key.
 	Below []Part
@@ -155,6 +155,16 @@ type Summary struct {
 // Summary adds up. Servers of the grid that were never heard of are missing; a
 // report older than staleAfter seconds is stale.
 func (t *Tally) Summary(names Names, members []grid.ServerID, now, staleAfter int64) Summary {
+	return t.sum(names, members, now, staleAfter, false)
+}
+
+// Detailed is Summary with what each member holds at each server, which for ten
+// thousand members at a hundred servers takes most of the time and memory.
+func (t *Tally) Detailed(names Names, members []grid.ServerID, now, staleAfter int64) Summary {
+	return t.sum(names, members, now, staleAfter, true)
+}
+
+func (t *Tally) sum(names Names, members []grid.ServerID, now, staleAfter int64, detail bool) Summary {
 	s := Summary{At: now}
 	accounts, below := map[string]*Account{}, map[string]parts{}
 	for _, id := range t.servers(members) {
@@ -162,7 +172,7 @@ func (t *Tally) Summary(names Names, members []grid.ServerID, now, staleAfter in
 		report := t.reports[id]
 		for _, row := range report.Rows {
 			if row.Under.IsZero() {
-				server.add(accounts, names, report.Of, row)
+				server.add(accounts, names, report.Of, row, detail)
 			}
 		}
 		report.addParts(below, names)
@@ -208,7 +218,7 @@ func (t *Tally) server(id grid.ServerID, now, staleAfter int64) Server {
 }
 
 // add puts a row down to whose key it is at this server.
-func (s *Server) add(accounts map[string]*Account, names Names, of grid.PublicKey, row Row) {
+func (s *Server) add(accounts map[string]*Account, names Names, of grid.PublicKey, row Row, detail bool) {
 	owner, known := names.at(s.ID, of, row.Key)
 	at := At{Server: s.ID, Row: row}
 	at.Doubtful = known && owner.Quota != nil && plus(row.Bytes, row.Reserved) > *owner.Quota
@@ -227,7 +237,9 @@ func (s *Server) add(accounts map[string]*Account, names Names, of grid.PublicKe
 	}
 	a.Keys++
 	a.Bytes, a.Shares, a.Reserved = plus(a.Bytes, row.Bytes), plus(a.Shares, row.Shares), plus(a.Reserved, row.Reserved)
-	a.At = append(a.At, at)
+	if detail {
+		a.At = append(a.At, at)
+	}
 }
 
 // plus adds what is not negative, and stops at the largest number.

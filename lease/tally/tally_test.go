@@ -45,7 +45,7 @@ var names = tally.Names{
 func TestSums(t *testing.T) {
 	y := tally.New([]tally.Report{report(1, 100, row(11, 10, 1), row(21, 200, 2))})
 	y.Take(report(2, 110, row(12, 5, 1), row(22, 300, 3)))
-	s := y.Summary(names, []grid.ServerID{server(1), server(2)}, 120, 60)
+	s := y.Detailed(names, []grid.ServerID{server(1), server(2)}, 120, 60)
 	if a := account(t, s, "alice"); a.Bytes != 15 || a.Shares != 2 || a.Keys != 2 || len(a.At) != 2 || a.At[1].Server != server(2) {
 		t.Errorf("alice %+v", a)
 	}
@@ -56,7 +56,7 @@ func TestSums(t *testing.T) {
 		t.Errorf("summary %+v", s)
 	}
 	y.Take(report(1, 130, row(11, 1, 1))) // replaces what it said before
-	s = y.Summary(names, nil, 140, 60)
+	s = y.Detailed(names, nil, 140, 60)
 	if a, b := account(t, s, "alice"), account(t, s, "bob"); a.Bytes != 6 || b.Bytes != 300 {
 		t.Errorf("alice %d, bob %d", a.Bytes, b.Bytes)
 	}
@@ -66,7 +66,7 @@ func TestSums(t *testing.T) {
 func TestAnothersUsageCountsForNobody(t *testing.T) {
 	y := tally.New(nil)
 	y.Take(report(1, 100, row(11, 10, 1), row(12, 500, 1), row(99, 7, 1)))
-	s := y.Summary(names, nil, 100, 60)
+	s := y.Detailed(names, nil, 100, 60)
 	if a := account(t, s, "alice"); a.Bytes != 10 || a.Keys != 1 {
 		t.Errorf("alice pays for what server 1 says of her key at server 2: %+v", a)
 	}
@@ -85,7 +85,7 @@ func TestMadeUpNumbers(t *testing.T) {
 	y := tally.New(nil)
 	y.Take(report(1, 100, tally.Row{Key: key(11), Bytes: 900, Reserved: 101, Shares: 1}, row(21, math.MaxInt64, math.MaxInt64)))
 	y.Take(report(2, 100, row(12, 1000, 1), row(22, math.MaxInt64, math.MaxInt64)))
-	s := y.Summary(names, nil, 100, 60)
+	s := y.Detailed(names, nil, 100, 60)
 	a := account(t, s, "alice")
 	if !a.At[0].Doubtful || a.At[1].Doubtful || s.Servers[0].DoubtfulOf != 1 || s.Servers[1].DoubtfulOf != 0 {
 		t.Errorf("more than the quota allows: %+v", a.At)
@@ -135,9 +135,14 @@ func BenchmarkSummary(b *testing.B) {
 		}
 		y.Take(r)
 	}
-	for b.Loop() {
-		if s := y.Summary(names, nil, 100, 60); s.Shares != members*servers || len(s.Accounts) != members {
-			b.Fatalf("%d shares of %d accounts", s.Shares, len(s.Accounts))
-		}
+	for name, sum := range map[string]func(tally.Names, []grid.ServerID, int64, int64) tally.Summary{"sums": y.Summary, "detail": y.Detailed} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if s := sum(names, nil, 100, 60); s.Shares != members*servers || len(s.Accounts) != members {
+					b.Fatalf("%d shares of %d accounts", s.Shares, len(s.Accounts))
+				}
+			}
+		})
 	}
 }

@@ -120,7 +120,7 @@ func sumDayOf(d tally.Day) SumDay {
 
 func (s *server) handleAggregator(mux *http.ServeMux) {
 	mux.HandleFunc("POST "+pathSums, aggregated(s, func(ctx context.Context, a tarn.Aggregator, ask sumsRequest) (Sums, error) {
-		sum, err := a.Usage(ctx)
+		sum, err := a.Usage(ctx, ask.Detail)
 		return SumsOf(sum, ask.Detail), err
 	}))
 	mux.HandleFunc("POST "+pathCollect, aggregated(s, func(ctx context.Context, a tarn.Aggregator, _ nothing) (nothing, error) {

@@ -113,8 +113,8 @@ type sums struct {
 	asked   int
 }
 
-func (s *sums) Usage(context.Context) (tally.Summary, error) { return s.summary, nil }
-func (s *sums) Collect(context.Context) error                { s.asked++; return nil }
+func (s *sums) Usage(context.Context, bool) (tally.Summary, error) { return s.summary, nil }
+func (s *sums) Collect(context.Context) error                      { s.asked++; return nil }
 func (s *sums) History(_ context.Context, since time.Time) ([]tally.Day, error) {
 	s.since = since
 	return []tally.Day{{Day: 20000, Accounts: []tally.DayAccount{{Name: "alice", Bytes: 5}}}}, nil
