@@ -32,6 +32,9 @@ const (
 	roundTime = 10 * time.Minute
 	// maxRows is how many keys a server may report.
 	maxRows = 200_000
+	// maxReport bounds the pages of a report together, in bytes: a server may put
+	// into them what nobody reads.
+	maxReport = 32 << 20
 	// staleRounds is how many rounds a server may miss before what it said is
 	// old.
 	staleRounds = 3

@@ -23,6 +23,7 @@ var (
 type reading struct {
 	report tally.Report
 	begun  bool
+	bytes  int      // of all pages
 	queue  []branch // the first is being read
 	seen   map[grid.PublicKey]bool
 }
@@ -50,6 +51,9 @@ func (r *reading) question() (*wire.UsageBelow, bool) {
 // take reads the page that answers the question. Errors: ErrNonsense,
 // wire.ErrUsageSignature.
 func (r *reading) take(signed []byte) error {
+	if r.bytes += len(signed); r.bytes > maxReport {
+		return fmt.Errorf("%w: more than %d bytes", ErrNonsense, maxReport)
+	}
 	p, err := wire.OpenUsagePage(signed, r.report.Server)
 	if errors.Is(err, wire.ErrUsageSignature) {
 		return err
