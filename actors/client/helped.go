@@ -1,7 +1,6 @@
 package client
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,7 +24,7 @@ var ErrHelper = errors.New("the helper did not store the file")
 // certificates for this file alone, and encodes beside that, so that it knows
 // what must come of it. When the helper says that the shares are stored, an
 // ordinary upload looks for them, takes over their leases, and stores what is
-// missing.
+// missing. Where the helper fails, that upload stores all of it if it may.
 //
 // Owns: the connection to the helper and its identity, how much of the ciphertext went there, the encoder.
 // On failure: ends with an error; the helper keeps what it has, and who puts the file again goes on from there.
@@ -40,6 +39,7 @@ type helped struct {
 	asked         time.Time // for servers
 	servers       candidateList
 	chains        [][]byte
+	job           wire.Secret // names the file at the helper, between it and this account
 
 	encoder  *immutable.Encoder
 	added    int64 // segments that are in the hashes
@@ -47,17 +47,20 @@ type helped struct {
 	known    *file.CHKVerifier // once all are
 	sending  *heldSegment      // of which some is still to be sent
 
-	link       *link
-	heard      time.Time // anything from the helper
-	state      wire.HelpState
-	sent       uint64
-	unanswered int
-	requests   uint64
-	backoff    backoff
-	anew       bool // what came of it first was something else
-	result     wire.Helped
+	link     *link
+	lost     error     // why the last connection ended
+	heard    time.Time // anything from the helper
+	met      bool      // it works on the file, or did
+	course   course
+	sent     uint64
+	requests uint64
+	backoff  backoff
+	again    bool // what came of it first was something else
+	anew     bool // it is still to be told so
+	result   wire.Helped
 
 	upload   *actor.PID // looks for the shares
+	failed   error      // why that stores them
 	answered bool
 }
 
@@ -111,6 +114,8 @@ func (h *helped) Receive(ctx actor.Context) {
 		h.hashed(ctx, m)
 	case tick:
 		h.tick(ctx)
+	case Progress:
+		ctx.Send(h.put.ReplyTo, m)
 	case Stored:
 		h.stored(ctx, m)
 	case error:
@@ -159,7 +164,7 @@ func (h *helped) delegate(ctx actor.Context, m candidateList) {
 	h.servers = m
 	ctx.Send(h.vault, signGrants{
 		replyTo: ctx.Self(), helper: h.put.File.Helper.Server.Key(), si: h.put.File.si(), servers: m.servers,
-		maxSize: h.layout.ShareSize, until: h.env.Clock.Now().Add(grantTime).Unix(),
+		maxSize: h.layout.ShareSize, until: h.env.Clock.Now().Truncate(grantStep).Add(grantTime).Unix(),
 	})
 }
 
@@ -168,22 +173,26 @@ func (h *helped) begin(ctx actor.Context, m grants) {
 	if h.chains != nil {
 		return // it was asked twice
 	}
-	p := h.put.File.Params
-	if n := len(m.chains); n < p.Happy {
+	p := h.put.File
+	if n := len(m.chains); n < p.Params.Happy {
 		reasons := map[grid.ServerID]error{}
 		for _, l := range h.servers.left {
 			reasons[l.Server] = l.Err
 		}
-		few := &placement.TooFewServers{Happy: p.Happy, Happiness: n, Reachable: len(h.servers.servers), Writable: n, Total: p.Total}
+		few := &placement.TooFewServers{
+			Happy: p.Params.Happy, Happiness: n, Reachable: len(h.servers.servers), Writable: n, Total: p.Params.Total,
+		}
 		h.end(ctx, &UploadError{few, reasons})
 		return
 	}
-	h.chains, h.heard = m.chains, h.env.Clock.Now()
+	h.chains, h.job = m.chains, m.job
+	h.course = course{size: uint64(p.Size), moved: h.env.Clock.Now()}
 	h.dial(ctx)
 }
 
 func (h *helped) dial(ctx actor.Context) {
 	if h.link == nil && h.upload == nil {
+		h.heard = h.env.Clock.Now()
 		h.link = dial(h.env, ctx.Self(), h.config.Dialer, *h.put.File.Helper, false)
 	}
 }
@@ -196,6 +205,7 @@ func (h *helped) linkEvent(ctx actor.Context, m linkEvent) {
 	switch e := m.event.(type) {
 	case linkOpen:
 		h.link.open(e.session, transport.Helping)
+		h.requests = 1
 		h.link.send(wire.Frame{ID: 1, Message: &wire.Hello{Version: wire.Version, MaxRequests: helpWindow}})
 		h.ask()
 	case linkFrame:
@@ -210,35 +220,45 @@ func (h *helped) linkEvent(ctx actor.Context, m linkEvent) {
 // ask asks for help, at first and over each new connection.
 func (h *helped) ask() {
 	p := h.put.File
-	h.state, h.unanswered, h.requests = 0, 0, 2
+	h.requests++
+	h.course.ask(h.requests)
 	h.link.send(wire.Frame{ID: h.requests, Message: &wire.AskHelp{
-		Job: h.job(), StorageIndex: p.si(), Size: uint64(p.Size), Anew: h.anew, Chains: h.chains,
+		Job: h.job, StorageIndex: p.si(), Size: uint64(p.Size), Anew: h.anew, Chains: h.chains,
 		Needed: uint(p.Params.Needed), Happy: uint(p.Params.Happy), Total: uint(p.Params.Total), SegmentSize: uint64(p.Params.SegmentSize),
 	}})
 }
 
-// job is known to whoever can read the file, and to this helper.
-func (h *helped) job() wire.Secret {
-	sum := sha256.New()
-	sum.Write([]byte("tarn helper job v1:"))
-	sum.Write(h.put.File.Helper.Server[:])
-	sum.Write(h.put.File.Key[:])
-	return wire.Secret(sum.Sum(nil)[:len(wire.Secret{})])
-}
-
-// hangUp ends the connection and tries again later.
+// hangUp ends the connection and tries again later, unless the helper was never
+// reached or has not come on for too long.
 func (h *helped) hangUp(ctx actor.Context, err error) {
 	h.log.Info("the helper is not connected", "error", err)
+	unreached := !h.met && h.link.session == nil
+	h.hush()
+	h.lost = err
+	switch {
+	case unreached || errors.Is(err, transport.ErrRefused) || errors.Is(err, transport.ErrWrongServer):
+		h.giveUp(ctx, fmt.Errorf("it can't be reached: %w", err))
+	case h.course.late(h.env.Clock.Now()):
+		h.giveUp(ctx, h.lateness())
+	default:
+		h.env.Clock.After(min(h.backoff.next(), helperSilence/4), ctx.Self(), dialHelper{})
+	}
+}
+
+// lateness is why nobody waits any longer.
+func (h *helped) lateness() error {
+	if h.lost != nil && h.course.state == 0 {
+		return fmt.Errorf("it did not go on within %v: %w", h.course.patience(), h.lost)
+	}
+	return fmt.Errorf("it did not go on within %v", h.course.patience())
+}
+
+// hush ends the connection.
+func (h *helped) hush() {
 	h.link.close()
 	h.link = nil
-	h.state = 0
+	h.course.ask(0)
 	h.drop()
-	never := errors.Is(err, transport.ErrRefused) || errors.Is(err, transport.ErrWrongServer)
-	if never || h.env.Clock.Now().Sub(h.heard) > helperPatience {
-		h.end(ctx, fmt.Errorf("%w: it can't be reached: %w", ErrHelper, err))
-		return
-	}
-	h.env.Clock.After(min(h.backoff.next(), helperSilence/4), ctx.Self(), dialHelper{})
 }
 
 // drop forgets the segment that was being sent.
@@ -255,23 +275,49 @@ func (h *helped) tick(ctx actor.Context) {
 	switch {
 	case h.answered || h.upload != nil:
 		return
-	case h.chains == nil && now.Sub(h.asked) > 2*settleTime:
-		h.askBroker(ctx) // it failed and forgot us
-	case h.link != nil && now.Sub(h.heard) > helperSilence && h.state != 0:
+	case h.chains == nil:
+		if now.Sub(h.asked) > 2*settleTime {
+			h.askBroker(ctx) // it failed and forgot us
+		}
+	case h.course.ours():
+		h.heard, h.course.moved = now, now
+	case h.course.late(now):
+		h.giveUp(ctx, h.lateness())
+	case h.course.state != 0 && now.Sub(h.heard) > helperSilence:
 		h.hangUp(ctx, fmt.Errorf("%w: silent for %v", transport.ErrClosed, helperSilence))
-	case h.link != nil && now.Sub(h.heard) > helperPatience:
-		h.hangUp(ctx, fmt.Errorf("%w: no answer within %v", transport.ErrUnreachable, helperPatience))
 	}
 	if !h.answered {
 		h.env.Clock.After(tickInterval, ctx.Self(), tick{})
 	}
 }
 
+// giveUp ends what the helper was to do: what is left is to store the shares
+// from here, or to say why not.
+func (h *helped) giveUp(ctx actor.Context, err error) {
+	err = fmt.Errorf("%w: %w", ErrHelper, err)
+	if !h.put.File.OrDirectly || h.answered {
+		h.end(ctx, err)
+		return
+	}
+	h.log.Warn("the shares are sent from here", "storage-index", h.put.File.si().String(), "error", err)
+	h.failed = err
+	h.place(ctx)
+}
+
+// place has an ordinary upload look for the shares and store what is missing.
+func (h *helped) place(ctx actor.Context) {
+	h.hush()
+	m := h.put
+	m.ReplyTo = ctx.Self()
+	h.source.use()
+	h.upload = h.env.Spawn.Child(ctx, "upload", newUploadOf(h.env, h.config, h.broker, h.log, m, h.source, h.known))
+}
+
 // stored is what the ordinary upload found.
 func (h *helped) stored(ctx actor.Context, m Stored) {
 	theirs := min(int(h.result.Pushed), m.Found)
 	m.Pushed, m.Found = m.Pushed+theirs, m.Found-theirs
-	m.LeftOut = h.servers.left
+	m.LeftOut, m.NotHelped = h.servers.left, h.failed
 	h.answered = true
 	ctx.Send(h.put.ReplyTo, m)
 	ctx.Stop(ctx.Self())

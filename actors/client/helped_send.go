@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -16,32 +17,31 @@ func (h *helped) hear(ctx actor.Context, f wire.Frame) {
 	switch m := f.Message.(type) {
 	case *wire.Hello:
 	case *wire.Helped:
-		h.backoff.reset()
 		h.news(ctx, f, m)
 	case *wire.Error:
 		if m.Code == wire.Busy {
 			h.hangUp(ctx, m)
 			return
 		}
-		h.end(ctx, fmt.Errorf("%w: %w", ErrHelper, m))
+		h.giveUp(ctx, m)
 	default:
-		h.hangUp(ctx, fmt.Errorf("%w: %T", errAnswer, m))
+		h.giveUp(ctx, fmt.Errorf("%w: %T", errAnswer, m))
 	}
 }
 
 func (h *helped) news(ctx actor.Context, f wire.Frame, m *wire.Helped) {
-	first := h.state == 0
-	switch {
-	case m.Have > uint64(h.layout.Size) || first && !f.Answer:
-		h.hangUp(ctx, fmt.Errorf("%w: it has more than was asked for", errAnswer))
+	first, moved := h.course.state == 0, h.course.moved
+	if err := h.course.hear(h.heard, f, m); err != nil {
+		h.giveUp(ctx, err)
 		return
-	case first:
-		h.sent = m.Have
-		h.log.Info("the helper works", "have", m.Have, "size", h.layout.Size)
-	case f.Answer:
-		h.unanswered--
 	}
-	h.state = max(h.state, m.State)
+	if !h.course.moved.Equal(moved) {
+		h.backoff.reset()
+	}
+	if first {
+		h.met, h.anew, h.sent = true, false, m.Have
+		h.log.Info("the helper works", "have", m.Have, "size", h.layout.Size)
+	}
 	if m.State != wire.HelpDone {
 		ctx.Send(h.put.ReplyTo, Progress{int64(m.Have), h.layout.Size})
 	} else {
@@ -52,7 +52,7 @@ func (h *helped) news(ctx actor.Context, f wire.Frame, m *wire.Helped) {
 
 // pump sends what may be sent and encodes what comes next.
 func (h *helped) pump(ctx actor.Context) {
-	if h.state == 0 {
+	if h.course.state == 0 {
 		return
 	}
 	h.send()
@@ -67,14 +67,14 @@ func (h *helped) pump(ctx actor.Context) {
 			known, err := encoder.Finish()
 			return hashed{known, err}
 		})
-	case h.state == wire.HelpDone:
+	case h.course.state == wire.HelpDone:
 		h.compare(ctx)
 	}
 }
 
 // wants reports whether some of the ciphertext is still to be sent.
 func (h *helped) wants() bool {
-	return h.state == wire.HelpWants && h.sent < uint64(h.layout.Size)
+	return h.course.state == wire.HelpWants && h.sent < uint64(h.layout.Size)
 }
 
 // next is the segment to encode: of what the helper lacks, if that is in the
@@ -109,6 +109,10 @@ func (h *helped) encode(ctx actor.Context, i int64) {
 
 func (h *helped) made(ctx actor.Context, m ciphertextMade) {
 	h.encoding = false
+	if h.upload != nil {
+		m.Discard()
+		return
+	}
 	if m.err != nil {
 		m.Discard()
 		h.end(ctx, fmt.Errorf("encode the file: %w", m.err))
@@ -125,6 +129,9 @@ func (h *helped) made(ctx actor.Context, m ciphertextMade) {
 
 func (h *helped) hashed(ctx actor.Context, m hashed) {
 	h.encoding = false
+	if h.upload != nil {
+		return
+	}
 	if m.err != nil {
 		h.end(ctx, fmt.Errorf("encode the file: %w", m.err))
 		return
@@ -135,7 +142,7 @@ func (h *helped) hashed(ctx actor.Context, m hashed) {
 
 // send sends parts of the segment at hand, as many as may be on their way.
 func (h *helped) send() {
-	for h.sending != nil && h.unanswered < helpWindow {
+	for h.sending != nil && len(h.course.parts) < helpWindow {
 		s := h.sending
 		from := int64(h.sent) - s.Index*h.layout.SegmentSize
 		rest := s.Ciphertext()[from:]
@@ -146,9 +153,9 @@ func (h *helped) send() {
 		part := rest[:min(len(rest), wire.MaxHelpData)]
 		s.use()
 		h.requests++
-		h.unanswered++
 		h.link.send(wire.Frame{ID: h.requests, Message: &wire.HelpData{Offset: h.sent}}.WithBody(s.done, part))
 		h.sent += uint64(len(part))
+		h.course.sent(h.sent)
 		if len(part) == len(rest) {
 			h.drop()
 		}
@@ -161,22 +168,15 @@ func (h *helped) send() {
 func (h *helped) compare(ctx actor.Context) {
 	switch {
 	case h.result.UEBHash == h.known.UEBHash:
-		h.look(ctx)
-	case !h.anew:
+		h.place(ctx)
+	case !h.again:
 		h.log.Warn("the helper made another file; it is to begin anew")
-		h.anew = true
+		h.again, h.anew = true, true
+		h.course.anew(h.env.Clock.Now())
 		h.ask()
 	default:
-		h.end(ctx, fmt.Errorf("%w: what it stored is not what it was sent, twice; don't use it again", ErrHelper))
+		h.giveUp(ctx, errOtherCiphertext)
 	}
 }
 
-// look has the shares looked for.
-func (h *helped) look(ctx actor.Context) {
-	h.link.close()
-	h.link = nil
-	m := h.put
-	m.ReplyTo = ctx.Self()
-	h.source.use()
-	h.upload = h.env.Spawn.Child(ctx, "upload", newUploadOf(h.env, h.config, h.broker, h.log, m, h.source, h.known))
-}
+var errOtherCiphertext = errors.New("what it stored is not what it was sent, twice; don't use it again")

@@ -57,12 +57,17 @@ const (
 	lentTime = 5 * time.Minute
 	// onceTime is lentTime where each authority is for one file.
 	onceTime = 10 * time.Second
-	// helperPatience is how long an upload waits for a helper that can't be
-	// reached, helperSilence for one that says nothing, grantTime how long the
-	// certificates last that it gets.
-	helperPatience = 2 * time.Minute
-	helperSilence  = time.Minute
-	grantTime      = 24 * time.Hour
+	// helperPatience is how long an upload waits for a helper that was lost or
+	// does not come on, placingPatience for one that has the file,
+	// helperSilence for one that says nothing.
+	helperPatience  = 2 * time.Minute
+	placingPatience = 5 * time.Minute
+	helperSilence   = time.Minute
+	// grantTime is how long the certificates of a helper last at most. They end
+	// at a multiple of grantStep, so that who stores a file again signs the same
+	// ones, and the helper need not log in again.
+	grantTime = 24 * time.Hour
+	grantStep = 6 * time.Hour
 	// cardGap is the longest time between two questions to an account manager
 	// that have nothing to wait for.
 	cardGap = 400 * time.Millisecond
@@ -102,8 +107,11 @@ const (
 	// and kept until the upload ends.
 	wholeShare = 64 << 10
 	// helpWindow is how many parts of a ciphertext may be on their way to a
-	// helper.
-	helpWindow = 4
+	// helper, maxSetbacks how often it may have lost some, maxPlacings how often
+	// it may encode the file to be waited for.
+	helpWindow  = 4
+	maxSetbacks = 3
+	maxPlacings = 4
 	// windowBytes is how much of an encoded file is held for pulls, all
 	// shares together; at least minWindow segments.
 	windowBytes = 16 << 20

@@ -208,7 +208,15 @@ func (r *rig) encode(data []byte, p file.Params) (file.CHK, [][]byte) {
 	r.must(err)
 	e, err := immutable.NewEncoder(l, fileKey)
 	r.must(err)
-	shares := make([][]byte, p.Total)
+	c, shares := r.encodeWith(e, data)
+	return c.WithKey(fileKey), shares
+}
+
+// encodeWith gives what an encoder makes of a file.
+func (r *rig) encodeWith(e *immutable.Encoder, data []byte) (file.CHKVerifier, [][]byte) {
+	r.Helper()
+	l := e.Layout()
+	shares := make([][]byte, l.Total)
 	for n := range shares {
 		shares[n] = e.Head()
 	}
@@ -228,7 +236,7 @@ func (r *rig) encode(data []byte, p file.Params) (file.CHK, [][]byte) {
 		r.must(err)
 		shares[n] = append(shares[n], tail...)
 	}
-	return c.WithKey(fileKey), shares
+	return c, shares
 }
 
 func (r *rig) must(err error) {
@@ -253,6 +261,11 @@ func (r *rig) put(data []byte, p file.Params) *job { return r.putAs(lease.Author
 
 // putAs stores under an authority.
 func (r *rig) putAs(a lease.Authority, data []byte, p file.Params) *job {
+	return r.putSpec(a, data, client.PutSpec{Params: p})
+}
+
+// putSpec stores data as a spec says.
+func (r *rig) putSpec(a lease.Authority, data []byte, spec client.PutSpec) *job {
 	j := &job{source: newSource(data)}
 	j.replyTo = r.inbox(func(m any) {
 		switch m := m.(type) {
@@ -264,7 +277,8 @@ func (r *rig) putAs(a lease.Authority, data []byte, p file.Params) *job {
 			j.err = m
 		}
 	})
-	r.send(client.Put{ReplyTo: j.replyTo, File: client.PutSpec{Source: j.source, Size: int64(len(data)), Key: fileKey, Params: p}, Authority: a})
+	spec.Source, spec.Size, spec.Key = j.source, int64(len(data)), fileKey
+	r.send(client.Put{ReplyTo: j.replyTo, File: spec, Authority: a})
 	return j
 }
 

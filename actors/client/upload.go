@@ -38,7 +38,9 @@ type PutSpec struct {
 	Ciphertext   bool
 	StorageIndex grid.StorageIndex
 	// Helper, if not nil, gets the ciphertext once and places the shares.
-	Helper *transport.Target
+	// OrDirectly has them stored from here where it does not.
+	Helper     *transport.Target
+	OrDirectly bool
 }
 
 // si names the file's shares.
@@ -69,6 +71,9 @@ type Stored struct {
 	Happiness     int
 	// LeftOut are the servers that were not asked, by id.
 	LeftOut []LeftOut
+	// NotHelped is why a helper did not do what it was to do, and the shares were
+	// stored from here.
+	NotHelped error
 }
 
 // upload stores one file: it offers share readers, encodes as servers pull,

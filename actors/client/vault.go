@@ -1,6 +1,7 @@
 package client
 
 import (
+	"crypto/sha256"
 	"slices"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -109,8 +110,12 @@ type signGrants struct {
 	servers []candidate
 }
 
-// grants are chains, by preference of their servers.
-type grants struct{ chains [][]byte }
+// grants are chains, by preference of their servers. job names the file between
+// helper and account, who alone can know it.
+type grants struct {
+	chains [][]byte
+	job    wire.Secret
+}
 
 // signedForManager is a key list, or the proof of a key, for the connection
 // that it was asked for.
@@ -223,7 +228,7 @@ func (v *vault) sign(m signLogin) signedLogin {
 
 // grant signs for as many servers as a helper may be told of.
 func (v *vault) grant(m signGrants) grants {
-	var g grants
+	g := grants{job: v.jobOf(m)}
 	size := 0
 	for _, s := range m.servers {
 		chain, ok := v.grantAt(s, m)
@@ -237,6 +242,19 @@ func (v *vault) grant(m signGrants) grants {
 		g.chains = append(g.chains, encoded)
 	}
 	return g
+}
+
+// jobOf is the same for a file whenever it is stored under this authority.
+func (v *vault) jobOf(m signGrants) (job wire.Secret) {
+	if len(v.given.Holdings) == 0 {
+		return job // there will be no chain, either
+	}
+	sum := sha256.New()
+	sum.Write([]byte("tarn helper job v1:"))
+	sum.Write(v.given.Holdings[0].Account.Key(grid.ServerID(m.helper)).Seed())
+	sum.Write(m.si[:])
+	copy(job[:], sum.Sum(nil))
+	return job
 }
 
 // grantAt is a chain for one server, under the account that this node is logged

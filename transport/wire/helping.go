@@ -39,7 +39,8 @@ const (
 	HelpDone   HelpState = 3 // the shares are stored
 )
 
-// Helped says how far a job is.
+// Helped says how far a job is. The answer to a HelpData has in Have where that
+// part ended.
 type Helped struct {
 	State HelpState `cbor:"1,keyasint"`
 	// Have is how many bytes of the ciphertext are here.
@@ -49,6 +50,9 @@ type Helped struct {
 	UEBHash [32]byte `cbor:"3,keyasint"`
 	Pushed  uint     `cbor:"4,keyasint,omitempty"`
 	Found   uint     `cbor:"5,keyasint,omitempty"`
+	// Placed is how many bytes were encoded to be placed, those counted again
+	// that were encoded again for servers that failed.
+	Placed uint64 `cbor:"6,keyasint,omitempty"`
 }
 
 // Kind of an AskHelp.
@@ -99,5 +103,8 @@ func (m *Helped) Validate() error {
 	if m.Pushed > MaxFoundShares*MaxFoundShares || m.Found > MaxFoundShares*MaxFoundShares {
 		return malformed("more shares than a file can have")
 	}
-	return checkSize("ciphertext", m.Have)
+	if err := checkSize("ciphertext", m.Have); err != nil {
+		return err
+	}
+	return checkSize("encoded ciphertext", m.Placed)
 }

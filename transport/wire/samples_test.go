@@ -103,6 +103,7 @@ func samples(tb testing.TB) []sample {
 			SegmentSize: 1 << 20, Anew: true, Chains: [][]byte{[]byte("chain one"), []byte("chain two")}})},
 		{"help-data", ask(2, &wire.HelpData{Offset: 1 << 32}).WithBody(nil, []byte("ciphertext"))},
 		{"helped", answer(2, &wire.Helped{State: wire.HelpWants, Have: 1 << 32})},
+		{"helped-places", ask(0, &wire.Helped{State: wire.HelpPlaces, Have: 1 << 33, Placed: 1 << 32})},
 		{"helped-done", ask(0, &wire.Helped{State: wire.HelpDone, Have: 1 << 33, UEBHash: fill32(0xeb), Pushed: 8, Found: 2})},
 		{"observed", ask(0, &wire.Observed{Address: "203.0.113.7:3457"})},
 		{"punch", ask(1, &wire.Punch{Key: fill32(0xac), Address: "[2001:db8::7]:3457"})},
