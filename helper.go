@@ -10,7 +10,6 @@ import (
 	"github.com/tarn-grid/tarn/actors/client"
 	"github.com/tarn-grid/tarn/actors/helper"
 	"github.com/tarn-grid/tarn/grid"
-	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/transport"
 )
 
@@ -75,7 +74,7 @@ func (n *Node) helperParts(dialer transport.Dialer) *helper.Config {
 	c := n.config.Helper
 	parts := &helper.Config{
 		Key: c.Key, Listen: listen(c.Key, c.Listen), Spool: n.folder.helperFiles(), Space: c.Space, Fatal: n.end,
-		Connections: client.Config{Dialer: dialer, References: noReferences{}, OnlyLent: true},
+		Connections: client.Config{Dialer: dialer, References: newHelperReferences(), OnlyLent: true},
 	}
 	for i, ref := range n.config.Introducers {
 		cache := announcementCache{n.folder.private("helper", fmt.Sprintf("introducer-%d.yaml", i+1))}
@@ -83,15 +82,6 @@ func (n *Node) helperParts(dialer transport.Dialer) *helper.Config {
 	}
 	return parts
 }
-
-// noReferences implements client.ReferenceCache for logins that are made once.
-type noReferences struct{}
-
-// Load implements client.ReferenceCache.
-func (noReferences) Load(grid.ServerID, lease.CredentialID) ([]byte, error) { return nil, nil }
-
-// Save implements client.ReferenceCache.
-func (noReferences) Save(grid.ServerID, lease.CredentialID, []byte) error { return nil }
 
 func (n *Node) helperStatus(ctx context.Context, s *Status) error {
 	c := n.config.Helper

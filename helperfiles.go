@@ -1,9 +1,12 @@
 package tarn
 
 import (
+	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -48,8 +51,8 @@ func (f helperFiles) path(job wire.Secret, suffix string) string {
 }
 
 // Sweep implements helper.Spool. A result that can't be read is as good as none.
-func (f helperFiles) Sweep(before time.Time) (helper.Spooled, error) {
-	s := helper.Spooled{Parts: map[wire.Secret]int64{}, Finished: map[wire.Secret]helper.Result{}}
+func (f helperFiles) Sweep(before time.Time, spare map[wire.Secret]bool) (helper.Spooled, error) {
+	s := helper.Spooled{Parts: map[wire.Secret]helper.Part{}, Finished: map[wire.Secret]helper.Result{}}
 	if err := os.MkdirAll(f.dir, 0o700); err != nil {
 		return s, err
 	}
@@ -62,29 +65,50 @@ func (f helperFiles) Sweep(before time.Time) (helper.Spooled, error) {
 		if infoErr != nil {
 			continue // it has just gone
 		}
-		if info.ModTime().Before(before) {
+		job, suffix, ok := jobOf(info.Name())
+		if info.ModTime().Before(before) && !spare[job] {
 			err = errors.Join(err, os.Remove(filepath.Join(f.dir, e.Name())))
 			continue
 		}
-		f.take(&s, info)
+		if ok {
+			f.take(&s, job, suffix)
+		}
 	}
 	return s, err
 }
 
-// take notes a file.
-func (f helperFiles) take(s *helper.Spooled, info fs.FileInfo) {
-	suffix := filepath.Ext(info.Name())
-	var job wire.Secret
-	b, err := grid.DecodeBase32(strings.TrimSuffix(info.Name(), suffix), len(job))
-	if err != nil {
-		return
+// jobOf is what the name of a file says, if it is one of ours.
+func jobOf(name string) (job wire.Secret, suffix string, ok bool) {
+	suffix = filepath.Ext(name)
+	b, err := grid.DecodeBase32(strings.TrimSuffix(name, suffix), len(job))
+	if err != nil || suffix != partSuffix && suffix != resultSuffix {
+		return job, suffix, false
 	}
-	job = wire.Secret(b)
+	return wire.Secret(b), suffix, true
+}
+
+// take notes a file.
+func (f helperFiles) take(s *helper.Spooled, job wire.Secret, suffix string) {
 	if suffix == partSuffix {
-		s.Parts[job] = info.Size()
+		s.Parts[job] = f.part(job)
 	} else if r, err := f.result(job); err == nil {
 		s.Finished[job] = r
 	}
+}
+
+// part is what there is of a ciphertext. One whose head can't be read is empty:
+// Open begins it anew.
+func (f helperFiles) part(job wire.Secret) (p helper.Part) {
+	file, err := os.Open(f.path(job, partSuffix))
+	if err != nil {
+		return p
+	}
+	defer file.Close() // it was only read
+	if accounts, err := readHead(file); err == nil {
+		p.Accounts = accounts
+		p.Size, _ = ciphertext{file}.Size()
+	}
+	return p
 }
 
 func (f helperFiles) result(job wire.Secret) (helper.Result, error) {
@@ -104,8 +128,15 @@ func (f helperFiles) result(job wire.Secret) (helper.Result, error) {
 	return out, nil
 }
 
-// ciphertext implements helper.File.
+// ciphertext implements helper.File: it follows a head that says whose it is.
 type ciphertext struct{ *os.File }
+
+// The head: a tag, how many accounts there are (4 bytes, big endian), and a key
+// for each, filled up with zeros.
+const (
+	partTag  = "tarn spool v1\n\n\n"
+	partHead = len(partTag) + 4 + helper.MaxAccounts*len(grid.PublicKey{})
+)
 
 // Size implements helper.File.
 func (c ciphertext) Size() (int64, error) {
@@ -113,16 +144,65 @@ func (c ciphertext) Size() (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return info.Size(), nil
+	return max(0, info.Size()-int64(partHead)), nil
 }
 
-// Open implements helper.Spool.
-func (f helperFiles) Open(job wire.Secret) (helper.File, error) {
+// ReadAt implements helper.File.
+func (c ciphertext) ReadAt(p []byte, offset int64) (int, error) {
+	return c.File.ReadAt(p, offset+int64(partHead))
+}
+
+// WriteAt implements helper.File.
+func (c ciphertext) WriteAt(p []byte, offset int64) (int, error) {
+	return c.File.WriteAt(p, offset+int64(partHead))
+}
+
+// Open implements helper.Spool. What has no good head is emptied.
+func (f helperFiles) Open(job wire.Secret, accounts []grid.PublicKey) (helper.File, error) {
 	file, err := os.OpenFile(f.path(job, partSuffix), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
+	if _, err = readHead(file); err != nil {
+		err = file.Truncate(0)
+	}
+	if err == nil {
+		_, err = file.WriteAt(headOf(accounts), 0)
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
 	return ciphertext{file}, nil
+}
+
+func headOf(accounts []grid.PublicKey) []byte {
+	head := make([]byte, 0, partHead)
+	head = append(head, partTag...)
+	accounts = accounts[:min(len(accounts), helper.MaxAccounts)]
+	head = binary.BigEndian.AppendUint32(head, uint32(len(accounts)))
+	for _, a := range accounts {
+		head = append(head, a[:]...)
+	}
+	return head[:partHead]
+}
+
+var errNoHead = errors.New("not a ciphertext that a helper keeps")
+
+func readHead(file io.ReaderAt) ([]grid.PublicKey, error) {
+	head := make([]byte, partHead)
+	if _, err := file.ReadAt(head, 0); err != nil {
+		return nil, err
+	}
+	rest, ok := bytes.CutPrefix(head, []byte(partTag))
+	n := binary.BigEndian.Uint32(head[len(partTag):])
+	if !ok || n > helper.MaxAccounts {
+		return nil, errNoHead
+	}
+	accounts := make([]grid.PublicKey, n)
+	for i := range accounts {
+		copy(accounts[i][:], rest[4+i*len(accounts[i]):])
+	}
+	return accounts, nil
 }
 
 // Finish implements helper.Spool.

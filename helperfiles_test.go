@@ -1,63 +1,71 @@
 package tarn
 
 import (
-	"errors"
 	"os"
 	"testing"
 	"time"
 
-	"github.com/tarn-grid/tarn/actors/helper"
+	"github.com/tarn-grid/tarn/actors/helper/spooltest"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
 
 func TestHelperFiles(t *testing.T) {
+	spooltest.Suite(t, func(t *testing.T) spooltest.Subject {
+		files := nodeFolder{t.TempDir()}.helperFiles()
+		age := func(job wire.Secret, by time.Duration) {
+			for _, suffix := range []string{partSuffix, resultSuffix} {
+				at := time.Now().Add(-by)
+				if err := os.Chtimes(files.path(job, suffix), at, at); err != nil && !os.IsNotExist(err) {
+					t.Fatal(err)
+				}
+			}
+		}
+		return spooltest.Subject{Spool: files, Now: time.Now, Age: age}
+	})
+}
+
+// What a crash or a foreign hand left is no ciphertext and no result: it is
+// begun anew, and what is none of ours goes when it is old.
+func TestHelperFilesThatAreNoGood(t *testing.T) {
 	files := nodeFolder{t.TempDir()}.helperFiles()
-	sweep := func(before time.Time) helper.Spooled {
-		t.Helper()
-		s, err := files.Sweep(before)
+	if _, err := files.Sweep(time.Time{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	job := wire.Secret{1}
+	for name, text := range map[string]string{
+		files.path(job, partSuffix):              "cut off in the head",
+		files.path(wire.Secret{2}, partSuffix):   string(make([]byte, partHead+10)),
+		files.path(wire.Secret{3}, resultSuffix): `{"format":1,"ueb_hash":"AA=="}`,
+		files.path(wire.Secret{4}, ".other"):     "x",
+		files.path(wire.Secret{5}, partSuffix):   "",
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := files.Sweep(time.Time{}, nil)
+	if err != nil || len(s.Finished) != 0 || len(s.Parts) != 3 {
+		t.Errorf("%+v, %v", s, err)
+	}
+	for job, p := range s.Parts {
+		if p.Size != 0 || p.Accounts != nil {
+			t.Errorf("%x has %+v", job, p)
+		}
+		f, err := files.Open(job, []grid.PublicKey{{7}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return s
-	}
-	if s := sweep(time.Time{}); len(s.Parts)+len(s.Finished) > 0 {
-		t.Fatalf("a new spool has %v", s)
-	}
-	one, two := wire.Secret{1}, wire.Secret{2}
-	for _, job := range []wire.Secret{one, two} {
-		f, err := files.Open(job)
-		if err != nil {
-			t.Fatal(err)
+		if size, err := f.Size(); size != 0 || err != nil {
+			t.Errorf("%x begins with %d bytes, %v", job, size, err)
 		}
-		_, err = f.WriteAt([]byte("cipher"), 0)
-		if err := errors.Join(err, f.Close()); err != nil {
+		if err := f.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want := helper.Result{StorageIndex: grid.StorageIndex{3}, Size: 6, UEBHash: [32]byte{4}, Pushed: 5, Found: 6, At: 7}
-	if err := files.Finish(two, want); err != nil {
-		t.Fatal(err)
+	if s, err = files.Sweep(time.Now().Add(time.Hour), nil); err != nil || len(s.Parts) > 0 {
+		t.Errorf("%+v, %v", s, err)
 	}
-	s := sweep(time.Now().Add(-time.Hour))
-	if len(s.Parts) != 1 || s.Parts[one] != 6 || len(s.Finished) != 1 || s.Finished[two] != want {
-		t.Errorf("the spool has %+v", s)
-	}
-	if err := os.WriteFile(files.path(two, resultSuffix), []byte(`{"format":1,"ueb_hash":"AA=="}`), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if s := sweep(time.Time{}); len(s.Finished) != 0 {
-		t.Errorf("a damaged result is taken: %+v", s)
-	}
-	f, err := files.Open(one)
-	if err != nil {
-		t.Fatal(err)
-	}
-	size, err := f.Size()
-	if err := errors.Join(err, f.Close(), files.Remove(one), files.Remove(one)); err != nil || size != 6 {
-		t.Errorf("size %d, %v", size, err)
-	}
-	sweep(time.Now().Add(time.Hour))
 	if left, err := os.ReadDir(files.dir); err != nil || len(left) > 0 {
 		t.Errorf("left after a day: %v, %v", left, err)
 	}

@@ -63,7 +63,7 @@ func (n *Node) Put(ctx context.Context, r io.Reader, o PutOptions) (PutResult, e
 	if in.size <= file.LITThreshold {
 		return literal(in)
 	}
-	spec := client.PutSpec{Source: in, Size: in.size, Params: params, Helper: helper}
+	spec := client.PutSpec{Source: in, Size: in.size, Params: params, Helper: helper, OrDirectly: o.OrDirectly}
 	if spec.Key, err = keys.key(ctx, in, params); err != nil {
 		return PutResult{}, errors.Join(err, in.Close())
 	}
@@ -102,7 +102,7 @@ func (n *Node) upload(ctx context.Context, spec client.PutSpec, o PutOptions) (P
 		case client.Stored:
 			return PutResult{
 				Cap: m.Cap.WithKey(spec.Key).String(), Size: m.Cap.Size, Pushed: m.Pushed, Found: m.Found,
-				Happiness: m.Happiness, Placement: m.Placement, LeftOut: leftOut(m.LeftOut),
+				Happiness: m.Happiness, Placement: m.Placement, LeftOut: leftOut(m.LeftOut), NotHelped: m.NotHelped,
 			}, nil
 		case error:
 			return PutResult{}, m

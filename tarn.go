@@ -111,6 +111,8 @@ type PutOptions struct {
 	// over this node's line once: Helper, or the node's own where that is nil.
 	Helped bool
 	Helper *HelperRef
+	// OrDirectly has the shares stored from here where the helper fails.
+	OrDirectly bool
 	// Progress, if not nil, is called now and then with the bytes that have
 	// been encoded, or are at the helper, and their total.
 	Progress func(done, total int64)
@@ -132,6 +134,9 @@ type PutResult struct {
 	// LeftOut are the servers that could not be asked, with the reason: not
 	// reached, or they would not accept the authority.
 	LeftOut []ServerError
+	// NotHelped is why a helper failed and the shares were stored from here; nil
+	// if none did.
+	NotHelped error
 }
 
 // Option changes how a call uses servers.

@@ -8,9 +8,9 @@
 // each session; and a job for each file under way.
 //
 // Promises: nothing is kept for a client that fewer servers accept than the file
-// needs; a ciphertext that came in part is kept for a day, over restarts of both
-// sides; what is sent is never more than the helper has room for; memory does not
-// grow with the file.
+// needs; no account holds more of the spool than it leaves to others; a ciphertext
+// that came in part is kept for a day, over restarts of both sides; memory does
+// not grow with the file.
 package helper
 
 import (
@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -48,11 +49,12 @@ type Config struct {
 // Spool keeps ciphertext, and what came of it, over restarts. Its methods may
 // block; each is called by one goroutine at a time for one job.
 type Spool interface {
-	// Sweep forgets what nobody has written since some time, and tells what is
-	// left.
-	Sweep(before time.Time) (Spooled, error)
-	// Open is the ciphertext of a job, empty at first.
-	Open(wire.Secret) (File, error)
+	// Sweep forgets what nobody has written since some time, but for some jobs,
+	// and tells what is left.
+	Sweep(before time.Time, spare map[wire.Secret]bool) (Spooled, error)
+	// Open is the ciphertext of a job, empty at first. It counts as written now,
+	// and is these accounts'.
+	Open(wire.Secret, []grid.PublicKey) (File, error)
 	// Finish keeps the result of a job in the place of its ciphertext; durable
 	// when it returns.
 	Finish(wire.Secret, Result) error
@@ -60,12 +62,20 @@ type Spool interface {
 	Remove(wire.Secret) error
 }
 
+// MaxAccounts is how many accounts a ciphertext can be of: one for each server.
+const MaxAccounts = wire.MaxHelpChains
+
 // Spooled is what a spool has.
 type Spooled struct {
-	// Parts is how many bytes of ciphertext there are of each job that is not
-	// finished.
-	Parts    map[wire.Secret]int64
+	// Parts are the ciphertexts of jobs that are not finished.
+	Parts    map[wire.Secret]Part
 	Finished map[wire.Secret]Result
+}
+
+// Part is how many bytes of a ciphertext are there, and whose it is.
+type Part struct {
+	Size     int64
+	Accounts []grid.PublicKey
 }
 
 // File is a ciphertext.
@@ -113,21 +123,27 @@ type Helper struct {
 	listens     bool
 
 	jobs     map[wire.Secret]*jobState
-	parts    map[wire.Secret]int64 // of jobs that are not under way
+	parts    map[wire.Secret]Part // of jobs that are not admitted
 	finished map[wire.Secret]Result
 	spawned  int
-	asking   []*actor.PID // who waits for a status
+	sweeping bool
+	ended    map[wire.Secret]jobEnded // while it sweeps
+	held     []askHelp                // until it has swept
+	asking   []*actor.PID             // who waits for a status
 }
 
+// jobState is a job under way. Until servers accept it, it is promised nothing.
 type jobState struct {
-	pid  *actor.PID
-	spec spec
+	pid      *actor.PID
+	spec     spec
+	admitted bool
+	accounts []grid.PublicKey // that pay
 }
 
 // New makes a Helper.
 func New(e *env.Env, c Config) env.Producer {
 	return func() actor.Actor {
-		return &Helper{env: e, config: c, jobs: map[wire.Secret]*jobState{}, parts: map[wire.Secret]int64{}, finished: map[wire.Secret]Result{}}
+		return &Helper{env: e, config: c, jobs: map[wire.Secret]*jobState{}, finished: map[wire.Secret]Result{}}
 	}
 }
 
@@ -137,6 +153,8 @@ type (
 		err     error
 	}
 	sweepDue struct{}
+	// gone says that a child has ended.
+	gone struct{ who *actor.PID }
 	// removed says that a job was forgotten, and for whom.
 	removed struct {
 		ask askHelp
@@ -154,17 +172,34 @@ type (
 		spec    spec
 		anew    bool
 	}
+	// claim asks for room for a job that servers accept, for the accounts that
+	// pay there; answered by room.
+	claim struct {
+		job      wire.Secret
+		accounts []grid.PublicKey
+	}
+	// room says why there is none, if err is not nil, and whether the result is
+	// to be remembered.
+	room struct {
+		err      error
+		remember bool
+	}
 	// jobEnded says that a job is over; have is what is left in the spool.
 	jobEnded struct {
-		job    wire.Secret
-		result *Result
-		have   int64
+		job        wire.Secret
+		result     *Result
+		remembered bool
+		have       int64
+
+		accounts []grid.PublicKey // the helper's
 	}
 )
 
 var (
 	errBusy  = errors.New("the helper has too much to do; try again later")
 	errFull  = errors.New("the helper's disk is full; try again later")
+	errLarge = errors.New("the file is larger than what one account may keep on the helper's disk")
+	errShare = errors.New("this account may take no more of the helper's disk, of which as much must be left for others; try again later")
 	errOther = errors.New("another file is under way under that name")
 )
 
@@ -189,17 +224,25 @@ func (h *Helper) Receive(ctx actor.Context) {
 		h.asked(ctx, m)
 	case removed:
 		h.removed(ctx, m)
+	case claim:
+		ctx.Send(ctx.Sender(), room{h.claim(m), len(h.finished)+len(h.jobs) <= maxFinished})
 	case jobEnded:
-		h.ended(m)
+		h.jobEnded(m)
 	case *actor.Terminated:
-		h.terminated(m.Who)
+		ctx.Send(ctx.Self(), gone{m.Who}) // after the last word that it sent
+	case gone:
+		h.gone(m.who)
 	}
 }
 
 func (h *Helper) sweep(ctx actor.Context) {
-	spool, before := h.config.Spool, h.env.Clock.Now().Add(-keepTime)
+	h.sweeping, h.ended = true, map[wire.Secret]jobEnded{}
+	spool, before, spare := h.config.Spool, h.env.Clock.Now().Add(-keepTime), map[wire.Secret]bool{}
+	for job := range h.jobs {
+		spare[job] = true
+	}
 	h.env.Exec.Do(env.Disk, ctx.Self(), func() any {
-		spooled, err := spool.Sweep(before)
+		spooled, err := spool.Sweep(before, spare)
 		return swept{spooled, err}
 	})
 }
@@ -214,15 +257,34 @@ func (h *Helper) swept(ctx actor.Context, m swept) {
 	case m.err != nil:
 		h.env.Log.Warn("what the helper has kept too long could not be removed", "error", m.err)
 	default:
-		h.parts, h.finished = m.spooled.Parts, m.spooled.Finished
-		for job := range h.jobs {
+		h.takeSpooled(m.spooled)
+	}
+	h.sweeping = false
+	for _, ask := range h.held {
+		h.asked(ctx, ask)
+	}
+	h.held = nil
+	h.env.Clock.After(sweepInterval, ctx.Self(), sweepDue{})
+	if first {
+		h.serve(ctx)
+	}
+}
+
+// takeSpooled is what is there beside the jobs under way, and what ended while
+// it was looked at.
+func (h *Helper) takeSpooled(s Spooled) {
+	h.parts, h.finished = s.Parts, s.Finished
+	for job, j := range h.jobs {
+		if j.admitted {
 			delete(h.parts, job)
 		}
 	}
-	h.env.Clock.After(sweepInterval, ctx.Self(), sweepDue{})
-	if !first {
-		return
+	for _, m := range h.ended {
+		h.left(m)
 	}
+}
+
+func (h *Helper) serve(ctx actor.Context) {
 	h.connections = h.env.Spawn.Child(ctx, "connections", client.New(h.env, h.config.Connections))
 	self := ctx.Self()
 	h.listener = h.env.Spawn.Child(ctx, "listener", inbound.New(h.env, inbound.Config{
@@ -234,28 +296,29 @@ func (h *Helper) swept(ctx actor.Context, m swept) {
 
 // asked lets the session follow the job of its file, begun if there is none.
 func (h *Helper) asked(ctx actor.Context, m askHelp) {
+	if h.sweeping {
+		h.held = append(h.held, m)
+		return
+	}
 	if j := h.jobs[m.job]; j != nil {
 		if !j.spec.same(m.spec) {
-			ctx.Send(m.session, refused{m.request, errOther})
+			ctx.Send(m.session, refused{request: m.request, err: errOther})
 			return
 		}
 		ctx.Send(j.pid, attach{m.session, m.request})
 		ctx.Send(m.session, following{j.pid})
 		return
 	}
-	if r, ok := h.finished[m.job]; ok {
-		if !m.anew && r.StorageIndex == m.spec.si && r.Size == m.spec.size {
-			ctx.Send(m.session, progress{request: m.request, state: wire.HelpDone, have: r.Size, result: r})
-			return
-		}
+	r, finished := h.finished[m.job]
+	part, begun := h.parts[m.job]
+	switch {
+	case finished && !m.anew && r.StorageIndex == m.spec.si && r.Size == m.spec.size:
+		ctx.Send(m.session, progress{request: m.request, state: wire.HelpDone, have: r.Size, result: r})
+	case finished, begun && (m.anew || part.Size > m.spec.size):
 		h.forget(ctx, m)
-		return
+	default:
+		h.begin(ctx, m)
 	}
-	if h.parts[m.job] > m.spec.size {
-		h.forget(ctx, m)
-		return
-	}
-	h.begin(ctx, m)
 }
 
 // forget removes what there is of a job, to begin it anew.
@@ -269,23 +332,23 @@ func (h *Helper) forget(ctx actor.Context, m askHelp) {
 func (h *Helper) removed(ctx actor.Context, m removed) {
 	if m.err != nil {
 		h.env.Log.Error("a job could not be forgotten", "error", m.err)
-		ctx.Send(m.ask.session, refused{m.ask.request, errBusy})
+		ctx.Send(m.ask.session, refused{request: m.ask.request, err: errBusy})
 		return
 	}
 	m.ask.anew = false
 	h.asked(ctx, m.ask)
 }
 
+// begin finds out whether servers accept the client.
 func (h *Helper) begin(ctx actor.Context, m askHelp) {
-	switch {
-	case len(h.jobs) >= maxJobs:
-		ctx.Send(m.session, refused{m.request, errBusy})
-		return
-	case m.spec.size > h.config.Space-h.spooled()+h.parts[m.job]:
-		ctx.Send(m.session, refused{m.request, errFull})
+	if h.count(false) >= maxChecks {
+		ctx.Send(m.session, refused{request: m.request, err: errBusy})
 		return
 	}
-	delete(h.parts, m.job)
+	if most := h.config.Space/2 - partCost; m.spec.size > most {
+		ctx.Send(m.session, refused{request: m.request, err: fmt.Errorf("%w: %d bytes, at most %d", errLarge, m.spec.size, most)})
+		return
+	}
 	h.spawned++
 	j := &jobState{spec: m.spec}
 	j.pid = h.env.Spawn.Child(ctx, fmt.Sprint("job/", h.spawned), newJob(h.env, h.config.Spool, h.connections, m))
@@ -293,34 +356,108 @@ func (h *Helper) begin(ctx actor.Context, m askHelp) {
 	ctx.Send(m.session, following{j.pid})
 }
 
-// spooled is how many bytes are taken or promised.
-func (h *Helper) spooled() int64 {
-	var n int64
+// count is how many jobs are admitted, or are not yet.
+func (h *Helper) count(admitted bool) (n int) {
 	for _, j := range h.jobs {
-		n += j.spec.size
-	}
-	for _, have := range h.parts {
-		n += have
+		if j.admitted == admitted {
+			n++
+		}
 	}
 	return n
 }
 
-func (h *Helper) ended(m jobEnded) {
+// claim promises room to a job, if there is some, and as much is left to others
+// as each of its accounts then has.
+func (h *Helper) claim(m claim) error {
+	j := h.jobs[m.job]
+	if j == nil || h.count(true) >= maxJobs {
+		return errBusy
+	}
+	free := h.config.Space - h.spooled() - cost(j.spec.size)
+	if p, ok := h.parts[m.job]; ok {
+		free += cost(p.Size)
+	}
+	if free < 0 {
+		return errFull
+	}
+	for _, account := range m.accounts {
+		space, jobs := h.heldBy(account, m.job)
+		if space+cost(j.spec.size) > free {
+			return errShare
+		}
+		if jobs >= maxJobs/2 {
+			return errBusy
+		}
+	}
+	delete(h.parts, m.job)
+	j.admitted, j.accounts = true, m.accounts
+	return nil
+}
+
+// heldBy is how many bytes are an account's, and in how many jobs under way, one
+// left out.
+func (h *Helper) heldBy(account grid.PublicKey, but wire.Secret) (space int64, jobs int) {
+	for _, j := range h.jobs {
+		if slices.Contains(j.accounts, account) {
+			space += cost(j.spec.size)
+			jobs++
+		}
+	}
+	for job, p := range h.parts {
+		if job != but && slices.Contains(p.Accounts, account) {
+			space += cost(p.Size)
+		}
+	}
+	return space, jobs
+}
+
+// spooled is how many bytes are taken or promised.
+func (h *Helper) spooled() int64 {
+	var n int64
+	for _, j := range h.jobs {
+		if j.admitted {
+			n += cost(j.spec.size)
+		}
+	}
+	for _, p := range h.parts {
+		n += cost(p.Size)
+	}
+	return n
+}
+
+// cost is what a ciphertext takes of the disk.
+func cost(size int64) int64 { return size + partCost }
+
+func (h *Helper) jobEnded(m jobEnded) {
+	j := h.jobs[m.job]
 	delete(h.jobs, m.job)
+	if j == nil || !j.admitted {
+		return // what is left of an earlier time is in parts
+	}
+	m.accounts = j.accounts
+	h.left(m)
+	if h.sweeping {
+		h.ended[m.job] = m
+	}
+}
+
+// left notes what a job has left behind.
+func (h *Helper) left(m jobEnded) {
+	delete(h.parts, m.job)
 	switch {
 	case m.result == nil:
-		h.parts[m.job] = m.have
-	case len(h.finished) < maxFinished:
+		h.parts[m.job] = Part{m.have, m.accounts}
+	case m.remembered:
 		h.finished[m.job] = *m.result
 	}
 }
 
-// terminated forgets a job that failed; its ciphertext is counted at the next
-// sweep.
-func (h *Helper) terminated(who *actor.PID) {
+// gone forgets a job that failed. Until the next sweep tells how much of
+// its ciphertext is there, all of it is counted.
+func (h *Helper) gone(who *actor.PID) {
 	for job, j := range h.jobs {
 		if j.pid.Equal(who) {
-			delete(h.jobs, job)
+			h.jobEnded(jobEnded{job: job, have: j.spec.size})
 			return
 		}
 	}

@@ -4,11 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/tarn-grid/tarn/actors/client"
 	"github.com/tarn-grid/tarn/actors/env"
+	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
 
@@ -25,10 +28,14 @@ type job struct {
 	name        wire.Secret
 	spec        spec
 
-	accepted bool // by servers enough
+	accepted bool             // by servers enough
+	accounts []grid.PublicKey // that pay there
+	remember bool             // the result
 	file     File
 	have     int64
 	placing  bool
+	placed   int64 // bytes encoded, all passes together
+	pass     int64 // of them, in this one
 	over     bool
 
 	session *actor.PID
@@ -36,7 +43,7 @@ type job struct {
 	parts   []part
 	next    int64 // where the next part begins
 	writing bool
-	idle    func() // stops the wait for a client
+	idle    func() // stops the wait for a client that is away, or sends nothing
 }
 
 func newJob(e *env.Env, s Spool, connections *actor.PID, m askHelp) env.Producer {
@@ -83,6 +90,7 @@ type (
 	}
 	kept struct {
 		result Result
+		done   bool // it will be found again
 		err    error
 	}
 	uncertain struct{} // servers have said nothing
@@ -97,8 +105,12 @@ func (m opened) Discard() {
 	}
 }
 
-// errNotAccepted is why nothing is kept for a client.
-var errNotAccepted = errors.New("too few servers accept the certificates")
+var (
+	// errNotAccepted is why nothing is kept for a client.
+	errNotAccepted = errors.New("too few servers accept the certificates")
+	errStalled     = errors.New("nothing has come of the file for too long")
+	errReplaced    = errors.New("the same file is sent over another connection now")
+)
 
 // Receive implements actor.Actor.
 func (j *job) Receive(ctx actor.Context) {
@@ -108,6 +120,8 @@ func (j *job) Receive(ctx actor.Context) {
 		ctx.Send(j.connections, client.AskStatus{ReplyTo: ctx.Self(), Settled: true, Authority: j.spec.authority})
 	case client.Status:
 		j.check(ctx, m)
+	case room:
+		j.open(ctx, m)
 	case opened:
 		j.opened(ctx, m)
 	case uncertain:
@@ -119,12 +133,14 @@ func (j *job) Receive(ctx actor.Context) {
 	case detach:
 		if j.session.Equal(m.session) {
 			j.session = nil
-			j.waitForClient(ctx)
+			j.wait(ctx, idleTime)
 		}
 	case part:
 		j.take(ctx, m)
 	case written:
 		j.written(ctx, m)
+	case client.Progress:
+		j.progress(m)
 	case client.Stored:
 		j.stored(ctx, m)
 	case error:
@@ -134,32 +150,55 @@ func (j *job) Receive(ctx actor.Context) {
 	case alive:
 		j.alive(ctx)
 	case alone:
-		if j.session == nil && !j.placing {
-			j.end(ctx, nil)
+		if !j.placing {
+			j.end(ctx, errStalled)
 		}
 	case *actor.Restarting:
+		j.letGo(ctx)
 		ctx.Stop(ctx.Self()) // the client asks again
 	case *actor.Stopped:
 		j.letGo(ctx)
 	}
 }
 
-// check goes on if enough servers accept the certificates.
+// check asks for room if enough servers accept the certificates.
 func (j *job) check(ctx actor.Context, m client.Status) {
-	n := 0
+	if j.accepted {
+		return
+	}
+	for _, s := range m.Servers {
+		if s.State == client.LoggedIn && !slices.Contains(j.accounts, s.Label) {
+			j.accounts = append(j.accounts, s.Label)
+		}
+	}
+	if n := loggedIn(m); n < j.spec.params.Happy {
+		j.end(ctx, fmt.Errorf("%w: %d, and the file needs %d%s", errNotAccepted, n, j.spec.params.Happy, reasons(m)))
+		return
+	}
+	j.accepted = true
+	ctx.Request(ctx.Parent(), claim{j.name, j.accounts})
+}
+
+func loggedIn(m client.Status) (n int) {
 	for _, s := range m.Servers {
 		if s.State == client.LoggedIn {
 			n++
 		}
 	}
-	if n < j.spec.params.Happy {
-		j.end(ctx, fmt.Errorf("%w: %d, and the file needs %d%s", errNotAccepted, n, j.spec.params.Happy, reasons(m)))
+	return n
+}
+
+// open reads how much of the ciphertext is there, if there is room for all of
+// it.
+func (j *job) open(ctx actor.Context, m room) {
+	if m.err != nil {
+		j.end(ctx, m.err)
 		return
 	}
-	j.accepted = true
-	spool, name := j.spool, j.name
+	j.remember = m.remember
+	spool, name, accounts := j.spool, j.name, j.accounts
 	j.env.Exec.Do(env.Disk, ctx.Self(), func() any {
-		f, err := spool.Open(name)
+		f, err := spool.Open(name, accounts)
 		if err != nil {
 			return opened{err: err}
 		}
@@ -188,19 +227,21 @@ func (j *job) opened(ctx actor.Context, m opened) {
 	}
 	j.file, j.have, j.next = m.file, m.have, m.have
 	if j.session == nil {
-		j.waitForClient(ctx)
+		j.wait(ctx, idleTime)
+	} else {
+		j.wait(ctx, stallTime)
 	}
 	j.goOn(ctx)
 }
 
 // attach makes another session the one that sends: the connection before it
-// was lost.
+// was lost, or the client stores the same file twice at a time.
 func (j *job) attach(ctx actor.Context, m attach) {
-	if j.idle != nil {
-		j.idle()
-		j.idle = nil
+	if j.session != nil && !j.session.Equal(m.session) {
+		ctx.Send(j.session, refused{err: errReplaced, over: true})
 	}
 	j.session, j.request = m.session, m.request
+	j.wait(ctx, stallTime)
 	for _, p := range j.parts {
 		j.next -= int64(p.frame.BodySize())
 		p.frame.Release()
@@ -209,11 +250,12 @@ func (j *job) attach(ctx actor.Context, m attach) {
 	j.goOn(ctx)
 }
 
-func (j *job) waitForClient(ctx actor.Context) {
+// wait ends the job unless something comes within a time.
+func (j *job) wait(ctx actor.Context, d time.Duration) {
 	if j.idle != nil {
 		j.idle()
 	}
-	j.idle = j.env.Clock.After(idleTime, ctx.Self(), alone{})
+	j.idle = j.env.Clock.After(d, ctx.Self(), alone{})
 }
 
 // goOn says how far the job is to a session that waits for the first word, and
@@ -238,7 +280,7 @@ func (j *job) say(ctx actor.Context, request uint64) {
 		state = wire.HelpPlaces
 	}
 	if j.session != nil {
-		ctx.Send(j.session, progress{request: request, state: state, have: j.have})
+		ctx.Send(j.session, progress{request: request, state: state, have: j.have, placed: j.placed})
 	}
 }
 
@@ -248,7 +290,7 @@ func (j *job) take(ctx actor.Context, m part) {
 	if j.over || j.placing || j.file == nil || !m.session.Equal(j.session) || m.offset != j.next || size > j.spec.size-j.next {
 		m.frame.Release()
 		if m.session.Equal(j.session) {
-			ctx.Send(m.session, refused{m.request, fmt.Errorf("%w: a part at %d, want one at %d", errOther, m.offset, j.next)})
+			ctx.Send(m.session, refused{request: m.request, err: fmt.Errorf("%w: a part of %d bytes at %d, where %d were to come at %d", errOther, size, m.offset, j.spec.size-j.next, j.next)})
 		}
 		return
 	}
@@ -279,6 +321,7 @@ func (j *job) written(ctx actor.Context, m written) {
 		return
 	}
 	j.have += m.size
+	j.wait(ctx, stallTime)
 	whole := j.have == j.spec.size
 	j.goOn(ctx)
 	if j.over {
@@ -304,6 +347,15 @@ func (j *job) place(ctx actor.Context) {
 	j.env.Clock.After(lifeSign, ctx.Self(), alive{})
 }
 
+// progress counts what is encoded, also where a pass begins over again.
+func (j *job) progress(m client.Progress) {
+	if m.Done < j.pass {
+		j.pass = 0
+	}
+	j.placed = min(j.placed+m.Done-j.pass, wire.MaxShareSize)
+	j.pass = m.Done
+}
+
 func (j *job) alive(ctx actor.Context) {
 	if j.over {
 		return
@@ -321,8 +373,14 @@ func (j *job) stored(ctx actor.Context, m client.Stored) {
 		StorageIndex: j.spec.si, Size: j.spec.size, UEBHash: m.Cap.UEBHash,
 		Pushed: m.Pushed, Found: m.Found, At: j.env.Clock.Now().Unix(),
 	}
-	spool, name := j.spool, j.name
-	j.env.Exec.Do(env.Disk, ctx.Self(), func() any { return kept{r, spool.Finish(name, r)} })
+	spool, name, remember := j.spool, j.name, j.remember
+	j.env.Exec.Do(env.Disk, ctx.Self(), func() any {
+		if !remember {
+			return kept{r, false, spool.Remove(name)}
+		}
+		err := spool.Finish(name, r)
+		return kept{r, err == nil, err}
+	})
 }
 
 func (j *job) kept(ctx actor.Context, m kept) {
@@ -330,9 +388,9 @@ func (j *job) kept(ctx actor.Context, m kept) {
 		j.log.Warn("the result of a job could not be kept; who asks again begins anew", "error", m.err)
 	}
 	j.over = true
-	ctx.Send(ctx.Parent(), jobEnded{job: j.name, result: &m.result})
+	ctx.Send(ctx.Parent(), jobEnded{job: j.name, result: &m.result, remembered: m.done})
 	if j.session != nil {
-		ctx.Send(j.session, progress{request: j.request, state: wire.HelpDone, have: j.have, result: m.result})
+		ctx.Send(j.session, progress{request: j.request, state: wire.HelpDone, have: j.have, placed: j.placed, result: m.result})
 	}
 	ctx.Stop(ctx.Self())
 }
@@ -346,7 +404,7 @@ func (j *job) end(ctx actor.Context, err error) {
 	j.log.Info("a file was not stored for a client", "have", j.have, "size", j.spec.size, "error", err)
 	ctx.Send(ctx.Parent(), jobEnded{job: j.name, have: j.have})
 	if j.session != nil {
-		ctx.Send(j.session, refused{j.request, err})
+		ctx.Send(j.session, refused{request: j.request, err: err, over: true})
 	}
 	ctx.Stop(ctx.Self())
 }

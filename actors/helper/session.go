@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -44,6 +45,8 @@ func newSession(e *env.Env, key ed25519.PrivateKey, helper *actor.PID, a inbound
 // The session's own messages.
 type (
 	silence struct{}
+	// quiet looks whether the connection is still good for something.
+	quiet   struct{ asked int }
 	checked struct {
 		ask askHelp
 		err error
@@ -59,12 +62,14 @@ type (
 		request uint64
 		state   wire.HelpState
 		have    int64
+		placed  int64
 		result  Result
 		part    bool // answers one, so that another may come
 	}
 	refused struct {
 		request uint64 // 0 is a notice
 		err     error
+		over    bool // the job is, for this session
 	}
 )
 
@@ -99,27 +104,43 @@ func (s *session) Receive(ctx actor.Context) {
 	case silence:
 		if s.asked == 0 {
 			s.conn.Close()
+			return
 		}
+		s.lookLater(ctx)
+	case quiet:
+		if s.job == nil && s.asked == m.asked {
+			s.conn.Close()
+			return
+		}
+		s.lookLater(ctx)
 	case checked:
 		s.checked(ctx, m)
 	case following:
 		s.follow(ctx, m.job)
 	case progress:
-		s.progress(m)
+		s.progress(ctx, m)
 	case refused:
+		if m.over {
+			s.leave(ctx)
+		}
 		s.send(m.request, wireError(m.err))
 	case *actor.Terminated:
-		s.conn.Close() // the job ended by a failure: the client asks again
+		ctx.Send(ctx.Self(), gone{m.Who}) // after the last word that it sent
+	case gone:
+		if m.who.Equal(s.job) {
+			s.conn.Close() // it ended by a failure: the client asks again
+		}
 	case *actor.Restarting:
 		s.conn.Close()
 		ctx.Stop(ctx.Self()) // a fresh self would not know the conversation
 	case *actor.Stopping:
 		s.conn.Close()
-		if s.job != nil {
-			ctx.Unwatch(s.job)
-			ctx.Send(s.job, detach{ctx.Self()})
-		}
+		s.leave(ctx)
 	}
+}
+
+func (s *session) lookLater(ctx actor.Context) {
+	s.env.Clock.After(quietTime, ctx.Self(), quiet{s.asked})
 }
 
 // opened takes the one conversation that a session needs.
@@ -135,7 +156,7 @@ func (s *session) opened(ctx actor.Context, o *inbound.Opened) {
 func (s *session) frame(ctx actor.Context, m inbound.Frame) {
 	data, isData := m.Message.(*wire.HelpData)
 	_, hello := m.Message.(*wire.Hello)
-	if m.Of != s.conv || m.Answer || m.ID == 0 || hello == s.greeted || isData && !s.admitted || s.asked > maxRequests {
+	if m.Of != s.conv || m.Answer || m.ID == 0 || hello == s.greeted || isData && (!s.admitted || s.job == nil) || s.asked > maxRequests {
 		m.Release()
 		s.log.Debug("connection closed", "error", "out of order", "address", s.conn.Address())
 		s.conn.Close()
@@ -162,20 +183,21 @@ func (s *session) frame(ctx actor.Context, m inbound.Frame) {
 // check reads the request outside of Receive. Whether the certificates are good
 // for anything, servers say.
 func (s *session) check(ctx actor.Context, request uint64, m *wire.AskHelp) {
-	account, self := lease.OneKeyAccount([lease.SeedSize]byte(s.key.Seed())), ctx.Self()
+	account, self, now := lease.OneKeyAccount([lease.SeedSize]byte(s.key.Seed())), ctx.Self(), s.env.Clock.Now()
 	s.env.Exec.Do(env.CPU, self, func() any {
-		spec, err := specOf(m, account)
+		spec, err := specOf(m, account, now)
 		return checked{askHelp{self, request, m.Job, spec, m.Anew}, err}
 	})
 }
 
-func specOf(m *wire.AskHelp, account lease.Account) (spec, error) {
+func specOf(m *wire.AskHelp, account lease.Account, now time.Time) (spec, error) {
 	s := spec{si: m.StorageIndex, size: int64(m.Size)}
 	s.params = file.Params{Needed: int(m.Needed), Happy: int(m.Happy), Total: int(m.Total), SegmentSize: int64(m.SegmentSize)}
 	if err := s.params.Validate(); err != nil {
 		return spec{}, err
 	}
-	if _, err := immutable.NewLayout(s.size, s.params); err != nil {
+	layout, err := immutable.NewLayout(s.size, s.params)
+	if err != nil {
 		return spec{}, err
 	}
 	us := account.PublicKey(grid.ServerID{})
@@ -184,17 +206,33 @@ func specOf(m *wire.AskHelp, account lease.Account) (spec, error) {
 		if err != nil {
 			return spec{}, err
 		}
-		limits, err := chain.Effective()
-		if err != nil {
+		if err := checkChain(chain, us, s.si, layout.ShareSize, now); err != nil {
 			return spec{}, err
-		}
-		end, _ := chain.End()
-		if end != us || limits.Server == nil || limits.StorageIndex == nil || *limits.StorageIndex != s.si {
-			return spec{}, errChains
 		}
 		s.authority.Holdings = append(s.authority.Holdings, lease.Holding{Chain: chain, Account: account})
 	}
 	return s, nil
+}
+
+// checkChain refuses a chain with which a server would refuse the file when all
+// of it had come.
+func checkChain(c lease.Chain, us grid.PublicKey, si grid.StorageIndex, shareSize int64, now time.Time) error {
+	limits, err := c.Effective()
+	if err != nil {
+		return err
+	}
+	end, _ := c.End()
+	switch {
+	case end != us || limits.Server == nil || limits.StorageIndex == nil || *limits.StorageIndex != si:
+		return errChains
+	case !limits.Operations().Has(lease.OpUpload):
+		return fmt.Errorf("%w: it lets nobody upload", errChains)
+	case limits.MaxSize != nil && *limits.MaxSize < shareSize:
+		return fmt.Errorf("%w: it is for shares of %d bytes at most, and these have %d", errChains, *limits.MaxSize, shareSize)
+	case limits.Until != nil && now.Unix() > *limits.Until:
+		return fmt.Errorf("%w: it has ended", errChains)
+	}
+	return nil
 }
 
 func (s *session) checked(ctx actor.Context, m checked) {
@@ -207,14 +245,27 @@ func (s *session) checked(ctx actor.Context, m checked) {
 
 // follow watches the job, so that its failure is not taken for slowness.
 func (s *session) follow(ctx actor.Context, job *actor.PID) {
-	if s.job != nil {
-		ctx.Unwatch(s.job)
+	if job.Equal(s.job) {
+		return
 	}
+	s.leave(ctx)
 	s.job = job
 	ctx.Watch(job)
 }
 
-func (s *session) progress(m progress) {
+// leave ends what the session has to do with its job.
+func (s *session) leave(ctx actor.Context) {
+	if s.job != nil {
+		ctx.Unwatch(s.job)
+		ctx.Send(s.job, detach{ctx.Self()})
+		s.job = nil
+	}
+}
+
+func (s *session) progress(ctx actor.Context, m progress) {
+	if m.state == wire.HelpDone {
+		s.leave(ctx)
+	}
 	if m.state == wire.HelpWants && !s.admitted {
 		s.admitted = true
 		s.conn.Admit()
@@ -225,7 +276,7 @@ func (s *session) progress(m progress) {
 	}
 	s.send(m.request, &wire.Helped{
 		State: m.state, Have: uint64(m.have), UEBHash: m.result.UEBHash,
-		Pushed: uint(m.result.Pushed), Found: uint(m.result.Found),
+		Pushed: uint(m.result.Pushed), Found: uint(m.result.Found), Placed: uint64(m.placed),
 	})
 }
 
@@ -242,7 +293,11 @@ func wireError(err error) *wire.Error {
 	}{
 		{errOther, wire.BadRequest},
 		{errBusy, wire.Busy},
+		{errReplaced, wire.BadRequest},
+		{errStalled, wire.BadRequest},
 		{errFull, wire.ServerFull},
+		{errLarge, wire.ServerFull},
+		{errShare, wire.ServerFull},
 		{errNotAccepted, wire.NotAccepted},
 	} {
 		if errors.Is(err, c.err) {

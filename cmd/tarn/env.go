@@ -71,3 +71,9 @@ func (e *env) note(format string, args ...any) {
 		_, _ = fmt.Fprintf(e.stderr, format+"\n", args...) // nobody reads it if this fails
 	}
 }
+
+// warn tells everybody something besides the result: a program's log should have
+// it, too.
+func (e *env) warn(format string, args ...any) {
+	_, _ = fmt.Fprintf(e.stderr, "tarn: "+format+"\n", args...) // nobody reads it if this fails
+}

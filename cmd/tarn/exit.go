@@ -169,6 +169,8 @@ func adviceFor(err error) string {
 		return "If that is the node running already, use it; tarn status with the same -d shows it."
 	case errors.Is(err, tarn.ErrPortInUse):
 		return "End that program, or give the node another address in its tarn.yaml."
+	case errors.Is(err, tarn.ErrHelper):
+		return "Without --helper the shares are sent from here; with --helper --or-directly they are where the helper fails."
 	case errors.Is(err, control.ErrBrokenOff):
 		return "The node ended before it was done; what it logged says why. Start it again with: tarn run"
 	case errors.Is(err, tarn.ErrNoAccount):

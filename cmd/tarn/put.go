@@ -20,6 +20,7 @@ type putOptions struct {
 	authority string // file, - or empty for the node's own
 	randomKey bool
 	helper    string // reference, ownHelper, or empty for none
+	directly  bool   // where the helper fails
 	json      bool
 }
 
@@ -31,7 +32,7 @@ func newPut(e *env) *cobra.Command {
 		Long: `Stores FILE, or standard input, and prints the capability with which it can be
 read again. Whoever has the capability can read the file, so keep it as you
 would keep the file; without it nobody can.`,
-		Example: "  tarn put letter.txt\n  tar c photos | tarn put -\n  tarn put --helper film.mkv",
+		Example: "  tarn put letter.txt\n  tar c photos | tarn put -\n  tarn put --helper --or-directly film.mkv",
 		Args:    between(0, 1),
 		RunE: action(func(ctx context.Context, args []string) error {
 			o.file = argument(args, 0)
@@ -41,6 +42,7 @@ would keep the file; without it nobody can.`,
 	registerAuthority(c, &o.authority)
 	c.Flags().BoolVar(&o.json, "json", false, "for programs: the capability, where the shares are, and which servers were left out")
 	c.Flags().StringVar(&o.helper, "helper", "", "send the file once, to the node's helper (client.helper) or to --helper=REF, which makes the shares and places them")
+	c.Flags().BoolVar(&o.directly, "or-directly", false, "where the helper fails, say so and send the shares from here")
 	c.Flags().Lookup("helper").NoOptDefVal = ownHelper
 	c.Flags().BoolVar(&o.randomKey, "random-key", false, "a key of its own for this file, so that nobody can tell it is equal to another")
 	return c
@@ -67,6 +69,9 @@ func runPut(ctx context.Context, e *env, o putOptions) error {
 	if err != nil {
 		return err
 	}
+	if o.directly && o.helper == "" {
+		return usageError{errors.New("--or-directly is for what goes through a helper"), "tarn put"}
+	}
 	if n, err = e.under(n, o.authority); err != nil {
 		return err
 	}
@@ -76,11 +81,17 @@ func runPut(ctx context.Context, e *env, o putOptions) error {
 	}
 	defer input.Close()
 	progress := e.progress("storing", size)
-	how := tarn.PutOptions{RandomKey: o.randomKey, Size: size, Progress: progress.at, Helped: o.helper != "", Helper: helper}
+	how := tarn.PutOptions{
+		RandomKey: o.randomKey, Size: size, Progress: progress.at,
+		Helped: o.helper != "", Helper: helper, OrDirectly: o.directly,
+	}
 	result, err := n.Put(ctx, input, how)
 	progress.end()
 	if err != nil {
 		return fmt.Errorf("store the file: %w", f.explain(err))
+	}
+	if result.NotHelped != "" {
+		e.warn("the shares were sent from here: %s", result.NotHelped)
 	}
 	if o.json {
 		return writeJSON(e.stdout, result)

@@ -43,6 +43,7 @@ var codes = []struct {
 	{"no-account", lease.ErrNoSuchRoot, http.StatusForbidden},
 	{"not-permitted", lease.ErrNotPermitted, http.StatusForbidden},
 	{"too-few-servers", tarn.ErrTooFewServers, http.StatusInsufficientStorage},
+	{"not-helped", tarn.ErrHelper, http.StatusBadGateway},
 	{"no-helper", tarn.ErrNoHelper, http.StatusConflict},
 	{"bad-helper-reference", tarn.ErrHelperRef, http.StatusBadRequest},
 	{"no-storage", tarn.ErrNoStorage, http.StatusConflict},

@@ -134,6 +134,7 @@ func putOptions(r *http.Request) (tarn.PutOptions, error) {
 		}
 		options.Helper = &ref
 	}
+	options.OrDirectly = query.Get("or-directly") == "true"
 	if !query.Has("needed") {
 		return options, nil
 	}
@@ -164,6 +165,9 @@ func queryOf(o PutOptions) url.Values {
 		query.Set("helper", o.Helper.String())
 	} else if o.Helped {
 		query.Set("helper", "")
+	}
+	if o.OrDirectly {
+		query.Set("or-directly", "true")
 	}
 	if p := o.Params; p != nil {
 		query.Set("needed", strconv.Itoa(p.Needed))

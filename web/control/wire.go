@@ -209,12 +209,16 @@ type PutResult struct {
 	Happiness int              `json:"happiness"`
 	Placement map[int][]string `json:"placement,omitempty"`
 	LeftOut   []ServerError    `json:"left_out,omitempty"`
+	NotHelped string           `json:"not_helped,omitempty"`
 }
 
 func putResultOf(r tarn.PutResult) *PutResult {
 	out := &PutResult{Cap: r.Cap, Size: r.Size, Pushed: r.Pushed, Found: r.Found, Happiness: r.Happiness, LeftOut: serverErrorsOf(r.LeftOut)}
 	if len(r.Placement) > 0 {
 		out.Placement = make(map[int][]string, len(r.Placement))
+	}
+	if r.NotHelped != nil {
+		out.NotHelped = r.NotHelped.Error()
 	}
 	for number, servers := range r.Placement {
 		out.Placement[int(number)] = serverTexts(servers)
