@@ -32,6 +32,8 @@ type simGrid struct {
 	intro   *introducerNode
 	servers []*storageNode
 	clients []*clientNode
+	helper  *helperNode           // nil if there is none
+	how     func(*client.PutSpec) // changes how files are stored, if not nil
 	quota   *int64
 
 	files   []*storedFile // that were acknowledged
@@ -87,6 +89,9 @@ func (g *simGrid) nodes() []*node {
 	for _, s := range g.servers {
 		all = append(all, &s.node)
 	}
+	if g.helper != nil {
+		all = append(all, &g.helper.node)
+	}
 	for _, c := range g.clients {
 		all = append(all, &c.node)
 	}
@@ -102,6 +107,13 @@ func (g *simGrid) eachLink(visit func(a, b *node)) {
 		visit(&g.intro.node, &c.node)
 		for _, s := range g.servers {
 			visit(&s.node, &c.node)
+		}
+	}
+	if g.helper != nil {
+		for _, n := range g.nodes() {
+			if n != &g.helper.node {
+				visit(n, &g.helper.node)
+			}
 		}
 	}
 }

@@ -138,9 +138,11 @@ func (g *simGrid) put(c *clientNode, data []byte, p file.Params, then func(*stor
 		return j.done
 	})
 	j.replyTo = pid
-	g.send(&c.node, actors.ToClient{Message: client.Put{ReplyTo: pid, File: client.PutSpec{
-		Source: source{bytes.NewReader(data), j}, Size: int64(len(data)), Key: key, Params: p,
-	}}}, pid)
+	spec := client.PutSpec{Source: source{bytes.NewReader(data), j}, Size: int64(len(data)), Key: key, Params: p}
+	if g.how != nil {
+		g.how(&spec)
+	}
+	g.send(&c.node, actors.ToClient{Message: client.Put{ReplyTo: pid, File: spec}}, pid)
 	return j
 }
 

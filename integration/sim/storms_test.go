@@ -6,6 +6,7 @@ import (
 
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/integration/sim"
+	"github.com/tarn-grid/tarn/lease"
 )
 
 // calm is how long nothing goes wrong in a storm, at most.
@@ -115,7 +116,8 @@ func (g *simGrid) leaveFew(f *storedFile) {
 	}
 }
 
-// sharesUp is how many different shares of a file the servers hold that run.
+// sharesUp is how many different shares of a file the servers hold that run. What
+// a helper made of a ciphertext that a power failure had spoiled is none.
 func (g *simGrid) sharesUp(f *storedFile) int {
 	nums := map[grid.ShareNum]bool{}
 	for _, s := range g.servers {
@@ -124,7 +126,9 @@ func (g *simGrid) sharesUp(f *storedFile) int {
 			continue
 		}
 		for _, share := range list {
-			nums[share.ID.Num] = true
+			if share.Share.UEBHash == lease.UEBHash(f.cap.UEBHash) {
+				nums[share.ID.Num] = true
+			}
 		}
 	}
 	return len(nums)

@@ -5,8 +5,10 @@
 package spooltest
 
 import (
+	"bytes"
 	"io"
 	"maps"
+	"slices"
 	"syscall"
 	"time"
 
@@ -61,7 +63,9 @@ func (m *Memory) AfterCrash(spoil func([]byte) []byte) *Memory {
 	after := NewMemory(m.Now)
 	after.Room, after.Fault = m.Room, m.Fault
 	maps.Copy(after.results, m.results)
-	for job, p := range m.parts {
+	inOrder := func(a, b wire.Secret) int { return bytes.Compare(a[:], b[:]) }
+	for _, job := range slices.SortedFunc(maps.Keys(m.parts), inOrder) {
+		p := m.parts[job]
 		after.parts[job] = &part{spoil(p.data), p.accounts, p.at}
 	}
 	return after
