@@ -344,12 +344,12 @@ func TestSilentSessionsAreClosed(t *testing.T) {
 	wantCode(t, stranger.do(u.AskHelp), wire.NotAccepted)
 	busy.wants(r.newUpload(1, 2, size), 0)
 	r.pass(time.Minute)
-	if !mute.closed || !polite.closed || stranger.closed {
+	if !mute.closed || polite.closed || stranger.closed {
 		t.Errorf("closed: %v, %v, %v", mute.closed, polite.closed, stranger.closed)
 	}
 	r.pass(10 * time.Minute)
-	if !stranger.closed || busy.closed {
-		t.Errorf("closed: %v, and one with a job: %v", stranger.closed, busy.closed)
+	if !polite.closed || !stranger.closed || busy.closed {
+		t.Errorf("closed: %v, %v, and one with a job: %v", polite.closed, stranger.closed, busy.closed)
 	}
 }
 

@@ -332,7 +332,7 @@ func (j *job) written(ctx actor.Context, m written) {
 		if whole {
 			state = wire.HelpPlaces
 		}
-		ctx.Send(j.session, progress{request: m.part.request, state: state, have: j.have, part: true})
+		ctx.Send(j.session, progress{request: m.part.request, state: state, have: j.have})
 	}
 	j.write(ctx)
 }

@@ -4,7 +4,6 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -24,27 +23,24 @@ import (
 // Owns: the connection.
 // On failure: closes the connection; the client comes back by itself and goes on where it was.
 type session struct {
-	env    *env.Env
-	log    *slog.Logger
+	inbound.Talk
 	key    ed25519.PrivateKey
 	helper *actor.PID
-	conn   transport.Session
-	conv   *inbound.Opened
 
-	greeted, admitted bool
-	asked             int
-	job               *actor.PID
+	admitted bool
+	asked    int
+	job      *actor.PID
 }
 
 func newSession(e *env.Env, key ed25519.PrivateKey, helper *actor.PID, a inbound.Arrival) env.Producer {
 	return func() actor.Actor {
-		return &session{env: e, log: e.Log.With("session", a.Number), key: key, helper: helper, conn: a.Session}
+		terms := inbound.Terms{Protocol: transport.Helping, Credit: early, HelloWithin: helloWithin}
+		return &session{Talk: inbound.NewTalk(e, a, terms), key: key, helper: helper}
 	}
 }
 
 // The session's own messages.
 type (
-	silence struct{}
 	// quiet looks whether the connection is still good for something.
 	quiet   struct{ asked int }
 	checked struct {
@@ -64,7 +60,6 @@ type (
 		have    int64
 		placed  int64
 		result  Result
-		part    bool // answers one, so that another may come
 	}
 	refused struct {
 		request uint64 // 0 is a notice
@@ -90,26 +85,13 @@ var errChains = errors.New("a certificate is not for this helper and this file")
 func (s *session) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
-		s.env.Clock.After(helloWithin, ctx.Self(), silence{})
-	case *inbound.Opened:
-		s.opened(ctx, m)
+		s.lookLater(ctx)
+		s.Hear(ctx)
 	case inbound.Frame:
 		s.frame(ctx, m)
-	case inbound.Ended:
-		if m.Of == s.conv {
-			s.conn.Close()
-		}
-	case inbound.Closed:
-		ctx.Stop(ctx.Self())
-	case silence:
-		if s.asked == 0 {
-			s.conn.Close()
-			return
-		}
-		s.lookLater(ctx)
 	case quiet:
 		if s.job == nil && s.asked == m.asked {
-			s.conn.Close()
+			s.Conn.Close()
 			return
 		}
 		s.lookLater(ctx)
@@ -120,71 +102,59 @@ func (s *session) Receive(ctx actor.Context) {
 	case progress:
 		s.progress(ctx, m)
 	case refused:
-		if m.over {
-			s.leave(ctx)
-		}
-		s.send(m.request, wireError(m.err))
+		s.refused(ctx, m)
 	case *actor.Terminated:
 		ctx.Send(ctx.Self(), gone{m.Who}) // after the last word that it sent
 	case gone:
 		if m.who.Equal(s.job) {
-			s.conn.Close() // it ended by a failure: the client asks again
+			s.Conn.Close() // it ended by a failure: the client asks again
 		}
-	case *actor.Restarting:
-		s.conn.Close()
-		ctx.Stop(ctx.Self()) // a fresh self would not know the conversation
 	case *actor.Stopping:
-		s.conn.Close()
 		s.leave(ctx)
+		s.Hear(ctx)
+	default:
+		s.Hear(ctx)
 	}
 }
 
 func (s *session) lookLater(ctx actor.Context) {
-	s.env.Clock.After(quietTime, ctx.Self(), quiet{s.asked})
-}
-
-// opened takes the one conversation that a session needs.
-func (s *session) opened(ctx actor.Context, o *inbound.Opened) {
-	if s.conv != nil || o.Protocol != transport.Helping {
-		o.Conversation.Close(transport.ErrRefused)
-		return
-	}
-	s.conv = o
-	o.Take(ctx.Self(), early)
+	s.Env.Clock.After(quietTime, ctx.Self(), quiet{s.asked})
 }
 
 func (s *session) frame(ctx actor.Context, m inbound.Frame) {
 	data, isData := m.Message.(*wire.HelpData)
-	_, hello := m.Message.(*wire.Hello)
-	if m.Of != s.conv || m.Answer || m.ID == 0 || hello == s.greeted || isData && (!s.admitted || s.job == nil) || s.asked > maxRequests {
+	switch {
+	case !s.InOrder(m):
 		m.Release()
-		s.log.Debug("connection closed", "error", "out of order", "address", s.conn.Address())
-		s.conn.Close()
 		return
-	}
-	if isData {
+	case isData && (!s.admitted || s.job == nil):
+		m.Release()
+		s.Break("a ciphertext that nobody wants")
+		return
+	case isData:
 		ctx.Send(s.job, part{ctx.Self(), m.ID, int64(data.Offset), m.Frame})
 		return
 	}
 	m.Release()
-	s.conv.Conversation.Grant(1)
 	switch msg := m.Message.(type) {
 	case *wire.Hello:
-		s.greeted = true
-		s.send(m.ID, &wire.Hello{Version: wire.Version, MaxBody: maxPart, MaxRequests: window})
+		s.Answer(ctx, m.ID, &wire.Hello{Version: wire.Version, MaxBody: maxPart, MaxRequests: window})
 	case *wire.AskHelp:
-		s.asked++
+		if s.asked++; s.asked > maxRequests {
+			s.Break("too many requests")
+			return
+		}
 		s.check(ctx, m.ID, msg)
 	default:
-		s.send(m.ID, &wire.Error{Code: wire.BadRequest, Text: "not a request for a helper"})
+		s.Answer(ctx, m.ID, &wire.Error{Code: wire.BadRequest, Text: "not a request for a helper"})
 	}
 }
 
 // check reads the request outside of Receive. Whether the certificates are good
 // for anything, servers say.
 func (s *session) check(ctx actor.Context, request uint64, m *wire.AskHelp) {
-	account, self, now := lease.OneKeyAccount([lease.SeedSize]byte(s.key.Seed())), ctx.Self(), s.env.Clock.Now()
-	s.env.Exec.Do(env.CPU, self, func() any {
+	account, self, now := lease.OneKeyAccount([lease.SeedSize]byte(s.key.Seed())), ctx.Self(), s.Env.Clock.Now()
+	s.Env.Exec.Do(env.CPU, self, func() any {
 		spec, err := specOf(m, account, now)
 		return checked{askHelp{self, request, m.Job, spec, m.Anew}, err}
 	})
@@ -237,7 +207,7 @@ func checkChain(c lease.Chain, us grid.PublicKey, si grid.StorageIndex, shareSiz
 
 func (s *session) checked(ctx actor.Context, m checked) {
 	if m.err != nil {
-		s.send(m.ask.request, wire.NewError(wire.BadRequest, m.err.Error()))
+		s.Answer(ctx, m.ask.request, wire.NewError(wire.BadRequest, m.err.Error()))
 		return
 	}
 	ctx.Send(s.helper, m.ask)
@@ -268,21 +238,29 @@ func (s *session) progress(ctx actor.Context, m progress) {
 	}
 	if m.state == wire.HelpWants && !s.admitted {
 		s.admitted = true
-		s.conn.Admit()
-		s.conv.Conversation.Grant(window)
+		s.Conn.Admit()
+		s.Conv.Conversation.Grant(window - early)
 	}
-	if m.part {
-		s.conv.Conversation.Grant(1)
-	}
-	s.send(m.request, &wire.Helped{
+	s.say(ctx, m.request, &wire.Helped{
 		State: m.state, Have: uint64(m.have), UEBHash: m.result.UEBHash,
 		Pushed: uint(m.result.Pushed), Found: uint(m.result.Found), Placed: uint64(m.placed),
 	})
 }
 
-// send answers a request; 0 makes it a notice.
-func (s *session) send(request uint64, m wire.Message) {
-	s.conv.Conversation.Send(wire.Frame{ID: request, Answer: request != 0, Message: m})
+func (s *session) refused(ctx actor.Context, m refused) {
+	if m.over {
+		s.leave(ctx)
+	}
+	s.say(ctx, m.request, wireError(m.err))
+}
+
+// say answers a request; 0 makes it a notice.
+func (s *session) say(ctx actor.Context, request uint64, m wire.Message) {
+	if request == 0 {
+		s.Conv.Conversation.Send(wire.Frame{Message: m})
+		return
+	}
+	s.Answer(ctx, request, m)
 }
 
 // wireError is why something was refused, in a code that the client acts on.

@@ -3,7 +3,6 @@ package introducer
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"strings"
 
@@ -22,13 +21,9 @@ import (
 // Owns: the connection, what is still to be sent over it.
 // On failure: closes the connection; the other side comes back by itself.
 type session struct {
-	env        *env.Env
-	log        *slog.Logger
+	inbound.Talk
 	introducer *actor.PID
-	conn       transport.Session
-	conv       *inbound.Opened
 
-	greeted      bool
 	publications int
 	subscribed   bool
 	owes         uint64          // the Subscribe to be answered after what is queued, 0 when none
@@ -39,19 +34,15 @@ type session struct {
 
 func newSession(e *env.Env, introducer *actor.PID, a inbound.Arrival) env.Producer {
 	return func() actor.Actor {
-		return &session{
-			env: e, log: e.Log.With("session", a.Number), introducer: introducer, conn: a.Session,
-			newest: map[grid.ServerID]known{},
-		}
+		terms := inbound.Terms{Protocol: transport.Introduction, Credit: requests, HelloWithin: helloWithin}
+		return &session{Talk: inbound.NewTalk(e, a, terms), introducer: introducer, newest: map[grid.ServerID]known{}}
 	}
 }
 
 // The session's own messages.
 type (
-	silence  struct{}
-	answered struct{} // an answer was written
-	noticed  struct{} // a notice was
-	opened   struct {
+	noticed struct{} // a notice was written
+	opened  struct {
 		request uint64
 		known   known
 		err     error
@@ -61,22 +52,8 @@ type (
 // Receive implements actor.Actor.
 func (s *session) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
-	case *actor.Started:
-		s.env.Clock.After(helloWithin, ctx.Self(), silence{})
-	case *inbound.Opened:
-		s.opened(ctx, m)
 	case inbound.Frame:
 		s.frame(ctx, m)
-	case inbound.Ended:
-		if m.Of == s.conv {
-			s.conn.Close()
-		}
-	case inbound.Closed:
-		ctx.Stop(ctx.Self())
-	case silence:
-		if !s.greeted {
-			s.conn.Close()
-		}
 	case opened:
 		s.verified(ctx, m)
 	case published:
@@ -86,21 +63,19 @@ func (s *session) Receive(ctx actor.Context) {
 	case caughtUp:
 		s.owes = m.request
 		s.flush(ctx)
-	case answered:
-		s.conv.Conversation.Grant(1)
 	case noticed:
 		s.unwritten--
 		s.flush(ctx)
-	case *actor.Restarting:
+	case *actor.Restarting, *actor.Stopping:
 		s.leave(ctx)
-		ctx.Stop(ctx.Self()) // a fresh self would not know the conversation
-	case *actor.Stopping:
-		s.leave(ctx)
+		s.Hear(ctx)
+	default:
+		s.Hear(ctx)
 	}
 }
 
+// leave has the introducer forget what came over this connection.
 func (s *session) leave(ctx actor.Context) {
-	s.conn.Close()
 	if s.subscribed {
 		ctx.Send(s.introducer, unsubscription{ctx.Self()})
 	}
@@ -120,44 +95,30 @@ func sourceOf(address string) string {
 	return netip.PrefixFrom(ip, 64).Masked().String()
 }
 
-// opened takes the one conversation that a session needs.
-func (s *session) opened(ctx actor.Context, o *inbound.Opened) {
-	if s.conv != nil || o.Protocol != transport.Introduction {
-		o.Conversation.Close(transport.ErrRefused)
-		return
-	}
-	s.conv = o
-	o.Take(ctx.Self(), requests)
-}
-
 func (s *session) frame(ctx actor.Context, m inbound.Frame) {
 	m.Release()
-	_, hello := m.Message.(*wire.Hello)
-	if m.Of != s.conv || m.Answer || m.ID == 0 || hello == s.greeted {
-		s.log.Debug("connection closed", "error", "out of order", "address", s.conn.Address())
-		s.conn.Close()
+	if !s.InOrder(m) {
 		return
 	}
 	switch msg := m.Message.(type) {
 	case *wire.Hello:
-		s.greeted = true
-		s.answer(ctx, m.ID, &wire.Hello{Version: wire.Version, MaxRequests: requests})
+		s.Answer(ctx, m.ID, &wire.Hello{Version: wire.Version, MaxRequests: requests})
 	case *wire.Publish:
 		s.publish(ctx, m.ID, msg.Announcement)
 	case *wire.Subscribe:
 		s.subscribe(ctx, m.ID)
 	default:
-		s.answer(ctx, m.ID, &wire.Error{Code: wire.BadRequest, Text: "not a request for an introducer"})
+		s.Answer(ctx, m.ID, &wire.Error{Code: wire.BadRequest, Text: "not a request for an introducer"})
 	}
 }
 
 // publish checks the announcement outside of Receive.
 func (s *session) publish(ctx actor.Context, request uint64, signed []byte) {
 	if s.publications++; s.publications > maxPublications {
-		s.answer(ctx, request, &wire.Error{Code: wire.Busy, Text: "too many announcements over one connection"})
+		s.Answer(ctx, request, &wire.Error{Code: wire.Busy, Text: "too many announcements over one connection"})
 		return
 	}
-	s.env.Exec.Do(env.CPU, ctx.Self(), func() any {
+	s.Env.Exec.Do(env.CPU, ctx.Self(), func() any {
 		k, err := open(signed)
 		return opened{request, k, err}
 	})
@@ -165,23 +126,23 @@ func (s *session) publish(ctx actor.Context, request uint64, signed []byte) {
 
 func (s *session) verified(ctx actor.Context, m opened) {
 	if m.err != nil {
-		s.log.Debug("announcement refused", "error", m.err, "address", s.conn.Address())
-		s.answer(ctx, m.request, &wire.Error{Code: wire.BadRequest, Text: fmt.Sprintf("the announcement is refused: %v", m.err)})
+		s.Log.Debug("announcement refused", "error", m.err, "address", s.Conn.Address())
+		s.Answer(ctx, m.request, &wire.Error{Code: wire.BadRequest, Text: fmt.Sprintf("the announcement is refused: %v", m.err)})
 		return
 	}
-	ctx.Send(s.introducer, publication{ctx.Self(), sourceOf(s.conn.Address()), m.request, m.known})
+	ctx.Send(s.introducer, publication{ctx.Self(), sourceOf(s.Conn.Address()), m.request, m.known})
 }
 
 func (s *session) published(ctx actor.Context, m published) {
 	switch {
 	case m.err == nil:
-		s.answer(ctx, m.request, &wire.Done{})
+		s.Answer(ctx, m.request, &wire.Done{})
 	case errors.Is(m.err, errStale):
-		s.answer(ctx, m.request, &wire.Error{Code: wire.BadRequest, Text: m.err.Error()})
+		s.Answer(ctx, m.request, &wire.Error{Code: wire.BadRequest, Text: m.err.Error()})
 	case errors.Is(m.err, errFull):
-		s.answer(ctx, m.request, &wire.Error{Code: wire.Busy, Text: m.err.Error()})
+		s.Answer(ctx, m.request, &wire.Error{Code: wire.Busy, Text: m.err.Error()})
 	default:
-		s.answer(ctx, m.request, &wire.Error{Code: wire.Internal, Text: "the introducer could not save the announcement"})
+		s.Answer(ctx, m.request, &wire.Error{Code: wire.Internal, Text: "the introducer could not save the announcement"})
 	}
 }
 
@@ -190,21 +151,11 @@ func (s *session) published(ctx actor.Context, m published) {
 // has heard of everybody.
 func (s *session) subscribe(ctx actor.Context, request uint64) {
 	if s.subscribed {
-		s.answer(ctx, request, &wire.Done{})
+		s.Answer(ctx, request, &wire.Done{})
 		return
 	}
 	s.subscribed = true
 	ctx.Send(s.introducer, subscription{ctx.Self(), request})
-}
-
-func (s *session) answer(ctx actor.Context, request uint64, m wire.Message) {
-	s.send(ctx, wire.Frame{ID: request, Answer: true, Message: m}, answered{})
-}
-
-// send tells the actor itself when the frame is written.
-func (s *session) send(ctx actor.Context, f wire.Frame, then any) {
-	e, self := s.env, ctx.Self()
-	s.conv.Conversation.Send(f.WithBody(func() { e.Spawn.Send(self, then) }))
 }
 
 // enqueue keeps the newest announcement of each server until it can be sent.
@@ -223,10 +174,10 @@ func (s *session) flush(ctx actor.Context) {
 		s.queue = s.queue[1:]
 		delete(s.newest, server)
 		s.unwritten++
-		s.send(ctx, wire.Frame{Message: &wire.Announce{Announcement: k.signed}}, noticed{})
+		s.Send(ctx, wire.Frame{Message: &wire.Announce{Announcement: k.signed}}, noticed{})
 	}
 	if len(s.queue) == 0 && s.owes != 0 {
-		s.answer(ctx, s.owes, &wire.Done{})
+		s.Answer(ctx, s.owes, &wire.Done{})
 		s.owes = 0
 	}
 }

@@ -3,7 +3,6 @@ package manager
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -22,85 +21,43 @@ import (
 // Owns: the connection.
 // On failure: closes the connection; the other side comes back by itself.
 type session struct {
-	env     *env.Env
-	log     *slog.Logger
+	inbound.Talk
 	manager *actor.PID
 	us      grid.PublicKey
-	conn    transport.Session
-	conv    *inbound.Opened
-
-	greeted bool
 	asked   int
 }
 
 func newSession(e *env.Env, manager *actor.PID, a inbound.Arrival) env.Producer {
 	return func() actor.Actor {
-		return &session{
-			env: e, log: e.Log.With("session", a.Number), manager: manager, us: a.Session.Local(), conn: a.Session,
-		}
+		terms := inbound.Terms{Protocol: transport.Membership, Credit: requests, HelloWithin: helloWithin}
+		return &session{Talk: inbound.NewTalk(e, a, terms), manager: manager, us: a.Session.Local()}
 	}
 }
-
-// The session's own messages.
-type (
-	silence  struct{}
-	answered struct{} // an answer was written
-)
 
 // Receive implements actor.Actor.
 func (s *session) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
-	case *actor.Started:
-		s.env.Clock.After(helloWithin, ctx.Self(), silence{})
-	case *inbound.Opened:
-		s.opened(ctx, m)
 	case inbound.Frame:
 		s.frame(ctx, m)
-	case inbound.Ended:
-		if m.Of == s.conv {
-			s.conn.Close()
-		}
-	case inbound.Closed:
-		ctx.Stop(ctx.Self())
-	case silence:
-		if !s.greeted {
-			s.conn.Close()
-		}
 	case reply:
 		s.reply(ctx, m)
-	case answered:
-		s.conv.Conversation.Grant(1)
-	case *actor.Restarting:
-		s.conn.Close()
-		ctx.Stop(ctx.Self()) // a fresh self would not know the conversation
-	case *actor.Stopping:
-		s.conn.Close()
+	default:
+		s.Hear(ctx)
 	}
-}
-
-// opened takes the one conversation that a session needs.
-func (s *session) opened(ctx actor.Context, o *inbound.Opened) {
-	if s.conv != nil || o.Protocol != transport.Membership {
-		o.Conversation.Close(transport.ErrRefused)
-		return
-	}
-	s.conv = o
-	o.Take(ctx.Self(), requests)
 }
 
 func (s *session) frame(ctx actor.Context, m inbound.Frame) {
 	m.Release()
-	s.asked++
-	_, hello := m.Message.(*wire.Hello)
-	if m.Of != s.conv || m.Answer || m.ID == 0 || hello == s.greeted || s.asked > maxRequests {
-		s.log.Debug("connection closed", "error", "out of order", "address", s.conn.Address())
-		s.conn.Close()
+	if !s.InOrder(m) {
+		return
+	}
+	if s.asked++; s.asked > maxRequests {
+		s.Break("too many requests")
 		return
 	}
 	switch msg := m.Message.(type) {
 	case *wire.Hello:
-		s.greeted = true
-		s.answer(ctx, m.ID, &wire.Hello{Version: wire.Version, MaxRequests: requests})
+		s.Answer(ctx, m.ID, &wire.Hello{Version: wire.Version, MaxRequests: requests})
 	case *wire.AskServers:
 		ctx.Send(s.manager, askServers{ctx.Self(), m.ID})
 	case *wire.Enrol:
@@ -110,7 +67,7 @@ func (s *session) frame(ctx actor.Context, m inbound.Frame) {
 	case *wire.RefreshCard:
 		s.refresh(ctx, m.ID, msg)
 	default:
-		s.answer(ctx, m.ID, &wire.Error{Code: wire.BadRequest, Text: "not a request for an account manager"})
+		s.Answer(ctx, m.ID, &wire.Error{Code: wire.BadRequest, Text: "not a request for an account manager"})
 	}
 }
 
@@ -124,7 +81,7 @@ func (s *session) enrol(ctx actor.Context, request uint64, m *wire.Enrol) {
 }
 
 func (s *session) fetch(ctx actor.Context, request uint64, m *wire.FetchCard) {
-	us, peer := s.us, s.conn.Remote()
+	us, peer := s.us, s.Conn.Remote()
 	ctx.Send(s.manager, askCard{ctx.Self(), request, m.Server, m.Key, func() error {
 		if !lease.CardProofHolds(m.Proof[:], m.Key, us, m.Server, peer) {
 			return fmt.Errorf("proof of the key: %w", lease.ErrForged)
@@ -151,13 +108,13 @@ func (s *session) refresh(ctx actor.Context, request uint64, m *wire.RefreshCard
 func (s *session) reply(ctx actor.Context, r reply) {
 	switch {
 	case r.err != nil:
-		s.answer(ctx, r.request, wireError(r.err))
+		s.Answer(ctx, r.request, wireError(r.err))
 	case r.card != nil:
-		s.answer(ctx, r.request, &wire.Card{Chain: r.card})
+		s.Answer(ctx, r.request, &wire.Card{Chain: r.card})
 	case r.member != nil:
-		s.answer(ctx, r.request, enrolled(*r.member))
+		s.Answer(ctx, r.request, enrolled(*r.member))
 	default:
-		s.answer(ctx, r.request, &wire.ServerList{Signed: r.servers})
+		s.Answer(ctx, r.request, &wire.ServerList{Signed: r.servers})
 	}
 }
 
@@ -192,11 +149,4 @@ func wireError(err error) *wire.Error {
 		}
 	}
 	return wire.NewError(wire.Internal, "the account manager failed")
-}
-
-// answer has the next request come once it is written.
-func (s *session) answer(ctx actor.Context, request uint64, m wire.Message) {
-	e, self := s.env, ctx.Self()
-	f := wire.Frame{ID: request, Answer: true, Message: m}
-	s.conv.Conversation.Send(f.WithBody(func() { e.Spawn.Send(self, answered{}) }))
 }

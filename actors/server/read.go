@@ -95,7 +95,7 @@ func (s *session) mayAnswer(ctx actor.Context, m wire.Message) (of *memory, ok b
 	}
 	if !s.trying {
 		s.trying = true
-		s.env.Clock.After(answerRetry, ctx.Self(), tryAgain{})
+		s.Env.Clock.After(answerRetry, ctx.Self(), tryAgain{})
 	}
 	return nil, false
 }
@@ -129,7 +129,7 @@ func (s *session) start(ctx actor.Context, request uint64, j readJob) {
 	if s.login != nil {
 		j.column = s.login.Grant.Column()
 	}
-	s.env.Exec.Do(env.Disk, ctx.Self(), func() any {
+	s.Env.Exec.Do(env.Disk, ctx.Self(), func() any {
 		d := j.run()
 		d.request, d.room, d.of = request, j.most, j.of
 		return d
@@ -166,7 +166,7 @@ func (s *session) permit(m wire.Message) func() error {
 	if !list && !s.config.ReadsNeedAccount {
 		return nil
 	}
-	grant, standing, now := s.login.Grant, s.config.standing(), s.env.Clock.Now()
+	grant, standing, now := s.login.Grant, s.config.standing(), s.Env.Clock.Now()
 	expires := time.Unix(s.login.Expires, 0)
 	ask := lease.Ask{StorageIndex: grant.Effective.StorageIndex, UEBHash: grant.Effective.UEBHash}
 	if list {
@@ -186,7 +186,7 @@ func (s *session) readDone(ctx actor.Context, m readDone) {
 	s.held[m.of] -= m.room
 	m.of.give(m.room - len(m.body))
 	if m.err != nil {
-		s.log.Log(context.Background(), severity(m.err), "a share could not be read", "request", m.request, "error", m.err)
+		s.Log.Log(context.Background(), severity(m.err), "a share could not be read", "request", m.request, "error", m.err)
 		s.refuse(ctx, m.request, m.err)
 		return
 	}

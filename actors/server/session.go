@@ -20,13 +20,10 @@ import (
 // Owns: the connection, its one storage conversation, the credit that the client has.
 // On failure: closes the connection; the client comes back by itself.
 type session struct {
-	env    *env.Env
-	log    *slog.Logger
+	inbound.Talk
 	config *Config
 	peers  peers
-	conn   transport.Session
 
-	conv    *inbound.Opened
 	hello   *wire.Hello // the client's
 	credit  int         // how many requests the client may have outstanding
 	sent    int         // bytes of shares since the last look
@@ -44,13 +41,17 @@ type session struct {
 
 func newSession(e *env.Env, c *Config, p peers, a inbound.Arrival) env.Producer {
 	return func() actor.Actor {
-		return &session{env: e, log: e.Log.With("session", a.Number), config: c, peers: p, conn: a.Session, finding: map[uint64]*wire.Find{}, held: map[*memory]int{}}
+		terms := inbound.Terms{Protocol: transport.Storage, Credit: earlyRequests, HelloWithin: helloWithin}
+		return &session{
+			Talk: inbound.NewTalk(e, a, terms), config: c, peers: p, credit: earlyRequests,
+			finding: map[uint64]*wire.Find{}, held: map[*memory]int{},
+		}
 	}
 }
 
 // The session's own messages.
 type (
-	silence struct{ again bool } // look whether the client has said anything, then whether it reads
+	lookAgain struct{} // whether the client reads
 	// lateLogin says that a login has taken long enough.
 	lateLogin struct{ request uint64 }
 	written   struct{ bytes int }
@@ -61,19 +62,14 @@ type (
 func (s *session) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
-		s.env.Clock.After(helloWithin, ctx.Self(), silence{})
-	case *inbound.Opened:
-		s.opened(ctx, m)
+		s.Env.Clock.After(idleWithoutLogin, ctx.Self(), lookAgain{})
+		s.Hear(ctx)
 	case inbound.Frame:
 		s.frame(ctx, m)
-	case inbound.Ended:
-		if m.Of == s.conv {
-			s.conn.Close()
-		}
-	case inbound.Closed, *actor.Terminated: // a facet that keeps failing
-		s.ended(ctx)
-	case silence:
-		s.silence(ctx, m)
+	case *actor.Terminated:
+		s.ended(ctx, m.Who)
+	case lookAgain:
+		s.look(ctx)
 	case lateLogin:
 		s.lateLogin(ctx, m)
 	case written:
@@ -84,101 +80,67 @@ func (s *session) Receive(ctx actor.Context) {
 	case answer:
 		s.answer(ctx, m.request, m.message, m.body)
 	case notice:
-		s.conv.Conversation.Send(wire.Frame{Message: m.message})
+		s.Conv.Conversation.Send(wire.Frame{Message: m.message})
 	case loginDone:
 		s.loginDone(ctx, m)
 	case room:
 		s.find(ctx, m)
 	case readDone:
 		s.readDone(ctx, m)
-	case *actor.Restarting:
-		s.leave()
-		ctx.Stop(ctx.Self()) // a fresh self would not know the conversation
-	case *actor.Stopping:
-		s.leave()
+	case *actor.Restarting, *actor.Stopping:
+		s.giveBack()
+		s.Hear(ctx)
+	default:
+		s.Hear(ctx)
 	}
 }
 
-// leave ends the connection, and gives back the room of what is still being
-// read. The transport gives back the rest.
-func (s *session) leave() {
-	s.conn.Close()
+// giveBack the room of what is still being read. The transport gives back the
+// rest.
+func (s *session) giveBack() {
 	for of, n := range s.held {
 		of.give(n)
 	}
 	s.held = nil
 }
 
-// ended stops the actor, unless it was a facet that was replaced.
-func (s *session) ended(ctx actor.Context) {
-	if t, ok := ctx.Message().(*actor.Terminated); ok && (s.facet == nil || t.Who.Id != s.facet.Id) {
-		return
+// ended stops the actor when its facet keeps failing. One that was replaced is
+// no matter.
+func (s *session) ended(ctx actor.Context, who *actor.PID) {
+	if who.Equal(s.facet) {
+		ctx.Stop(ctx.Self())
 	}
-	ctx.Stop(ctx.Self())
 }
 
-// opened takes the one conversation that a client needs.
-func (s *session) opened(ctx actor.Context, o *inbound.Opened) {
-	if s.conv != nil || o.Protocol != transport.Storage {
-		o.Conversation.Close(transport.ErrRefused)
-		return
-	}
-	s.conv, s.credit = o, earlyRequests
-	o.Take(ctx.Self(), earlyRequests)
-}
-
-// silence ends a connection that never said hello, or that never logged in
-// and hardly reads.
-func (s *session) silence(ctx actor.Context, m silence) {
-	if s.hello == nil || (m.again && s.login == nil && s.sent < earlyFloor) {
-		s.log.Debug("connection closed: the client is silent", "address", s.conn.Address())
-		s.conn.Close()
+// look ends a connection that never logged in and hardly reads.
+func (s *session) look(ctx actor.Context) {
+	if s.login == nil && s.sent < earlyFloor {
+		s.Log.Debug("connection closed: the client hardly reads", "address", s.Conn.Address())
+		s.Conn.Close()
 		return
 	}
 	s.sent = 0
-	s.env.Clock.After(idleWithoutLogin, ctx.Self(), silence{again: true})
+	s.Env.Clock.After(idleWithoutLogin, ctx.Self(), lookAgain{})
 }
 
 func (s *session) frame(ctx actor.Context, m inbound.Frame) {
-	if m.Of != s.conv || m.Answer || m.ID == 0 {
+	switch {
+	case !s.InOrder(m):
 		m.Release()
-		s.protocolError("an answer or a notice where a request was expected")
-		return
-	}
-	if m.BodySize() > maxRequestBody {
+	case m.BodySize() > maxRequestBody:
 		m.Release()
-		s.protocolError("a body that is longer than hello says")
-		return
+		s.Break("a body that is longer than hello says")
+	default:
+		s.serve(ctx, m.Frame)
 	}
-	if s.hello == nil {
-		s.greet(ctx, m.Frame)
-		return
-	}
-	s.serve(ctx, m.Frame)
-}
-
-// protocolError ends the connection: whoever gets the order of things wrong
-// would get what follows wrong, too.
-func (s *session) protocolError(what string) {
-	s.log.Debug("connection closed", "error", what, "address", s.conn.Address())
-	s.conv.Conversation.Close(fmt.Errorf("%w: %s", transport.ErrProtocol, what))
-	s.conn.Close()
-}
-
-func (s *session) greet(ctx actor.Context, f wire.Frame) {
-	f.Release()
-	hello, ok := f.Message.(*wire.Hello)
-	if !ok {
-		s.protocolError("no hello")
-		return
-	}
-	s.hello = hello
-	s.answer(ctx, f.ID, &wire.Hello{Version: wire.Version, MaxBody: maxRequestBody, MaxRequests: sessionRequests})
 }
 
 // serve answers one request, now or later. Each is answered exactly once.
 func (s *session) serve(ctx actor.Context, f wire.Frame) {
 	switch m := f.Message.(type) {
+	case *wire.Hello:
+		s.hello = m
+		s.answer(ctx, f.ID, &wire.Hello{Version: wire.Version, MaxBody: maxRequestBody, MaxRequests: sessionRequests})
 	case *wire.Login:
 		s.logIn(ctx, verifyLogin{request: f.ID, chain: m.Chain, message: m.Request})
 	case *wire.Resume:
@@ -206,7 +168,7 @@ func (s *session) delegate(ctx actor.Context, f wire.Frame) {
 		s.refuse(ctx, f.ID, errLoginRequired)
 		return
 	}
-	ctx.Send(s.facet, request{f, s.log.With("request", f.ID)})
+	ctx.Send(s.facet, request{f, s.Log.With("request", f.ID)})
 }
 
 func (s *session) logIn(ctx actor.Context, m verifyLogin) {
@@ -215,9 +177,9 @@ func (s *session) logIn(ctx actor.Context, m verifyLogin) {
 		return
 	}
 	s.loggingIn = m.request
-	m.session, m.peer = ctx.Self(), s.conn.Remote()
+	m.session, m.peer = ctx.Self(), s.Conn.Remote()
 	ctx.Send(s.peers.login, m)
-	s.env.Clock.After(loginWithin, ctx.Self(), lateLogin{m.request})
+	s.Env.Clock.After(loginWithin, ctx.Self(), lateLogin{m.request})
 }
 
 // lateLogin answers where login forgot the request because it failed.
@@ -235,22 +197,22 @@ func (s *session) loginDone(ctx actor.Context, m loginDone) {
 	}
 	s.loggingIn = 0
 	if m.err != nil {
-		s.log.Debug("login refused", "error", m.err, "address", s.conn.Address())
+		s.Log.Debug("login refused", "error", m.err, "address", s.Conn.Address())
 		s.refuse(ctx, m.request, m.err)
 		return
 	}
 	ref := m.reference
-	s.log.Log(context.Background(), onceInfo(s.facets), "logged in", "account", accountName(ref.Grant), "address", s.conn.Address())
+	s.Log.Log(context.Background(), onceInfo(s.facets), "logged in", "account", accountName(ref.Grant), "address", s.Conn.Address())
 	if s.facet != nil {
 		ctx.Send(s.facet, retire{})
 	}
 	s.facets++
 	s.login = &ref
-	s.facet = s.env.Spawn.Child(ctx, fmt.Sprintf("facet/%d", s.facets),
-		newFacet(s.env, s.config, s.peers, ctx.Self(), s.conn, ref))
+	s.facet = s.Env.Spawn.Child(ctx, fmt.Sprintf("facet/%d", s.facets),
+		newFacet(s.Env, s.config, s.peers, ctx.Self(), s.Conn, ref))
 	if s.credit < sessionRequests {
-		s.conn.Admit()
-		s.conv.Conversation.Grant(sessionRequests - s.credit)
+		s.Conn.Admit()
+		s.Conv.Conversation.Grant(sessionRequests - s.credit)
 		s.credit = sessionRequests
 	}
 	s.answer(ctx, m.request, &wire.LoggedIn{
@@ -281,7 +243,7 @@ func (s *session) refuse(ctx actor.Context, request uint64, err error) {
 
 func (s *session) answer(ctx actor.Context, request uint64, m wire.Message, body ...[]byte) {
 	if e, ok := m.(*wire.Error); ok {
-		s.log.Debug("request refused", "request", request, "error", e)
+		s.Log.Debug("request refused", "request", request, "error", e)
 	}
 	s.send(ctx, wire.Frame{ID: request, Answer: true, Message: m}, nil, body)
 }
@@ -289,12 +251,12 @@ func (s *session) answer(ctx actor.Context, request uint64, m wire.Message, body
 // send answers. The client may ask once more when the answer is written, so
 // one that asks and does not listen fills nobody's memory.
 func (s *session) send(ctx actor.Context, f wire.Frame, release func(), parts [][]byte) {
-	e, self, n := s.env, ctx.Self(), 0
+	e, self, n := s.Env, ctx.Self(), 0
 	for _, p := range parts {
 		n += len(p)
 	}
 	s.sending += n
-	s.conv.Conversation.Send(f.WithBody(func() {
+	s.Conv.Conversation.Send(f.WithBody(func() {
 		if release != nil {
 			release()
 		}
@@ -304,6 +266,6 @@ func (s *session) send(ctx actor.Context, f wire.Frame, release func(), parts []
 
 func (s *session) written(ctx actor.Context, m written) {
 	s.sending -= m.bytes
-	s.conv.Conversation.Grant(1)
+	s.Conv.Conversation.Grant(1)
 	s.readWaiting(ctx)
 }
