@@ -3,7 +3,8 @@
 // child is told what happens on that session as messages, in order.
 //
 // Main types: Listener and its Config; Arrival, which a child is born with;
-// Opened, Frame, Ended and Closed, which it receives.
+// Opened, Frame, Ended and Closed, which it receives; Talk, which does with them
+// what children have in common.
 //
 // Promises: a child is told of a conversation before of anything in it, of
 // all frames of a conversation before its end, and of Closed last. No frame

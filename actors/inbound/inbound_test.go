@@ -48,6 +48,12 @@ func (p parent) Receive(ctx actor.Context) {
 
 func newRig(t *testing.T, most int) *rig {
 	t.Helper()
+	return newRigOf(t, most, func(_ *env.Env, a inbound.Arrival) actor.Actor { return sitter{a.Session} })
+}
+
+// newRigOf has sessions of an actor.
+func newRigOf(t *testing.T, most int, session func(*env.Env, inbound.Arrival) actor.Actor) *rig {
+	t.Helper()
 	w := sim.New(1, nil)
 	r := &rig{T: t, world: w, closed: map[int]bool{}}
 	r.net = fake.New(func(d time.Duration, fn func()) { w.After(d, fn) }, w.Rand())
@@ -57,7 +63,7 @@ func newRig(t *testing.T, most int) *rig {
 		},
 		Session: func(a inbound.Arrival) env.Producer {
 			r.arrivals = append(r.arrivals, a)
-			return func() actor.Actor { return sitter{a.Session} }
+			return func() actor.Actor { return session(w.Env(), a) }
 		},
 		MaxSessions: most,
 	})

@@ -205,13 +205,8 @@ func (s *server) keep(w http.ResponseWriter, r *http.Request) { s.onFile(w, r, s
 
 func (s *server) onFile(w http.ResponseWriter, r *http.Request, do func(context.Context, string, ...tarn.Option) ([]tarn.FileLeases, error)) {
 	var ask capRequest
-	if err := readObject(r.Body, &ask); err != nil {
-		reply(w, nil, err)
-		return
-	}
-	how, err := s.under(ask.Authority)
-	if err != nil {
-		reply(w, nil, err)
+	how, ok := s.readUnder(w, r, &ask, &ask.Authority)
+	if !ok {
 		return
 	}
 	list, err := do(r.Context(), ask.Cap, how...)
@@ -220,13 +215,8 @@ func (s *server) onFile(w http.ResponseWriter, r *http.Request, do func(context.
 
 func (s *server) reconcile(w http.ResponseWriter, r *http.Request) {
 	var ask reconcileRequest
-	if err := readObject(r.Body, &ask); err != nil {
-		reply(w, nil, err)
-		return
-	}
-	how, err := s.under(ask.Authority)
-	if err != nil {
-		reply(w, nil, err)
+	how, ok := s.readUnder(w, r, &ask, &ask.Authority)
+	if !ok {
 		return
 	}
 	lines := json.NewEncoder(w)
@@ -248,13 +238,8 @@ func endLines(lines *json.Encoder, end *leaseEnd, err error) {
 
 func (s *server) gridUsage(w http.ResponseWriter, r *http.Request) {
 	var ask usageRequest
-	if err := readObject(r.Body, &ask); err != nil {
-		reply(w, nil, err)
-		return
-	}
-	how, err := s.under(ask.Authority)
-	if err != nil {
-		reply(w, nil, err)
+	how, ok := s.readUnder(w, r, &ask, &ask.Authority)
+	if !ok {
 		return
 	}
 	u, err := s.node.GridUsage(r.Context(), how...)

@@ -45,13 +45,8 @@ func (s *server) status(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) usage(w http.ResponseWriter, r *http.Request) {
 	var ask usageRequest
-	if err := readObject(r.Body, &ask); err != nil {
-		reply(w, nil, err)
-		return
-	}
-	how, err := s.under(ask.Authority)
-	if err != nil {
-		reply(w, nil, err)
+	how, ok := s.readUnder(w, r, &ask, &ask.Authority)
+	if !ok {
 		return
 	}
 	accounts, failed, err := s.node.OwnUsage(r.Context(), how...)

@@ -81,6 +81,20 @@ func (s *server) under(text string) ([]tarn.Option, error) {
 	return []tarn.Option{tarn.Under(a)}, err
 }
 
+// readUnder reads what is asked for, and the option to use the authority in it;
+// it answers by itself where one of them can't be read.
+func (s *server) readUnder(w http.ResponseWriter, r *http.Request, ask any, authority *string) ([]tarn.Option, bool) {
+	err := readObject(r.Body, ask)
+	if err == nil {
+		var how []tarn.Option
+		if how, err = s.under(*authority); err == nil {
+			return how, true
+		}
+	}
+	reply(w, nil, err)
+	return nil, false
+}
+
 // eventWriter may be called from any goroutine.
 type eventWriter struct {
 	mu      sync.Mutex
@@ -181,13 +195,8 @@ func queryOf(o PutOptions) url.Values {
 // get answers with the file's bytes and says in trailers whether they are all.
 func (s *server) get(w http.ResponseWriter, r *http.Request) {
 	var ask getRequest
-	if err := readObject(r.Body, &ask); err != nil {
-		reply(w, nil, err)
-		return
-	}
-	how, err := s.under(ask.Authority)
-	if err != nil {
-		reply(w, nil, err)
+	how, ok := s.readUnder(w, r, &ask, &ask.Authority)
+	if !ok {
 		return
 	}
 	f, err := s.node.Open(r.Context(), ask.Cap, how...)
