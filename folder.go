@@ -21,6 +21,7 @@ import (
 //	storage/                   lease table and shares (lease/store)
 //	tmp/                       files on their way in, encrypted; wiped at start
 //	private/announcement.sequence  where the next process counts on
+//	private/self               this client's key that was added to this server
 //	private/reference.keys     what seals the references that this server hands out
 //	private/references/        references that servers handed to this client
 //	private/authorities/       what client add-authority was given

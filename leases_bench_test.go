@@ -101,8 +101,8 @@ func (g *leasedGrid) filledServer(account, other grid.PublicKey) string {
 			b.Fatal(err)
 		}
 	}
-	apply(l.PutRoot(lease.Root{Key: other, Petname: "other"}))
-	apply(l.PutRoot(lease.Root{Key: account, Petname: "owner"}))
+	apply(l.PutRoots(lease.Root{Key: other, Petname: "other"}))
+	apply(l.PutRoots(lease.Root{Key: account, Petname: "owner"}))
 	for _, id := range g.shares {
 		if _, err := l.Reserve(time.Now(), grant, id, 0, lease.NoLimit); err != nil {
 			b.Fatal(err)

@@ -229,8 +229,8 @@ func (n *Node) end(err error) {
 	})
 }
 
-// listening waits until the roles that listen do, which is when they answer, and lets a node's own
-// client store on it.
+// listening waits until the roles that listen do, which is when they answer, and
+// lets a node's own client store on it.
 func (n *Node) listening(ctx context.Context) error {
 	ctx, cancel := n.until(ctx)
 	defer cancel()
@@ -263,17 +263,8 @@ func (n *Node) listening(ctx context.Context) error {
 	if n.config.Client == nil {
 		return nil
 	}
-	id := grid.ServerID(grid.PublicKeyOf(n.config.Storage.Key))
-	own := lease.Root{Key: n.config.Client.Account.PublicKey(id), Petname: ownPetname}
-	_, err := ask[server.Changed](ctx, n, actors.ToStorage{Message: server.PutRoot{Root: own, New: true}})
-	if errors.Is(err, server.ErrExists) {
-		return nil
-	}
-	return n.cause(err)
+	return n.addSelf(ctx)
 }
-
-// ownPetname is the account of the node's own client on its own server.
-const ownPetname = "self"
 
 // until is a context that also ends with the node.
 func (n *Node) until(ctx context.Context) (context.Context, context.CancelFunc) {

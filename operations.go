@@ -19,7 +19,7 @@ type Operator interface {
 	// AddAccount accepts a key as a root with that quota in bytes, nil being
 	// none. Without a key a fresh one is made, and what is returned besides
 	// the account is the authority to hand over (client add-authority); it is
-	// kept nowhere else. Errors: ErrExists.
+	// kept nowhere else. Errors: ErrExists, lease.ErrKeyRevoked.
 	AddAccount(ctx context.Context, petname string, key *grid.PublicKey, quota *int64) (Account, string, error)
 	// AddKey is AddAccount for one more key of somebody who has an account.
 	AddKey(ctx context.Context, petname string, key *grid.PublicKey, quota *int64) (Account, string, error)
@@ -49,7 +49,8 @@ type Operator interface {
 	// made under it goes, which a running server does little by little.
 	Removal(ctx context.Context, name string) (Removal, error)
 	Remove(ctx context.Context, name string, cancelLeases bool) (Changed, error)
-	// Rekey gives all that one account has to another key. Errors: ErrKeyInUse.
+	// Rekey gives all that one account has to another key. Errors: ErrKeyInUse,
+	// lease.ErrKeyRevoked.
 	Rekey(ctx context.Context, name string, key grid.PublicKey) (Changed, error)
 	// SetRevoked refuses everything in which a key stands, whether it has an
 	// account or not, or ends that.

@@ -44,7 +44,7 @@ func newModel(t *rapid.T) *model {
 		quota: map[string]int64{"alice": 4000, "zoe": 2500},
 	}
 	for name, quota := range m.quota {
-		if err := m.bank.done(m.bank.PutRoot(lease.Root{Key: named(name), Quota: &quota})); err != nil {
+		if err := m.bank.done(m.bank.PutRoots(lease.Root{Key: named(name), Quota: &quota})); err != nil {
 			t.Fatal(err)
 		}
 	}

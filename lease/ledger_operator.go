@@ -10,33 +10,43 @@ import (
 	"github.com/tarn-grid/tarn/grid"
 )
 
-// ErrKeyInUse is a key that was to take another one's place and has one here.
-var ErrKeyInUse = errors.New("the key is in use on this server already")
+// Keys that can't be given what another one has, or an account.
+var (
+	// ErrKeyInUse is a key that has a place here.
+	ErrKeyInUse = errors.New("the key is in use on this server already")
+	// ErrKeyRevoked is a key that the operator refuses wherever it stands.
+	ErrKeyRevoked = errors.New("the key is revoked on this server")
+)
 
-// PutRoot adds a root or changes what the operator decided about it. A root
-// that comes back keeps what was not cancelled yet.
-func (l *Ledger) PutRoot(r Root) (Change, error) {
+// PutRoots adds roots or changes what the operator decided about them, all of
+// them or none. A root that comes back keeps what was not cancelled yet.
+func (l *Ledger) PutRoots(roots ...Root) (Change, error) {
 	t := newTx(l.view)
-	if _, ok := t.roots.get(r.Key); !ok {
-		t.refKey(ColumnOf(r.Key), true)
+	for _, r := range roots {
+		if _, ok := t.roots.get(r.Key); !ok {
+			t.refKey(ColumnOf(r.Key), true)
+		}
+		t.roots.put(r.Key, r)
+		t.endCancelling(r.Key)
 	}
-	t.roots.put(r.Key, r)
-	t.endCancelling(r.Key)
 	return t.finish()
 }
 
-// RemoveRoot forgets a root: nothing new starts at it. Its leases stay until
-// they lapse, unless cancel is set: then CancelUnder may end them, for as long
-// as the root does not come back. The error is ErrNoSuchRoot if there is none.
-func (l *Ledger) RemoveRoot(key grid.PublicKey, cancel bool) (Change, error) {
+// RemoveRoots forgets roots, all of them or none: nothing new starts at them.
+// Their leases stay until they lapse, unless cancel is set: then CancelUnder
+// may end them, for as long as the root does not come back. The error is
+// ErrNoSuchRoot if one is missing.
+func (l *Ledger) RemoveRoots(cancel bool, keys ...grid.PublicKey) (Change, error) {
 	t := newTx(l.view)
-	if _, err := t.root(key); err != nil {
-		return Change{}, err
-	}
-	t.roots.delete(key)
-	t.refKey(ColumnOf(key), false)
-	if cancel {
-		t.cancelling.put(key, true)
+	for _, key := range keys {
+		if _, err := t.root(key); err != nil {
+			return Change{}, err
+		}
+		t.roots.delete(key)
+		t.refKey(ColumnOf(key), false)
+		if cancel {
+			t.cancelling.put(key, true)
+		}
 	}
 	return t.finish()
 }
@@ -63,7 +73,8 @@ func (t *tx) endCancelling(key grid.PublicKey) {
 // policy, column, counters, traffic and what was delegated below it are the new
 // key's, whole and at once. The old key is then unknown. Uploads in progress
 // under it are Barred. Errors: ErrNoSuchRoot; ErrKeyInUse for a key that is a
-// root, or holds or uploads anything.
+// root, or holds or uploads anything; ErrKeyRevoked for one that is refused
+// here, with which its owner could do nothing.
 func (l *Ledger) Rekey(from, to grid.PublicKey) (Change, error) {
 	t := newTx(l.view)
 	root, err := t.root(from)
@@ -73,10 +84,8 @@ func (l *Ledger) Rekey(from, to grid.PublicKey) (Change, error) {
 	if from.IsZero() || to.IsZero() {
 		return Change{}, malformed("clients without a key have none to change")
 	}
-	_, known := t.keys.get(ColumnOf(to))
-	_, coming := l.reserved[ColumnCounterKey(ColumnOf(to))]
-	if known || coming {
-		return Change{}, fmt.Errorf("%w: %s", ErrKeyInUse, to.Short())
+	if err := l.unused(t, to); err != nil {
+		return Change{}, err
 	}
 	root.Key = to
 	t.roots.delete(from)
@@ -90,16 +99,34 @@ func (l *Ledger) Rekey(from, to grid.PublicKey) (Change, error) {
 	return change, err
 }
 
-// SetRevoked refuses every chain and reference in which the key stands, or
-// accepts them again.
-func (l *Ledger) SetRevoked(key grid.PublicKey, revoked bool) (Change, error) {
+// unused refuses a key that can't take another one's place.
+func (l *Ledger) unused(t *tx, key grid.PublicKey) error {
+	_, known := t.keys.get(ColumnOf(key))
+	_, coming := l.reserved[ColumnCounterKey(ColumnOf(key))]
+	if root, is := t.roots.get(key); is {
+		return fmt.Errorf("%w: %s is that of %s", ErrKeyInUse, key.Short(), root.Petname)
+	}
+	if known || coming {
+		return fmt.Errorf("%w: %s holds something here", ErrKeyInUse, key.Short())
+	}
+	if revoked, _ := t.revoked.get(key); revoked {
+		return fmt.Errorf("%w: %s", ErrKeyRevoked, key.Short())
+	}
+	return t.err
+}
+
+// SetRevoked refuses every chain and reference in which one of the keys stands,
+// or accepts them again.
+func (l *Ledger) SetRevoked(revoked bool, keys ...grid.PublicKey) (Change, error) {
 	t := newTx(l.view)
-	was, _ := t.revoked.get(key)
-	switch {
-	case revoked && !was:
-		t.revoked.put(key, true)
-	case !revoked && was:
-		t.revoked.delete(key)
+	for _, key := range keys {
+		was, _ := t.revoked.get(key)
+		switch {
+		case revoked && !was:
+			t.revoked.put(key, true)
+		case !revoked && was:
+			t.revoked.delete(key)
+		}
 	}
 	return t.finish()
 }

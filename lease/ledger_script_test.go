@@ -113,11 +113,11 @@ func (s *ledgerScript) root(w []string) (string, error) {
 		r.Until = new(epoch.Unix() + *days*86400)
 	}
 	_, r.Disabled = o["disabled"]
-	return "ok", s.done(s.PutRoot(r))
+	return "ok", s.done(s.PutRoots(r))
 }
 
 func (s *ledgerScript) remove(w []string) (string, error) {
-	return "ok", s.done(s.RemoveRoot(rootNamed(w[1]), len(w) > 2))
+	return "ok", s.done(s.RemoveRoots(len(w) > 2, rootNamed(w[1])))
 }
 
 // rootNamed is named, but - is the root of clients without a key.
@@ -155,7 +155,7 @@ func (s *ledgerScript) cancelUnder(w []string) (string, error) {
 func nameOf(b []byte) string { return strings.TrimRight(string(b), "\x00") }
 
 func (s *ledgerScript) revoke(w []string) (string, error) {
-	return "ok", s.done(s.SetRevoked(named(w[1]), w[0] == "revoke"))
+	return "ok", s.done(s.SetRevoked(w[0] == "revoke", named(w[1])))
 }
 
 func (s *ledgerScript) grant(path string, o map[string]string) lease.Grant {

@@ -58,7 +58,7 @@ func TestTrafficStandsWhereSomethingIsHeld(t *testing.T) {
 	b.wantTraffic(t, alice, lease.Traffic{In: 6, Out: 9})
 	b.must(t, b.done(b.ForgetTraffic(lease.ColumnCounterKey(lease.Anonymous), lease.DayOf(epoch)+1)))
 	b.wantTraffic(t, lease.ColumnCounterKey(lease.Anonymous), lease.Traffic{})
-	b.must(t, b.done(b.RemoveRoot(named("alice"), false)))
+	b.must(t, b.done(b.RemoveRoots(false, named("alice"))))
 	if len(b.view.traffic) != 0 {
 		t.Errorf("traffic that is left: %v", b.view.traffic)
 	}

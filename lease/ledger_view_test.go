@@ -195,7 +195,7 @@ func (b *bank) must(t testing.TB, err error) {
 
 func (b *bank) addRoot(t testing.TB, name string, quota int64) {
 	t.Helper()
-	b.must(t, b.done(b.PutRoot(lease.Root{Key: named(name), Petname: name, Quota: &quota})))
+	b.must(t, b.done(b.PutRoots(lease.Root{Key: named(name), Petname: name, Quota: &quota})))
 }
 
 // named is a public key whose first letters are its name.

@@ -73,7 +73,7 @@ func fillShares(b *testing.B, dir string, n int, then time.Time) {
 		}
 	}
 	pub := grid.PublicKeyOf(key(1))
-	apply(ledger.PutRoot(lease.Root{Key: pub, Petname: "account 1"}))
+	apply(ledger.PutRoots(lease.Root{Key: pub, Petname: "account 1"}))
 	grant := lease.Grant{Root: pub, Keys: []grid.PublicKey{pub}, Label: pub}
 	for i := range n {
 		body := make([]byte, 512)

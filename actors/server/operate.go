@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,7 +37,8 @@ type (
 	PutRoot struct {
 		Root lease.Root
 		// New refuses (ErrExists) a key that is there already, and a petname
-		// unless Another is set: one more key of somebody who has an account.
+		// unless Another is set: one more key of somebody who has an account. It
+		// refuses a revoked key, too: lease.ErrKeyRevoked.
 		New, Another bool
 	}
 	// SetDisabled refuses everything to an account, or ends that.
@@ -90,12 +92,12 @@ type Books struct {
 	Rules *lease.Ledger
 }
 
-// step is one change of the table.
+// step makes the change of the table: one, so that an operation about several
+// keys happens whole or not at all.
 type step func() (lease.Change, error)
 
-// steps plans an operation that changes something: each step is applied before
-// the next is made.
-func (b Books) steps(o Operation) ([]step, Changed, error) {
+// plan is what an operation that changes something does, and what it is about.
+func (b Books) plan(o Operation) (step, Changed, error) {
 	switch o := o.(type) {
 	case PutRoot:
 		return b.putRoot(o)
@@ -114,69 +116,65 @@ func (b Books) steps(o Operation) ([]step, Changed, error) {
 	}
 }
 
-func (b Books) putRoot(o PutRoot) ([]step, Changed, error) {
+func (b Books) putRoot(o PutRoot) (step, Changed, error) {
 	if o.New {
 		if err := b.unknown(o.Root, o.Another); err != nil {
 			return nil, Changed{}, err
 		}
 	}
-	return []step{b.put(o.Root)}, Changed{Roots: []lease.Root{o.Root}}, nil
+	return b.put(o.Root), Changed{Roots: []lease.Root{o.Root}}, nil
 }
 
-func (b Books) put(r lease.Root) step {
-	return func() (lease.Change, error) { return b.Rules.PutRoot(r) }
+func (b Books) put(roots ...lease.Root) step {
+	return func() (lease.Change, error) { return b.Rules.PutRoots(roots...) }
 }
 
-func (b Books) edit(name string, find func(string) ([]lease.Root, error), edit func(*lease.Root)) ([]step, Changed, error) {
+func (b Books) edit(name string, find func(string) ([]lease.Root, error), edit func(*lease.Root)) (step, Changed, error) {
 	roots, err := find(name)
-	var steps []step
 	for i := range roots {
 		edit(&roots[i])
-		steps = append(steps, b.put(roots[i]))
 	}
-	return steps, Changed{Roots: roots}, err
+	return b.put(roots...), Changed{Roots: roots}, err
 }
 
-func (b Books) remove(o RemoveRoot) ([]step, Changed, error) {
+func (b Books) remove(o RemoveRoot) (step, Changed, error) {
 	roots, err := b.resolve(o.Name)
-	var steps []step
-	for _, r := range roots {
-		steps = append(steps, func() (lease.Change, error) { return b.Rules.RemoveRoot(r.Key, o.CancelLeases) })
-	}
-	return steps, Changed{Roots: roots}, err
+	return func() (lease.Change, error) { return b.Rules.RemoveRoots(o.CancelLeases, keysOf(roots)...) }, Changed{Roots: roots}, err
 }
 
-func (b Books) rekey(o Rekey) ([]step, Changed, error) {
+func keysOf(roots []lease.Root) []grid.PublicKey {
+	keys := make([]grid.PublicKey, len(roots))
+	for i, r := range roots {
+		keys[i] = r.Key
+	}
+	return keys
+}
+
+func (b Books) rekey(o Rekey) (step, Changed, error) {
 	roots, err := b.one(o.Name)
 	if err != nil {
 		return nil, Changed{}, err
 	}
 	old := roots[0].Key
 	roots[0].Key = o.Key
-	return []step{func() (lease.Change, error) { return b.Rules.Rekey(old, o.Key) }}, Changed{Roots: roots}, nil
+	return func() (lease.Change, error) { return b.Rules.Rekey(old, o.Key) }, Changed{Roots: roots}, nil
 }
 
-func (b Books) revoke(o Revoke) ([]step, Changed, error) {
-	var c Changed
+func (b Books) revoke(o Revoke) (step, Changed, error) {
+	var keys []grid.PublicKey
 	if key, err := grid.ParsePublicKey(o.Name); err == nil {
-		c.Keys = []grid.PublicKey{key}
+		keys = []grid.PublicKey{key}
 	} else {
 		roots, err := b.resolve(o.Name)
 		if err != nil {
 			return nil, Changed{}, err
 		}
-		for _, r := range roots {
-			c.Keys = append(c.Keys, r.Key)
-		}
+		keys = keysOf(roots)
 	}
-	var steps []step
-	for _, k := range c.Keys {
-		if k.IsZero() {
-			return nil, Changed{}, fmt.Errorf("%w: clients without a key have none to revoke", ErrNoAccount)
-		}
-		steps = append(steps, func() (lease.Change, error) { return b.Rules.SetRevoked(k, !o.Again) })
+	if slices.ContainsFunc(keys, grid.PublicKey.IsZero) {
+		return nil, Changed{}, fmt.Errorf("%w: clients without a key have none to revoke", ErrNoAccount)
 	}
-	return steps, c, nil
+	return func() (lease.Change, error) { return b.Rules.SetRevoked(!o.Again, keys...) }, Changed{Keys: keys}, nil
 }
 
 // resolve finds the accounts of a petname, or that of a key.
@@ -211,8 +209,8 @@ func (b Books) one(name string) ([]lease.Root, error) {
 	return nil, fmt.Errorf("%w: %s is %s; say which", ErrAmbiguous, name, strings.Join(keys, " and "))
 }
 
-// unknown refuses a key that is there already, and a petname unless another
-// key of the same person may come.
+// unknown refuses a key that is there already or revoked, and a petname unless
+// another key of the same person may come.
 func (b Books) unknown(r lease.Root, another bool) error {
 	roots, err := b.Store.Roots()
 	if err != nil {
@@ -231,7 +229,11 @@ func (b Books) unknown(r lease.Root, another bool) error {
 	case another && !named:
 		return fmt.Errorf("%w: %s", ErrNoAccount, r.Petname)
 	}
-	return nil
+	revoked, err := b.Store.Revoked(r.Key)
+	if err == nil && revoked {
+		return fmt.Errorf("%w: %s", lease.ErrKeyRevoked, r.Key)
+	}
+	return err
 }
 
 // Carry carries out an operation on a server that is not running; what it
@@ -243,14 +245,12 @@ func (b Books) Carry(o Operation, now time.Time) (any, error) {
 	case Query:
 		return o.Ask(b.Store, now)
 	}
-	steps, done, err := b.steps(o)
+	step, done, err := b.plan(o)
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range steps {
-		if err := b.apply(s()); err != nil {
-			return nil, err
-		}
+	if err := b.apply(step()); err != nil {
+		return nil, err
 	}
 	return done, nil
 }
@@ -284,20 +284,18 @@ func (l *ledger) books() Books { return Books{l.config.Store, l.rules} }
 // change answers the operator once everything is durable; uploads that may not
 // go on end.
 func (l *ledger) change(ctx actor.Context, o Operation) {
-	steps, done, err := l.books().steps(o)
+	step, done, err := l.books().plan(o)
 	if err != nil {
 		ctx.Respond(err)
 		return
 	}
-	for _, s := range steps {
-		change, err := s()
-		if err != nil {
-			ctx.Respond(err)
-			return
-		}
-		if !l.apply(ctx, change) {
-			return
-		}
+	change, err := step()
+	if err != nil {
+		ctx.Respond(err)
+		return
+	}
+	if !l.apply(ctx, change) {
+		return
 	}
 	barred, err := l.rules.Barred(l.env.Clock.Now())
 	if err != nil {

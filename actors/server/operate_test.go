@@ -11,6 +11,7 @@ import (
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/integration/sim"
 	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/lease/store"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
 
@@ -134,6 +135,93 @@ func TestNames(t *testing.T) {
 	if got := r.changed(server.RemoveRoot{Name: "bob"}); len(got.Roots) != 2 || len(r.usage(t)) != 0 {
 		t.Errorf("removed %+v, left %+v", got, r.usage(t))
 	}
+}
+
+// powerCut is a table that a power cut ends at a sync: none of what is applied
+// from then on is durable.
+type powerCut struct {
+	table
+	left *int // syncs before it
+}
+
+var errPowerCut = errors.New("injected: the power is gone")
+
+func (p powerCut) Apply(c lease.Change) (func() error, error) {
+	wait, err := p.table.Apply(c)
+	if *p.left--; *p.left < 0 {
+		return func() error { return errPowerCut }, err
+	}
+	return wait, err
+}
+
+// TestSeveralKeysChangeAtOnce: an operation on a petname of several keys that a
+// power cut interrupts has happened for all of them or for none.
+func TestSeveralKeysChangeAtOnce(t *testing.T) {
+	keys := []grid.PublicKey{grid.PublicKeyOf(key(1)), grid.PublicKeyOf(key(2)), grid.PublicKeyOf(key(3))}
+	open := func(s *store.Store, left *int) server.Books {
+		return server.Books{Store: powerCut{table{Store: s}, left}, Rules: lease.NewLedger(s, lease.LedgerPolicy{})}
+	}
+	for _, o := range []server.Operation{
+		server.SetDisabled{Name: "bob", Disabled: true},
+		server.RemoveRoot{Name: "bob", CancelLeases: true},
+		server.Revoke{Name: "bob"},
+	} {
+		for cut := range len(keys) {
+			s := store.NewMemory()
+			left := len(keys) + cut
+			books := open(s, &left)
+			for i, k := range keys {
+				if _, err := books.Carry(server.PutRoot{Root: lease.Root{Key: k, Petname: "bob"}, New: true, Another: i > 0}, sim.Start); err != nil {
+					t.Fatal(err)
+				}
+			}
+			done, err := books.Carry(o, sim.Start)
+			if (err == nil) != (cut > 0) {
+				t.Fatalf("%T with a power cut after sync %d: %+v, %v", o, cut, done, err)
+			}
+			if s, err = s.AfterCrash(); err != nil {
+				t.Fatal(err)
+			}
+			if n := changedKeys(t, s, keys); n != 0 && n != len(keys) || (n > 0) != (cut > 0) {
+				t.Errorf("%T with a power cut after sync %d: %d of %d keys are changed", o, cut, n, len(keys))
+			}
+		}
+	}
+}
+
+// changedKeys counts those that are no more what they were when they were added.
+func changedKeys(t *testing.T, s *store.Store, keys []grid.PublicKey) (n int) {
+	t.Helper()
+	for _, k := range keys {
+		root, there, err := s.Root(k)
+		revoked, err2 := s.Revoked(k)
+		if err = errors.Join(err, err2); err != nil {
+			t.Fatal(err)
+		}
+		if !there || root.Disabled || revoked {
+			n++
+		}
+	}
+	return n
+}
+
+// TestRekeyToAKeyOfNoUse: neither the operator's slip nor a lost key's ghost
+// leaves an account with a key that can't use it.
+func TestRekeyToAKeyOfNoUse(t *testing.T) {
+	r := newRig(t, 90)
+	own := r.addAccount(1, nil)
+	other := r.addAccount(2, nil)
+	revoked := grid.PublicKeyOf(key(3))
+	r.changed(server.Revoke{Name: revoked.String()})
+	for to, want := range map[grid.PublicKey]error{own: lease.ErrKeyInUse, other: lease.ErrKeyInUse, revoked: lease.ErrKeyRevoked, {}: lease.ErrMalformed} {
+		r.refused(server.Rekey{Name: "account 1", Key: to}, want)
+	}
+	r.refused(server.PutRoot{Root: lease.Root{Key: revoked, Petname: "new"}, New: true}, lease.ErrKeyRevoked)
+	c := r.dial("still there")
+	c.logIn(1)
+	r.changed(server.Revoke{Name: revoked.String(), Again: true})
+	r.changed(server.Rekey{Name: "account 1", Key: revoked})
+	r.dial("with the new key").logIn(3)
 }
 
 // TestWithoutKey: clients without a key store where the operator lets them,

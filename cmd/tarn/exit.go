@@ -93,6 +93,7 @@ var exits = []struct {
 	{tarn.ErrPortInUse, exitInTheWay},
 	{tarn.ErrExists, exitInTheWay},
 	{tarn.ErrKeyInUse, exitInTheWay},
+	{lease.ErrKeyRevoked, exitInTheWay},
 	{errNotEmpty, exitInTheWay},
 	{errWrite, exitInTheWay},
 	{errSettings, exitSettings},
@@ -175,6 +176,8 @@ func adviceFor(err error) string {
 		return "The node ended before it was done; what it logged says why. Start it again with: tarn run"
 	case errors.Is(err, tarn.ErrNoAccount):
 		return "See who has one: tarn server list-accounts"
+	case errors.Is(err, lease.ErrKeyRevoked):
+		return "Accept it again first, with: tarn server unrevoke KEY"
 	case errors.Is(err, lease.ErrNoSuchRoot):
 		return "Ask the server's operator to add your account; your key is shown by: tarn client account-key"
 	}

@@ -85,8 +85,8 @@ func newRekey(e *env) *cobra.Command {
 		Short: "Give all that an account has to another key",
 		Long: `Puts NEWKEY, pub-v0-..., in the place of the one key of NAME, for somebody who
 lost the old one: quota, shares, counters and what NAME delegated to others are
-the new key's, whole and at once. NEWKEY must be new to this server. The old key
-then means nothing here; if somebody else may have it, revoke it too, since
+the new key's, whole and at once. NEWKEY must be new to this server, and not
+revoked. The old key then means nothing here; if somebody else may have it, revoke it too, since
 others may have signed for it.`,
 		Example: "  tarn server rekey bob pub-v0-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
 		Args:    between(2, 2),

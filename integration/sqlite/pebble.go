@@ -25,7 +25,7 @@ func openPebble(dir string) (table, error) {
 		return nil, err
 	}
 	p := &pebble{s, lease.NewLedger(s, lease.LedgerPolicy{Duration: lease.LeaseDuration})}
-	if err := p.durably(p.ledger.PutRoot(lease.Root{Key: root, Petname: "root"})); err != nil {
+	if err := p.durably(p.ledger.PutRoots(lease.Root{Key: root, Petname: "root"})); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return p, nil

@@ -143,7 +143,7 @@ func BenchmarkTableSize(b *testing.B) {
 // of the table.
 func (s *server) fill(b *testing.B, n int, round byte) uint64 {
 	for a := range 1000 {
-		s.apply(s.ledger.PutRoot(lease.Root{Key: benchAccount(a)}))
+		s.apply(s.ledger.PutRoots(lease.Root{Key: benchAccount(a)}))
 	}
 	var last *Commit
 	for i := range n {

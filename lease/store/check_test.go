@@ -39,7 +39,7 @@ func filled(t *testing.T, s *Store) *server {
 	f.ledger.CountTraffic(start, own(1), lease.Traffic{In: 5})
 	f.ledger.CountTraffic(start, under(1, 2, 9), lease.Traffic{Out: 6})
 	f.apply(f.ledger.FlushTraffic())
-	f.apply(f.ledger.SetRevoked(testKey(8), true))
+	f.apply(f.ledger.SetRevoked(true, testKey(8)))
 	return f
 }
 

@@ -39,7 +39,7 @@ func (h *history) snapshot() facts {
 // something fails. It waits for nothing in order, as the executor does not.
 func work(s *Store, h *history, rng *rand.Rand) error {
 	l := lease.NewLedger(s, policy)
-	if err := applied(s)(l.PutRoot(lease.Root{Key: testKey(1)})); err != nil {
+	if err := applied(s)(l.PutRoots(lease.Root{Key: testKey(1)})); err != nil {
 		return err
 	}
 	for i := range uint32(12) {

@@ -52,9 +52,9 @@ func BenchmarkExpire(b *testing.B) {
 // all of them.
 func (s *server) fillExpiring(b *testing.B, n int, kept bool) {
 	for a := range 1000 {
-		s.apply(s.ledger.PutRoot(lease.Root{Key: benchAccount(a)}))
+		s.apply(s.ledger.PutRoots(lease.Root{Key: benchAccount(a)}))
 	}
-	s.apply(s.ledger.PutRoot(lease.Root{Key: testKey(1)}))
+	s.apply(s.ledger.PutRoots(lease.Root{Key: testKey(1)}))
 	var last *Commit
 	for i := range n {
 		k := benchAccount(i % 1000)

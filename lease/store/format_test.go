@@ -33,16 +33,16 @@ func writeGolden(t *testing.T) {
 	must(t, os.MkdirAll(golden, 0o755))
 	s := serve(t, mustOpen(t, vfs.Default, golden))
 	quota, until, op := int64(1<<40), start.Unix()+1e9, lease.AllOperations
-	s.apply(s.ledger.PutRoot(lease.Root{
+	s.apply(s.ledger.PutRoots(lease.Root{
 		Key: testKey(1), Petname: "Zoë", Quota: &quota, Until: &until, Operation: &op,
 	}))
-	s.apply(s.ledger.SetRevoked(testKey(9), true))
+	s.apply(s.ledger.SetRevoked(true, testKey(9)))
 	for _, g := range goldenShares {
 		g.grant.Certificates = goldenCertificates(g.grant)
 		s.put(g.grant, g.id, content(g.size))
 	}
-	s.apply(s.ledger.PutRoot(lease.Root{Key: testKey(5)}))
-	s.apply(s.ledger.RemoveRoot(testKey(5), true))
+	s.apply(s.ledger.PutRoots(lease.Root{Key: testKey(5)}))
+	s.apply(s.ledger.RemoveRoots(true, testKey(5)))
 	s.ledger.CountTraffic(start, own(1), lease.Traffic{In: 11, Out: 22})
 	s.ledger.CountTraffic(start, under(1, 2, 7), lease.Traffic{In: 3, Out: 4})
 	s.apply(s.ledger.FlushTraffic())

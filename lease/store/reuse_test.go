@@ -14,7 +14,7 @@ import (
 func TestSecondCrashMovesNothingAnew(t *testing.T) {
 	s := NewMemory()
 	l := lease.NewLedger(s, policy)
-	must(t, applied(s)(l.PutRoot(lease.Root{Key: testKey(1)})))
+	must(t, applied(s)(l.PutRoots(lease.Root{Key: testKey(1)})))
 	want := content(SmallShare + 1)
 	must(t, uploadOne(s, l, own(1), testShare(1), want))
 	s = crashed(t, s)

@@ -115,7 +115,7 @@ func (s *server) apply(c lease.Change, err error) {
 
 func (s *server) addRoot(n byte, quota int64) {
 	s.t.Helper()
-	s.apply(s.ledger.PutRoot(lease.Root{Key: testKey(n), Petname: "root", Quota: &quota}))
+	s.apply(s.ledger.PutRoots(lease.Root{Key: testKey(n), Petname: "root", Quota: &quota}))
 }
 
 // put uploads a share whose bytes are content, inline or as a file.

@@ -54,6 +54,7 @@ var codes = []struct {
 	{"no-such-account", tarn.ErrNoAccount, http.StatusNotFound},
 	{"ambiguous", tarn.ErrAmbiguous, http.StatusConflict},
 	{"key-in-use", tarn.ErrKeyInUse, http.StatusConflict},
+	{"key-revoked", lease.ErrKeyRevoked, http.StatusConflict},
 	{"unknown", membership.ErrUnknown, http.StatusNotFound},
 	{"claimed", membership.ErrClaimed, http.StatusConflict},
 	{"no-membership", tarn.ErrNoMembership, http.StatusNotFound},
