@@ -45,6 +45,7 @@ func (l *Ledger) RenewLeases(now time.Time, g Grant, ids []ShareID) (Change, []L
 	if err := l.permitSome(t, now, g, OpRenewLease); err != nil {
 		return Change{}, nil, err
 	}
+	t.fetchShares(g.Column(), ids)
 	results := make([]LeaseResult, len(ids))
 	for i, id := range ids {
 		results[i].Committed, results[i].Err = l.renewOne(t, now, g, id)
@@ -177,6 +178,7 @@ func (l *Ledger) CancelLeases(now time.Time, g Grant, ids []ShareID) (Change, []
 	if err := l.permitSome(t, now, g, OpCancelLease); err != nil {
 		return Change{}, nil, nil, err
 	}
+	t.fetchShares(g.Column(), ids)
 	var going []GoingShare
 	results := make([]LeaseResult, len(ids))
 	for i, id := range ids {
@@ -214,6 +216,7 @@ func (l *Ledger) Drop(ids []LeaseID) (Change, []GoingShare, error) {
 
 func (l *Ledger) drop(ids []LeaseID, which func(*tx, LeaseID, Lease) bool) (Change, []GoingShare, error) {
 	t := newTx(l.view)
+	t.fetchLeases(ids)
 	var going []GoingShare
 	for _, id := range ids {
 		if lease, ok := t.leases.get(id); ok && which(t, id, lease) {
@@ -248,6 +251,11 @@ func (t *tx) dropLease(id LeaseID, lease Lease, going []GoingShare) []GoingShare
 // the meantime stays.
 func (l *Ledger) Gone(all ...GoingShare) (Change, error) {
 	t := newTx(l.view)
+	ids := make([]ShareID, len(all))
+	for i, g := range all {
+		ids[i] = g.ID
+	}
+	t.shares.fetch(ids, t.view.Shares)
 	for _, g := range all {
 		if share, ok := t.shares.get(g.ID); ok && share.State == Going && share.File == g.File {
 			t.shares.delete(g.ID)

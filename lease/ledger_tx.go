@@ -45,6 +45,24 @@ func (o *overlay[K, V]) slot(k K) slot[V] {
 	return s
 }
 
+// fetch loads at once what will be asked for.
+func (o *overlay[K, V]) fetch(keys []K, loadMany func([]K, func(K, V)) error) {
+	if o.m == nil {
+		o.m = make(map[K]slot[V], len(keys))
+	}
+	var missing []K
+	for _, k := range keys {
+		if _, ok := o.m[k]; !ok {
+			o.m[k] = slot[V]{}
+			missing = append(missing, k)
+		}
+	}
+	err := loadMany(missing, func(k K, v V) { o.m[k] = slot[V]{value: v, present: true, before: true} })
+	if err != nil {
+		o.t.fail(err)
+	}
+}
+
 func (o *overlay[K, V]) get(k K) (V, bool) {
 	s := o.slot(k)
 	return s.value, s.present
@@ -127,6 +145,25 @@ func newTx(v View) *tx {
 		return id, id != 0, err
 	})
 	return t
+}
+
+// fetchLeases loads leases and their shares, fetchShares some shares and the
+// leases of a column on them.
+func (t *tx) fetchLeases(ids []LeaseID) {
+	t.leases.fetch(ids, t.view.Leases)
+	shares := make([]ShareID, len(ids))
+	for i, id := range ids {
+		shares[i] = id.Share
+	}
+	t.shares.fetch(shares, t.view.Shares)
+}
+
+func (t *tx) fetchShares(c Column, ids []ShareID) {
+	leases := make([]LeaseID, len(ids))
+	for i, id := range ids {
+		leases[i] = LeaseID{c, id}
+	}
+	t.fetchLeases(leases)
 }
 
 // try does something that may turn out not to be allowed, and then undoes it.

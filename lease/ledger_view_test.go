@@ -117,8 +117,25 @@ func get[K comparable, V any](m map[K]V, k K) (V, bool, error) {
 	return v, ok, nil
 }
 
-func (v *mapView) Share(k lease.ShareID) (lease.Share, bool, error)        { return get(v.shares, k) }
-func (v *mapView) Lease(k lease.LeaseID) (lease.Lease, bool, error)        { return get(v.leases, k) }
+func (v *mapView) Share(k lease.ShareID) (lease.Share, bool, error) { return get(v.shares, k) }
+func (v *mapView) Lease(k lease.LeaseID) (lease.Lease, bool, error) { return get(v.leases, k) }
+func (v *mapView) Shares(ids []lease.ShareID, yield func(lease.ShareID, lease.Share)) error {
+	return getAll(v.shares, ids, yield)
+}
+
+func (v *mapView) Leases(ids []lease.LeaseID, yield func(lease.LeaseID, lease.Lease)) error {
+	return getAll(v.leases, ids, yield)
+}
+
+func getAll[K comparable, V any](m map[K]V, keys []K, yield func(K, V)) error {
+	for _, k := range keys {
+		if v, ok := m[k]; ok {
+			yield(k, v)
+		}
+	}
+	return nil
+}
+
 func (v *mapView) Counter(k lease.CounterKey) (lease.Counter, bool, error) { return get(v.counters, k) }
 func (v *mapView) Key(k lease.Column) (lease.KeyEntry, bool, error)        { return get(v.keys, k) }
 func (v *mapView) Chain(k uint32) (lease.ChainRecord, bool, error)         { return get(v.chains, k) }

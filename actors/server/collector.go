@@ -15,7 +15,7 @@ import (
 // deletes the bytes of shares that no lease keeps; where the table was made anew
 // it gives starter leases to the shares that are on the disk. It does one small job at a
 // time and rests after each for as long as keeps its share of the disk's time
-// small; what was cancelled comes before what has expired.
+// small, which is the ledger's part of it, too; what was cancelled comes before what has expired.
 //
 // Owns: how far its scans have come, the shares that are to be deleted, those on the disk that the table does not know.
 // On failure: goes on where it last wrote down that it was.
@@ -25,6 +25,7 @@ type collector struct {
 	ledger *actor.PID
 
 	begun  time.Time // of the job that runs; zero when none does
+	asked  bool      // the ledger is at it, and will answer
 	rest   func()    // ends the rest, nil when there is none
 	going  []lease.GoingShare
 	cancel []grid.PublicKey // roots whose leases are being cancelled
@@ -143,8 +144,17 @@ func (c *collector) do(ctx actor.Context, job func() any) {
 	c.env.Exec.Do(env.Disk, ctx.Self(), job)
 }
 
+// ask has the ledger end leases, which is a part of the job: its answer ends
+// it. A ledger that failed over it gives none.
+func (c *collector) ask(ctx actor.Context, step any) {
+	ctx.Send(c.ledger, step)
+	c.asked = true
+	c.restFor(ctx, collectLongest)
+}
+
 // done rests after a job, the longer the longer it took.
 func (c *collector) done(ctx actor.Context) {
+	c.asked = false
 	took := c.env.Clock.Now().Sub(c.begun)
 	c.begun = time.Time{}
 	c.restFor(ctx, max(collectPause, min(collectRest*took, collectLongest)))
@@ -166,7 +176,11 @@ func (c *collector) wake(ctx actor.Context) {
 
 // work begins the most urgent job, if there is any.
 func (c *collector) work(ctx actor.Context) {
-	switch now := c.env.Clock.Now(); {
+	now := c.env.Clock.Now()
+	if c.asked && now.Sub(c.begun) >= collectLongest {
+		c.asked, c.begun = false, time.Time{}
+	}
+	switch {
 	case !c.begun.IsZero():
 	case len(c.going) > 0:
 		c.delete(ctx)
@@ -211,23 +225,29 @@ func (c *collector) scanUnder(ctx actor.Context) {
 // scannedUnder has the ledger end what was found. A root is through when a
 // pass over all leases has found nothing under it.
 func (c *collector) scannedUnder(ctx actor.Context, m scannedUnder) {
-	defer c.done(ctx)
-	if m.err != nil {
+	switch {
+	case m.err != nil:
 		c.env.Log.Error("the leases to be cancelled could not be scanned; the next start tries again", "error", m.err)
 		c.cancel = nil
-		return
-	}
-	if len(c.cancel) == 0 || c.cancel[0] != m.root {
-		return // the list is new
-	}
-	if len(m.found) > 0 {
+		c.done(ctx)
+	case len(c.cancel) == 0 || c.cancel[0] != m.root:
+		c.done(ctx) // the list is new
+	case len(m.found) > 0:
 		ids := make([]lease.LeaseID, len(m.found))
 		for i, l := range m.found {
 			ids[i] = l.ID
 		}
 		c.found = true
-		ctx.Send(c.ledger, cancelUnder{ctx.Self(), m.root, ids})
+		c.ask(ctx, cancelUnder{ctx.Self(), m.root, ids})
+		c.passUnder(ctx, m)
+	default:
+		c.passUnder(ctx, m)
+		c.done(ctx)
 	}
+}
+
+// passUnder goes on with a pass over all leases.
+func (c *collector) passUnder(ctx actor.Context, m scannedUnder) {
 	c.under = m.next
 	if m.next != nil {
 		return
@@ -249,13 +269,14 @@ func (c *collector) scan(ctx actor.Context, now time.Time) {
 }
 
 func (c *collector) scanned(ctx actor.Context, m scanned) {
-	defer c.done(ctx)
 	if m.err != nil {
 		c.env.Log.Error("leases could not be scanned", "error", m.err)
 		m.next = nil
 	}
 	if len(m.expired) > 0 {
-		ctx.Send(c.ledger, expire{ctx.Self(), m.expired})
+		c.ask(ctx, expire{ctx.Self(), m.expired})
+	} else {
+		c.done(ctx)
 	}
 	c.cursor = m.next
 	if m.next == nil {
@@ -286,10 +307,12 @@ func (c *collector) oldTraffic(ctx actor.Context, m oldTraffic) {
 func (c *collector) expired(ctx actor.Context, m expired) {
 	if m.err != nil {
 		c.env.Log.Error("leases could not be ended", "error", m.err)
-		return
 	}
-	if len(m.going) > 0 {
-		c.going = append(c.going, m.going...)
+	c.going = append(c.going, m.going...)
+	switch {
+	case m.last && c.asked:
+		c.done(ctx)
+	case len(m.going) > 0:
 		c.wake(ctx)
 	}
 }
@@ -314,15 +337,8 @@ func (c *collector) delete(ctx actor.Context) {
 	some := c.going[:n:n]
 	c.going = c.going[n:]
 	c.do(ctx, func() any {
-		var d deleted
-		for _, g := range some {
-			if err := store.Delete(g); err != nil {
-				d.err = errors.Join(d.err, err)
-				continue
-			}
-			d.gone = append(d.gone, g)
-		}
-		return d
+		gone, err := store.Delete(some...)
+		return deleted{gone, err}
 	})
 }
 

@@ -4,6 +4,10 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,73 +18,151 @@ import (
 	"github.com/tarn-grid/tarn/lease/store"
 )
 
-var collected = flag.Int("shares", 20_000, "how many shares BenchmarkCollector has")
+var (
+	benchShares = flag.Int("shares", 20_000, "how many shares BenchmarkCollector has")
+	benchFiles  = flag.Int("files", 1000, "how many of them are files of 33 KiB")
+	benchFolder = flag.String("folder", "", "where tables of benchmarks are filled, or found filled; each is used once")
+	fillOnly    = flag.Bool("fill", false, "fill tables in -folder, and measure nothing")
+)
 
-// BenchmarkCollector has a server's actors make one pass over shares of 512
-// bytes: none of whose leases has expired, or all, so that every share is
-// deleted. The disk is real and the clock is not, so the rests that pace the
+// BenchmarkCollector has a server's actors make one pass over shares of a
+// hundred accounts, which have 512 bytes and lie in the table, but for some
+// that are files: none of whose leases has expired, or all, so that every share
+// is deleted. The disk is real and the clock is not, so the rests that pace the
 // collector take no time.
 func BenchmarkCollector(b *testing.B) {
-	n := *collected
+	shares, files := *benchShares, *benchFiles
 	if testing.Short() {
-		n = 3000
+		shares, files = 3000, 100
 	}
 	for _, c := range []struct {
 		name string
 		ago  time.Duration
 	}{{"nothing has expired", time.Hour}, {"all goes", lease.LeaseDuration}} {
-		b.Run(c.name, func(b *testing.B) { benchmarkCollector(b, n, c.ago) })
+		b.Run(c.name, func(b *testing.B) { benchmarkCollector(b, shares, files, c.ago) })
 	}
 }
 
-func benchmarkCollector(b *testing.B, n int, ago time.Duration) {
+func benchmarkCollector(b *testing.B, shares, files int, ago time.Duration) {
 	for b.Loop() {
 		b.StopTimer()
-		dir := b.TempDir()
-		fillShares(b, dir, n, sim.Start.Add(-ago))
+		dir := filledShares(b, shares, files, ago)
+		if *fillOnly {
+			return
+		}
 		b.StartTimer()
 		deleted := 0
 		r := diskRig(b, dir, func(c *server.Config) { c.Store = deletions{c.Store.(table), func() { deleted++ }} })
 		r.until("a pass over all leases", func() bool {
 			if ago < lease.LeaseDuration {
-				return r.table.Scanned() > int64(n)
+				return r.table.Scanned() > int64(shares)
 			}
-			return deleted == n && r.nothingGoes()
+			return deleted == shares && r.nothingGoes()
 		})
 		b.StopTimer()
 		r.stop()
+		if err := os.RemoveAll(dir); err != nil {
+			b.Fatal(err)
+		}
 		b.StartTimer()
 	}
-	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "shares/s")
+	b.ReportMetric(float64(shares)*float64(b.N)/b.Elapsed().Seconds(), "shares/s")
 }
 
-// fillShares makes the folder of a server with so many shares, each with a
-// lease of account 1 made then.
-func fillShares(b *testing.B, dir string, n int, then time.Time) {
+// filledShares is the folder of a server with so many shares, each with a lease
+// that was made so long ago.
+func filledShares(b *testing.B, shares, files int, ago time.Duration) string {
+	b.Helper()
+	at := *benchFolder
+	if at == "" {
+		at = b.TempDir()
+	}
+	dir := filepath.Join(at, fmt.Sprintf("collector-%d-%d-%v", shares, files, ago))
+	if _, err := os.Stat(dir); err == nil {
+		return dir
+	}
+	if err := os.RemoveAll(dir + ".new"); err != nil {
+		b.Fatal(err)
+	}
+	fillShares(b, dir+".new", shares, files, sim.Start.Add(-ago))
+	if err := os.Rename(dir+".new", dir); err != nil {
+		b.Fatal(err)
+	}
+	return dir
+}
+
+// filler stores shares as a server does, many at a time.
+type filler struct {
+	*testing.B
+	table  *store.Store
+	owner  sync.Mutex
+	ledger *lease.Ledger
+}
+
+func fillShares(b *testing.B, dir string, shares, files int, then time.Time) {
 	b.Helper()
 	s, err := store.Open(dir, store.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer s.Close()
-	ledger := lease.NewLedger(s, lease.LedgerPolicy{Duration: lease.LeaseDuration})
-	apply := func(c lease.Change, err error) {
-		if err == nil {
-			_, err = s.Apply(c)
-		}
-		if err != nil {
-			b.Fatal(err)
-		}
+	f := &filler{B: b, table: s, ledger: lease.NewLedger(s, lease.LedgerPolicy{Duration: lease.LeaseDuration})}
+	for n := range byte(100) {
+		f.applied(f.ledger.PutRoot(lease.Root{Key: grid.PublicKeyOf(key(n + 1)), Petname: fmt.Sprintf("account %d", n+1)}))
 	}
-	pub := grid.PublicKeyOf(key(1))
-	apply(ledger.PutRoots(lease.Root{Key: pub, Petname: "account 1"}))
+	for n := range shares - files {
+		f.put(n, then, lease.Body{Size: 512, Inline: benchBody(n, 512)})
+	}
+	var group sync.WaitGroup
+	const atOnce = 32
+	for first := range atOnce {
+		group.Go(func() {
+			for n := shares - files + first; n < shares; n += atOnce {
+				f.must(f.put(n, then, f.file(n))())
+			}
+		})
+	}
+	group.Wait()
+}
+
+func (f *filler) must(err error) {
+	if err != nil {
+		f.Error(err)
+		panic(err)
+	}
+}
+
+func (f *filler) applied(c lease.Change, err error) (wait func() error) {
+	f.must(err)
+	commit, err := f.table.Apply(c)
+	f.must(err)
+	return commit.Wait
+}
+
+func (f *filler) put(n int, then time.Time, body lease.Body) (wait func() error) {
+	pub := grid.PublicKeyOf(key(byte(n%100) + 1))
+	hash := sha256.Sum256(binary.BigEndian.AppendUint64(nil, uint64(n)))
+	id := lease.ShareID{StorageIndex: grid.StorageIndex(hash[:16])}
 	grant := lease.Grant{Root: pub, Keys: []grid.PublicKey{pub}, Label: pub}
-	for i := range n {
-		body := make([]byte, 512)
-		binary.BigEndian.PutUint64(body, uint64(i))
-		hash := sha256.Sum256(body)
-		id := lease.ShareID{StorageIndex: grid.StorageIndex(hash[:16])}
-		c, _, err := ledger.Put(then, grant, id, lease.Body{Size: 512, Inline: body}, lease.NoLimit)
-		apply(c, err)
-	}
+	f.owner.Lock()
+	defer f.owner.Unlock()
+	c, _, err := f.ledger.Put(then, grant, id, body, lease.NoLimit)
+	return f.applied(c, err)
+}
+
+func (f *filler) file(n int) lease.Body {
+	const size = store.SmallShare + 1<<10
+	in, err := f.table.Incoming()
+	f.must(err)
+	_, err = in.WriteAt(benchBody(n, size), 0)
+	f.must(err)
+	number, err := in.Seal()
+	f.must(err)
+	return lease.Body{Size: size, File: number}
+}
+
+func benchBody(n, size int) []byte {
+	body := make([]byte, size)
+	binary.BigEndian.PutUint64(body, uint64(n))
+	return body
 }

@@ -126,9 +126,11 @@ type deletions struct {
 	deleted func()
 }
 
-func (d deletions) Delete(g lease.GoingShare) error {
-	d.deleted()
-	return d.table.Delete(g)
+func (d deletions) Delete(all ...lease.GoingShare) ([]lease.GoingShare, error) {
+	for range all {
+		d.deleted()
+	}
+	return d.table.Delete(all...)
 }
 
 func (r *rig) nothingGoes() bool {

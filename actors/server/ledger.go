@@ -114,11 +114,9 @@ func (l *ledger) serve(ctx actor.Context) {
 	case traffic:
 		l.count(ctx, now, m)
 	case expire:
-		change, going, err := l.rules.Expire(now, m.leases)
-		l.settle(ctx, change, err, m.replyTo, expired{going, err})
+		l.expire(ctx, now, m)
 	case cancelUnder:
-		change, going, err := l.rules.CancelUnder(m.root, m.leases)
-		l.settle(ctx, change, err, m.replyTo, expired{going, err})
+		l.cancelUnder(ctx, m)
 	case endCancelling:
 		change, err := l.rules.EndCancelling(m.root)
 		l.settle(ctx, change, err, nil, nil)

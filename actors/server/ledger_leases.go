@@ -40,7 +40,7 @@ func (l *ledger) leaseStep(ctx actor.Context, now time.Time, m *workOnLeases, id
 		change, results, going, err := l.rules.CancelLeases(now, m.grant, ids)
 		if err == nil {
 			m.done.add(results)
-			l.settle(ctx, change, nil, m.collector, expired{going, nil})
+			l.settle(ctx, change, nil, m.collector, expired{going: going})
 		}
 		return err
 	default:
@@ -112,4 +112,29 @@ func firstOf(a, b error) error {
 		return a
 	}
 	return b
+}
+
+// expire and cancelUnder take some of the leases in one step, and then let
+// others have a turn.
+func (l *ledger) expire(ctx actor.Context, now time.Time, m expire) {
+	some, rest := firstStep(m.leases)
+	change, going, err := l.rules.Expire(now, some)
+	l.settle(ctx, change, err, m.replyTo, expired{going, len(rest) == 0, err})
+	if len(rest) > 0 && !l.failed {
+		ctx.Send(ctx.Self(), expire{m.replyTo, rest})
+	}
+}
+
+func (l *ledger) cancelUnder(ctx actor.Context, m cancelUnder) {
+	some, rest := firstStep(m.leases)
+	change, going, err := l.rules.CancelUnder(m.root, some)
+	l.settle(ctx, change, err, m.replyTo, expired{going, len(rest) == 0, err})
+	if len(rest) > 0 && !l.failed {
+		ctx.Send(ctx.Self(), cancelUnder{m.replyTo, m.root, rest})
+	}
+}
+
+func firstStep(all []lease.LeaseID) (some, rest []lease.LeaseID) {
+	n := min(len(all), leaseStep)
+	return all[:n], all[n:]
 }

@@ -75,14 +75,15 @@ type (
 		grant lease.Grant
 		moved lease.Traffic
 	}
-	// expire ends those of the leases that have expired; answered by expired.
+	// expire ends those of the leases that have expired; answered by expired, for
+	// each turn that it takes.
 	expire struct {
 		replyTo *actor.PID
 		leases  []lease.LeaseID
 	}
 	// cancelUnder ends leases under a root that the operator removed, if they
-	// are still to be; answered by expired. endCancelling says that there are no
-	// more.
+	// are still to be; answered as expire is. endCancelling says that there are
+	// no more.
 	cancelUnder struct {
 		replyTo *actor.PID
 		root    grid.PublicKey
@@ -156,8 +157,11 @@ type (
 		tag   uint64
 		bytes int64
 	}
+	// expired is shares that have no lease any more; last says that nothing more
+	// comes of an expire or cancelUnder.
 	expired struct {
 		going []lease.GoingShare
+		last  bool
 		err   error
 	}
 )

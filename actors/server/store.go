@@ -67,8 +67,9 @@ type Store interface {
 	NumberLoose() uint64
 	// Going lists the shares whose bytes are still to be deleted.
 	Going() ([]lease.GoingShare, error)
-	// Delete deletes the bytes of such a share. It can be repeated.
-	Delete(lease.GoingShare) error
+	// Delete deletes the bytes of such shares, and returns those of which they
+	// are gone. It can be repeated.
+	Delete(...lease.GoingShare) (gone []lease.GoingShare, err error)
 }
 
 // StoredShare is a share that is there.

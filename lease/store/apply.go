@@ -31,7 +31,7 @@ func (c *Commit) Wait() error {
 // Apply writes a Change: reads see it when Apply returns, and it is durable
 // when the Commit's Wait does. Only the table's owner calls it, one at a time.
 func (s *Store) Apply(c lease.Change) (*Commit, error) {
-	e := encoder{s: s, fresh: map[lease.Column]uint32{}}
+	e := encoder{s: s, fresh: map[lease.Column]uint32{}, ended: map[lease.Column]uint32{}}
 	if err := e.change(c); err != nil {
 		return nil, fmt.Errorf("write to the lease table: %w", err)
 	}
@@ -41,15 +41,11 @@ func (s *Store) Apply(c lease.Change) (*Commit, error) {
 		return nil, err
 	}
 	s.hot.follow(e.b)
-	for _, r := range c.Renames {
-		s.ids.rename(lease.ColumnOf(r.From), lease.ColumnOf(r.To))
+	for col, id := range e.ended {
+		s.ids.forget(col, id)
 	}
-	for _, k := range c.Keys {
-		if k.Delete {
-			s.ids.forget(k.Key)
-		} else {
-			s.ids.put(k.Key, k.Value.ID)
-		}
+	for col, id := range e.fresh {
+		s.ids.put(col, id)
 	}
 	return &Commit{s: s, wait: wait, moved: e.moved}, nil
 }
@@ -59,6 +55,7 @@ type encoder struct {
 	s       *Store
 	b       batch
 	fresh   map[lease.Column]uint32 // ids that the Change itself gives
+	ended   map[lease.Column]uint32 // and those that it takes
 	err     error
 	moved   []sealed        // files that become shares
 	going   []lease.ShareID // shares that begin to go
@@ -150,6 +147,7 @@ func (e *encoder) rename(r lease.Rename) {
 	e.b.delete(withPublicKey(tagKey, r.From))
 	e.b.put(withPublicKey(tagKey, r.To), encodeKey(entry))
 	e.b.put(withID(tagKeyID, entry.ID), r.To[:])
+	e.ended[lease.ColumnOf(r.From)] = entry.ID
 	e.fresh[lease.ColumnOf(r.To)] = entry.ID
 }
 
@@ -157,6 +155,7 @@ func (e *encoder) key(d lease.Edit[lease.Column, lease.KeyEntry]) {
 	key := withPublicKey(tagKey, d.Key.Key)
 	if d.Delete {
 		id := e.id(d.Key)
+		e.ended[d.Key] = id
 		e.b.delete(key)
 		e.b.delete(withID(tagKeyID, id))
 		return

@@ -82,7 +82,7 @@ func TestFullDiskStillServes(t *testing.T) {
 	s.wantContent(large, content(SmallShare+1))
 	change, _, going, err := s.ledger.CancelLeases(late, own(1), []lease.ShareID{large})
 	s.apply(change, err)
-	must(t, s.Delete(going[0]))
+	mustDelete(t, s.Store, going[0])
 	s.apply(s.ledger.Gone(going[0]))
 	s.wantConsistent()
 

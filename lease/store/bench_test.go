@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"flag"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -131,17 +133,20 @@ func BenchmarkTableSize(b *testing.B) {
 	for b.Loop() {
 		dir := b.TempDir()
 		s := serve(b, mustOpen(b, vfs.Default, dir))
-		one := s.fill(b, 300_000, 1)
-		two := s.fill(b, 300_000, 2)
+		s.fill(300_000, 1)
+		one := s.tableSize(b)
+		s.fill(300_000, 2)
+		two := s.tableSize(b)
 		b.ReportMetric(float64(one)/300_000, "B/lease+share")
 		b.ReportMetric(float64(two-one)/300_000, "B/lease")
 		must(b, s.Close())
 	}
 }
 
-// fill gives so many shares a lease of one account each and returns the size
-// of the table.
-func (s *server) fill(b *testing.B, n int, round byte) uint64 {
+// fill gives so many shares a lease of one account each, of a thousand; in
+// round 1 the shares come with it.
+func (s *server) fill(n int, round byte) {
+	s.t.Helper()
 	for a := range 1000 {
 		s.apply(s.ledger.PutRoots(lease.Root{Key: benchAccount(a)}))
 	}
@@ -153,12 +158,16 @@ func (s *server) fill(b *testing.B, n int, round byte) uint64 {
 			last, err = s.putUnsynced(ownOf(k), randomShare(i))
 		} else {
 			change, _, addErr := s.ledger.AddLease(start, ownOf(k), randomShare(i), lease.NoLimit)
-			must(b, addErr)
+			must(s.t, addErr)
 			last, err = s.Apply(change)
 		}
-		must(b, err)
+		must(s.t, err)
 	}
-	must(b, last.Wait())
+	must(s.t, last.Wait())
+}
+
+// tableSize is the size of the table on disk in bytes, put in order.
+func (s *server) tableSize(b *testing.B) uint64 {
 	db := s.eng.(*disk).db
 	must(b, db.Flush())
 	must(b, db.Compact(b.Context(), []byte{0}, []byte{0xff}, true))
@@ -167,33 +176,62 @@ func (s *server) fill(b *testing.B, n int, round byte) uint64 {
 	return size
 }
 
+var benchFolder = flag.String("folder", "", "where tables of benchmarks are kept, each filled once")
+
+// kept opens a table of that name in -folder, which is filled and checked when
+// it is not there; without -folder, one that goes with the benchmark.
+func kept(b *testing.B, name string, fill func(*server)) *server {
+	dir := filepath.Join(*benchFolder, name)
+	if *benchFolder == "" {
+		dir = filepath.Join(b.TempDir(), name)
+	}
+	if _, err := os.Stat(dir); err == nil {
+		return serve(b, mustOpen(b, vfs.Default, dir))
+	}
+	must(b, os.RemoveAll(dir+".new"))
+	s := serve(b, mustOpen(b, vfs.Default, dir+".new"))
+	fill(s)
+	if found := s.check(false); len(found) > 0 {
+		b.Fatalf("the table is filled wrongly: %q", found)
+	}
+	must(b, s.Close())
+	must(b, os.Rename(dir+".new", dir))
+	return serve(b, mustOpen(b, vfs.Default, dir))
+}
+
 var usageLeases = flag.Int("leases", 100_000, "how many leases the table of BenchmarkUsage has")
 
-// BenchmarkUsage asks how much one account of a thousand holds: with
-// -args -leases 10000000 the table has ten million leases, and takes some
-// minutes to be filled.
+// BenchmarkUsage asks how much one account of a thousand holds, and how much
+// is below it: with -args -leases 10000000 -folder DIR the table has ten million
+// leases and is filled once, in some minutes. No scan may be needed for it.
 func BenchmarkUsage(b *testing.B) {
 	leases := *usageLeases
 	if testing.Short() {
 		leases = 10_000
 	}
-	s := serve(b, mustOpen(b, vfs.Default, b.TempDir()))
-	s.fill(b, leases, 1)
+	s := kept(b, fmt.Sprintf("usage-%d", leases), func(s *server) { s.fill(leases, 1) })
 	before := s.Scanned()
-	asked := 0
+	asked, slowest := 0, time.Duration(0)
 	for b.Loop() {
-		s.hot = hotCache{} // as if nobody had asked for long
-		k := benchAccount(asked % 1000)
-		own, err := s.ledger.Usage(lease.ColumnCounterKey(lease.ColumnOf(k)))
-		must(b, err)
-		below, err := s.ledger.Usage(lease.RootCounterKey(k))
-		must(b, err)
-		if own != below || own.Stored.Leases == 0 {
-			b.Fatalf("account %d holds %+v, and %+v below it", asked%1000, own, below)
-		}
+		s.hot, s.ids = newHotCache(), newIDCache() // as if nobody had asked for long
+		began := time.Now()
+		s.wantUsageOf(asked % 1000)
+		slowest = max(slowest, time.Since(began))
 		asked++
 	}
+	b.ReportMetric(float64(slowest.Microseconds()), "slowest-µs")
 	b.ReportMetric(float64(s.Scanned()-before), "scanned")
+}
+
+func (s *server) wantUsageOf(n int) {
+	k := benchAccount(n)
+	own, err := s.ledger.Usage(lease.ColumnCounterKey(lease.ColumnOf(k)))
+	must(s.t, err)
+	below, err := s.ledger.Usage(lease.RootCounterKey(k))
+	must(s.t, err)
+	if own != below || own.Stored.Leases == 0 {
+		s.t.Fatalf("account %d holds %+v, and %+v below it", n, own, below)
+	}
 }
 
 // BenchmarkStanding looks up what a reference that was made under 4

@@ -458,7 +458,7 @@ func (c *checker) mendChains(r *recount) error {
 
 // mendKeys writes how often each is used, and forgets those that are not.
 func (c *checker) mendKeys(r *recount) error {
-	known, gone := map[lease.Column]bool{}, map[lease.Column]bool{}
+	known, gone := map[lease.Column]bool{}, map[lease.Column]uint32{}
 	err := c.s.scanAll([]byte{tagKeyID}, func(key, _ []byte) error {
 		id := be32(key[1:])
 		column, err := c.s.columnOf(id)
@@ -471,15 +471,15 @@ func (c *checker) mendKeys(r *recount) error {
 		} else {
 			c.delete(withPublicKey(tagKey, column.Key))
 			c.delete(withID(tagKeyID, id))
-			gone[column] = true
+			gone[column] = id
 		}
 		return nil
 	})
 	if err == nil {
 		err = c.mendTraffic(r, gone)
 	}
-	for column := range gone {
-		c.s.ids.forget(column)
+	for column, id := range gone {
+		c.s.ids.forget(column, id)
 	}
 	if err != nil {
 		return err
@@ -489,11 +489,11 @@ func (c *checker) mendKeys(r *recount) error {
 
 // mendTraffic leaves nothing of keys that are gone and of pairs that hold
 // nothing.
-func (c *checker) mendTraffic(r *recount, gone map[lease.Column]bool) error {
+func (c *checker) mendTraffic(r *recount, gone map[lease.Column]uint32) error {
 	return c.s.scanTraffic(func(key, _ []byte) error {
 		k, err := c.s.trafficOf(key)
 		_, held := r.counters[k.Of]
-		if gone[k.Of.Of] || k.Of.Kind == lease.PairCounter && !held {
+		if _, forgotten := gone[k.Of.Of]; forgotten || k.Of.Kind == lease.PairCounter && !held {
 			c.delete(append([]byte{}, key...))
 		}
 		return err

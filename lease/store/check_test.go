@@ -57,8 +57,7 @@ func (s *server) check(repair bool) []string {
 func (s *server) edit(b batch) {
 	s.t.Helper()
 	must(s.t, write(s.eng, b))
-	s.hot = hotCache{}
-	s.ids = idCache{}
+	s.hot, s.ids = newHotCache(), newIDCache()
 }
 
 // TestCheckFindsAndMends plants one damage at a time.
@@ -245,7 +244,7 @@ func TestLostTable(t *testing.T) {
 	change, going, err := s.ledger.Expire(late, ids)
 	s.apply(change, err)
 	for _, g := range going {
-		must(t, s.Delete(g))
+		mustDelete(t, s.Store, g)
 		s.apply(s.ledger.Gone(g))
 	}
 	must(t, fs.Remove("/store/shares/aa/stray"))

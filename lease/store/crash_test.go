@@ -106,15 +106,11 @@ func dropOne(s *Store, l *lease.Ledger, h *history, id lease.LeaseID) error {
 	if err := applied(s)(change, err); err != nil {
 		return err
 	}
-	for _, g := range going {
-		if err := s.Delete(g); err != nil {
-			return err
-		}
-		if err := applied(s)(l.Gone(g)); err != nil {
-			return err
-		}
+	gone, err := s.Delete(going...)
+	if err != nil {
+		return err
 	}
-	return nil
+	return applied(s)(l.Gone(gone...))
 }
 
 // recovered opens what a crash left and checks it against what was promised.
@@ -129,7 +125,7 @@ func recovered(t *testing.T, fs vfs.FS, h facts) {
 	going, err := s.Going()
 	must(t, err)
 	for _, g := range going {
-		must(t, s.Delete(g))
+		mustDelete(t, s, g)
 		srv.apply(srv.ledger.Gone(g))
 	}
 	for id, size := range h.acked {

@@ -5,6 +5,9 @@ package store
 type engine interface {
 	// get returns a copy.
 	get(key []byte) (value []byte, ok bool, err error)
+	// getMany yields those of many keys that there are, which are sorted, by
+	// their places in the list. The value is only valid during the call.
+	getMany(keys [][]byte, yield func(i int, value []byte) error) error
 	// scan yields keys in [lower, upper) in order, until yield returns an error,
 	// which it passes on. Key and value are only valid during the call.
 	scan(lower, upper []byte, yield func(key, value []byte) error) error

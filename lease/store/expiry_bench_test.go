@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/binary"
 	"flag"
+	"slices"
 	"testing"
 	"time"
 
@@ -13,8 +14,12 @@ import (
 
 var expiring = flag.Int("expiring", 100_000, "how many leases BenchmarkExpire ends")
 
-// scanStep is how many leases the collector looks at in one step.
-const scanStep = 2000
+// scanStep is how many leases the collector looks at in one step, turn how many
+// the ledger ends before others may do something.
+const (
+	scanStep = 2000
+	turn     = 512
+)
 
 // BenchmarkExpire ends leases as a server's collector has it done: a scan sees
 // some, the ledger ends those that have expired, and the disk has it before
@@ -81,9 +86,17 @@ func (s *server) expireAll(b *testing.B, now time.Time) (ended int) {
 		expired, next, err := s.ScanExpired(now, cursor, scanStep)
 		must(b, err)
 		must(b, s.SaveProgress(next))
-		change, _, err := s.ledger.Expire(now, expired)
-		s.apply(change, err)
-		ended += len(expired)
+		var last *Commit
+		for some := range slices.Chunk(expired, turn) {
+			change, _, err := s.ledger.Expire(now, some)
+			must(b, err)
+			last, err = s.Apply(change)
+			must(b, err)
+			ended += len(some)
+		}
+		if last != nil {
+			must(b, last.Wait())
+		}
 		if next == nil {
 			return ended
 		}

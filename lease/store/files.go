@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -309,10 +311,38 @@ func (s *Store) Going() ([]lease.GoingShare, error) {
 	return all, err
 }
 
-// Delete deletes the file of a share that is GOING, once the Change that says
-// so is durable. It does nothing to a share that was uploaded anew in the
-// meantime, and can be repeated.
-func (s *Store) Delete(g lease.GoingShare) error {
+// Delete deletes the files of shares that are GOING, once the Change that says
+// so is durable, and returns those that are gone, durably. It does nothing to a
+// share that was uploaded anew in the meantime, and can be repeated.
+func (s *Store) Delete(all ...lease.GoingShare) (gone []lease.GoingShare, err error) {
+	changed := folders{}
+	for _, g := range all {
+		if oneErr := s.deleteOne(g, changed); oneErr != nil {
+			err = errors.Join(err, oneErr)
+			continue
+		}
+		gone = append(gone, g)
+	}
+	if syncErr := s.syncAll(changed); syncErr != nil {
+		return nil, errors.Join(err, syncErr)
+	}
+	return gone, err
+}
+
+// folders in which names have changed and are not durable yet. Those of many
+// files are synced together: then the first sync does most of the work of all.
+type folders map[string]struct{}
+
+func (s *Store) syncAll(changed folders) error {
+	for _, dir := range slices.Sorted(maps.Keys(changed)) {
+		if err := s.syncDir(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) deleteOne(g lease.GoingShare, changed folders) error {
 	lock := s.files.stripe(g.ID)
 	lock.Lock()
 	defer lock.Unlock()
@@ -325,14 +355,14 @@ func (s *Store) Delete(g lease.GoingShare) error {
 		if g.File == 0 {
 			return nil // its body goes with its record
 		}
-		return s.deleteFile(g)
+		return s.deleteFile(g, changed)
 	case ok && share.File == 0 && s.files.isGoing(g.ID):
 		return s.deleteReplaced(g)
 	}
 	return nil
 }
 
-func (s *Store) deleteFile(g lease.GoingShare) error {
+func (s *Store) deleteFile(g lease.GoingShare, changed folders) error {
 	if file, ok := s.files.pendingFile(g.ID); ok && file == g.File {
 		if err := s.removeIfThere(s.incomingPath(file)); err != nil {
 			return err
@@ -343,7 +373,7 @@ func (s *Store) deleteFile(g lease.GoingShare) error {
 			return err
 		}
 	}
-	return s.removeShareFile(g.ID)
+	return s.unlinkShare(g.ID, changed)
 }
 
 // deleteReplaced deletes the file of a share whose new body lies in the table.
@@ -355,18 +385,25 @@ func (s *Store) deleteReplaced(g lease.GoingShare) error {
 	return s.eng.applyLazily(batch{{key: withShare(tagGoing, g.ID), delete: true}})
 }
 
-// removeShareFile deletes a share's file and its folder, if that is empty now.
+// removeShareFile deletes a share's file, durably.
 func (s *Store) removeShareFile(id lease.ShareID) error {
+	changed := folders{}
+	return errors.Join(s.unlinkShare(id, changed), s.syncAll(changed))
+}
+
+// unlinkShare deletes a share's file and its folder, if that is empty now.
+func (s *Store) unlinkShare(id lease.ShareID, changed folders) error {
 	if err := s.removeIfThere(s.sharePath(id)); err != nil {
 		return err
 	}
 	dirs := s.shareDirs(id)
 	left, err := s.fs.List(dirs[2])
-	if err == nil && len(left) > 0 {
-		return s.syncDir(dirs[2])
-	}
-	if err == nil && s.fs.Remove(dirs[2]) == nil {
-		return s.syncDir(dirs[1])
+	switch {
+	case err == nil && len(left) > 0:
+		changed[dirs[2]] = struct{}{}
+	case err == nil && s.fs.Remove(dirs[2]) == nil:
+		delete(changed, dirs[2])
+		changed[dirs[1]] = struct{}{}
 	}
 	return nil // no folder, or another share is just moving in
 }

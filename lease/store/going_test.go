@@ -5,6 +5,7 @@ import (
 	"io"
 	"testing"
 
+	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
 )
 
@@ -29,10 +30,10 @@ func uploadWhileGoing(t *testing.T, im implementation, before, after int, delete
 	change, going, err := s.ledger.Drop([]lease.LeaseID{{Column: own(1).Column(), Share: id}})
 	s.apply(change, err)
 	if deleteFirst {
-		must(t, s.Delete(going[0]))
+		mustDelete(t, s.Store, going[0])
 	}
 	s.put(own(1), id, content(after))
-	must(t, s.Delete(going[0]))
+	mustDelete(t, s.Store, going[0])
 	s.apply(s.ledger.Gone(going[0]))
 	s.wantContent(id, content(after))
 	s = serve(t, im.reopen(t, s.Store))
@@ -46,6 +47,43 @@ func uploadWhileGoing(t *testing.T, im implementation, before, after int, delete
 	s.wantConsistent()
 }
 
+func mustDelete(t *testing.T, s *Store, all ...lease.GoingShare) {
+	t.Helper()
+	gone, err := s.Delete(all...)
+	must(t, err)
+	if len(gone) != len(all) {
+		t.Fatalf("%d of %d shares are gone", len(gone), len(all))
+	}
+}
+
+// Shares of one file go together, with their folder.
+func TestSharesOfAFileGoTogether(t *testing.T) {
+	forAll(t, func(t *testing.T, im implementation) {
+		s := serve(t, im.open(t))
+		s.addRoot(1, 1<<30)
+		var ids []lease.LeaseID
+		for num := range grid.ShareNum(4) {
+			id := lease.ShareID{StorageIndex: grid.StorageIndex{7}, Num: num}
+			s.put(own(1), id, content(SmallShare+1))
+			ids = append(ids, lease.LeaseID{Column: own(1).Column(), Share: id})
+		}
+		change, going, err := s.ledger.Drop(ids[:2])
+		s.apply(change, err)
+		mustDelete(t, s.Store, going...)
+		s.apply(s.ledger.Gone(going...))
+		s.wantContent(ids[2].Share, content(SmallShare+1))
+		change, going, err = s.ledger.Drop(ids[2:])
+		s.apply(change, err)
+		mustDelete(t, s.Store, going...)
+		mustDelete(t, s.Store, going...) // again, as after a crash
+		s.apply(s.ledger.Gone(going...))
+		s.wantNothingLeft(testKey(1))
+		if left, err := s.fs.List(s.shareDirs(ids[0].Share)[1]); len(left) > 0 || err != nil {
+			t.Errorf("left: %v, %v", left, err)
+		}
+	})
+}
+
 // A reader that is half-way through reads the rest though the share goes.
 func TestReaderOutlivesShare(t *testing.T) {
 	forAll(t, func(t *testing.T, im implementation) {
@@ -57,7 +95,7 @@ func TestReaderOutlivesShare(t *testing.T) {
 		must(t, err)
 		change, going, err := s.ledger.Drop([]lease.LeaseID{{Column: own(1).Column(), Share: id}})
 		s.apply(change, err)
-		must(t, s.Delete(going[0]))
+		mustDelete(t, s.Store, going[0])
 		n, err := io.Copy(io.Discard, io.NewSectionReader(body, 0, body.Size))
 		if n != 100_000 || err != nil {
 			t.Errorf("read %d bytes, %v", n, err)

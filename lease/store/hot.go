@@ -1,13 +1,17 @@
 package store
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/tarn-grid/tarn/lease"
+)
 
 // hotCache keeps the small records that nearly every step reads: roots,
 // counters, chains, keys; also that there is none. Without it a step costs ten
 // descents into Pebble instead of three.
 type hotCache struct {
 	mu      sync.Mutex
-	records map[string]hotRecord
+	records recent[string, hotRecord]
 	changes uint64
 }
 
@@ -16,8 +20,19 @@ type hotRecord struct {
 	ok    bool
 }
 
-// hotRecords bounds the cache: it is emptied when full; about 1.5 MiB.
-const hotRecords = 8192
+// hotBytes bounds each generation of the cache: some five thousand records, or
+// a hundred chains of the largest size as a login showed them. A record costs
+// hotOverhead beside its key and value, more or less.
+const (
+	hotBytes    = 1 << 20
+	hotOverhead = 128
+)
+
+func newHotCache() hotCache {
+	return hotCache{records: newRecent(hotBytes, func(key string, r hotRecord) int {
+		return hotOverhead + len(key) + len(r.value)
+	})}
+}
 
 func isHot(key []byte) bool {
 	switch key[0] {
@@ -35,7 +50,7 @@ func (s *Store) get(key []byte) ([]byte, bool, error) {
 	}
 	h := &s.hot
 	h.mu.Lock()
-	r, found := h.records[string(key)]
+	r, found := h.records.get(string(key))
 	before := h.changes
 	h.mu.Unlock()
 	if found {
@@ -48,7 +63,7 @@ func (s *Store) get(key []byte) ([]byte, bool, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.changes == before {
-		h.remember(key, hotRecord{value, ok})
+		h.records.put(string(key), hotRecord{value, ok})
 	}
 	return value, ok, nil
 }
@@ -61,14 +76,51 @@ func (h *hotCache) follow(b batch) {
 	h.changes++
 	for _, e := range b {
 		if isHot(e.key) {
-			h.remember(e.key, hotRecord{e.value, !e.delete})
+			h.records.put(string(e.key), hotRecord{e.value, !e.delete})
 		}
 	}
 }
 
-func (h *hotCache) remember(key []byte, r hotRecord) {
-	if h.records == nil || len(h.records) >= hotRecords {
-		h.records = map[string]hotRecord{}
+// idCache remembers ids of columns.
+type idCache struct {
+	mu      sync.Mutex
+	ids     recent[lease.Column, uint32]
+	columns recent[uint32, lease.Column]
+}
+
+// idCacheSize bounds each generation of either list.
+const idCacheSize = 4096
+
+func newIDCache() idCache {
+	return idCache{
+		ids:     newRecent(idCacheSize, func(lease.Column, uint32) int { return 1 }),
+		columns: newRecent(idCacheSize, func(uint32, lease.Column) int { return 1 }),
 	}
-	h.records[string(key)] = r
+}
+
+func (c *idCache) id(col lease.Column) (uint32, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ids.get(col)
+}
+
+func (c *idCache) column(id uint32) (lease.Column, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.columns.get(id)
+}
+
+func (c *idCache) put(col lease.Column, id uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ids.put(col, id)
+	c.columns.put(id, col)
+}
+
+// forget ends what a column's id is, or was.
+func (c *idCache) forget(col lease.Column, id uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ids.delete(col)
+	c.columns.delete(id)
 }

@@ -33,6 +33,19 @@ func (m *memory) get(key []byte) ([]byte, bool, error) {
 	return slices.Clone(v), ok, nil
 }
 
+func (m *memory) getMany(keys [][]byte, yield func(i int, value []byte) error) error {
+	for i, key := range keys {
+		v, ok, err := m.get(key)
+		if err == nil && ok {
+			err = yield(i, v)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // scan works on the keys there were when it began, as a snapshot would; yield
 // may read and write the store.
 func (m *memory) scan(lower, upper []byte, yield func(key, value []byte) error) error {

@@ -67,7 +67,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -121,7 +120,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	if fs == nil {
 		fs = vfs.Default
 	}
-	s := &Store{fs: fs, dir: dir}
+	s := &Store{fs: fs, dir: dir, ids: newIDCache(), hot: newHotCache()}
 	if err := s.open(); err != nil {
 		return nil, fmt.Errorf("open the lease table in %s: %w", dir, errors.Join(err, s.unlock()))
 	}
@@ -141,7 +140,7 @@ func NewMemory() *Store {
 }
 
 func openMemory(m *memory, fs vfs.FS) (*Store, error) {
-	s := &Store{fs: fs, dir: "/", eng: m, ballast: &ballast{}}
+	s := &Store{fs: fs, dir: "/", eng: m, ballast: &ballast{}, ids: newIDCache(), hot: newHotCache()}
 	return s, s.start()
 }
 
@@ -260,54 +259,4 @@ func (s *Store) scan(lower, upper []byte, yield func(key, value []byte) error) e
 		s.scanned.Add(1)
 		return yield(key, value)
 	})
-}
-
-// idCache remembers ids of columns; it is emptied when full.
-type idCache struct {
-	mu      sync.Mutex
-	ids     map[lease.Column]uint32
-	columns map[uint32]lease.Column
-}
-
-const idCacheSize = 4096
-
-func (c *idCache) id(col lease.Column) (uint32, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	id, ok := c.ids[col]
-	return id, ok
-}
-
-func (c *idCache) column(id uint32) (lease.Column, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	col, ok := c.columns[id]
-	return col, ok
-}
-
-func (c *idCache) put(col lease.Column, id uint32) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ids == nil || len(c.ids) >= idCacheSize {
-		c.ids, c.columns = map[lease.Column]uint32{}, map[uint32]lease.Column{}
-	}
-	c.ids[col], c.columns[id] = id, col
-}
-
-func (c *idCache) rename(from, to lease.Column) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if id, ok := c.ids[from]; ok {
-		delete(c.ids, from)
-		c.ids[to], c.columns[id] = id, to
-	}
-}
-
-func (c *idCache) forget(col lease.Column) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if id, ok := c.ids[col]; ok {
-		delete(c.ids, col)
-		delete(c.columns, id)
-	}
 }

@@ -236,8 +236,8 @@ func TestExpiredSharesGo(t *testing.T) {
 			t.Fatalf("%d shares are left to delete after a restart, want 2", len(left))
 		}
 		for _, g := range left {
-			must(t, s.Delete(g))
-			must(t, s.Delete(g))
+			mustDelete(t, s.Store, g)
+			mustDelete(t, s.Store, g)
 			s.apply(s.ledger.Gone(g))
 		}
 		s.wantNothingLeft(testKey(1))

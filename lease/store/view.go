@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -38,6 +39,55 @@ func (s *Store) Lease(id lease.LeaseID) (lease.Lease, bool, error) {
 		return lease.Lease{}, false, err
 	}
 	return read(s, leaseKey(column, id.Share), decodeLease)
+}
+
+// Shares implements lease.View.
+func (s *Store) Shares(ids []lease.ShareID, yield func(lease.ShareID, lease.Share)) error {
+	many := make(records[lease.ShareID], len(ids))
+	for i, id := range ids {
+		many[i] = named[lease.ShareID]{withShare(tagShare, id), id}
+	}
+	return readMany(s, many, decodeShare, yield)
+}
+
+// Leases implements lease.View.
+func (s *Store) Leases(ids []lease.LeaseID, yield func(lease.LeaseID, lease.Lease)) error {
+	many := make(records[lease.LeaseID], 0, len(ids))
+	for _, id := range ids {
+		column, ok, err := s.columnID(id.Column)
+		if err != nil {
+			return err
+		}
+		if ok {
+			many = append(many, named[lease.LeaseID]{leaseKey(column, id.Share), id})
+		}
+	}
+	return readMany(s, many, decodeLease, yield)
+}
+
+// records are keys of the table, and what they stand for.
+type records[K any] []named[K]
+
+type named[K any] struct {
+	key  []byte
+	name K
+}
+
+// readMany gets and decodes many records.
+func readMany[K, V any](s *Store, many records[K], decode func([]byte) (V, error), yield func(K, V)) error {
+	slices.SortFunc(many, func(a, b named[K]) int { return bytes.Compare(a.key, b.key) })
+	keys := make([][]byte, len(many))
+	for i, r := range many {
+		keys[i] = r.key
+	}
+	return s.eng.getMany(keys, func(i int, value []byte) error {
+		v, err := decode(value)
+		if err != nil {
+			return fmt.Errorf("read record %c: %w", keys[i][0], err)
+		}
+		yield(many[i].name, v)
+		return nil
+	})
 }
 
 // Counter implements lease.View.
