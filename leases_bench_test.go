@@ -39,15 +39,10 @@ func introduced(t testing.TB) *leasedGrid {
 // listed the client's journal has all leases.
 func newLeasedGrid(b *testing.B, leases int, listed bool) *leasedGrid {
 	g := introduced(b)
-	for i := range leases { // spread as hashes are, and in order
-		var id lease.ShareID
-		binary.BigEndian.PutUint64(id.StorageIndex[:], uint64(i)*(1<<63/uint64(leases)))
-		binary.BigEndian.PutUint64(id.StorageIndex[8:], uint64(i+1)*0x9e3779b97f4a7c15)
-		g.shares = append(g.shares, id)
-	}
+	g.name(leases)
 	key, account := newKey(b), newAccount(b)
 	id := grid.ServerID(grid.PublicKeyOf(key))
-	g.start(key, account, account)
+	g.start(key, account, account, time.Now())
 	dir := b.TempDir()
 	if listed {
 		g.fillJournal(b, dir, id)
@@ -56,11 +51,21 @@ func newLeasedGrid(b *testing.B, leases int, listed bool) *leasedGrid {
 	return g
 }
 
-// start starts a server on which owner has a lease on each share, and both may
-// store.
-func (g *leasedGrid) start(key ed25519.PrivateKey, owner, other lease.Account) {
+// name makes up so many shares.
+func (g *leasedGrid) name(leases int) {
+	for i := range leases { // spread as hashes are, and in order
+		var id lease.ShareID
+		binary.BigEndian.PutUint64(id.StorageIndex[:], uint64(i)*(1<<63/uint64(leases)))
+		binary.BigEndian.PutUint64(id.StorageIndex[8:], uint64(i+1)*0x9e3779b97f4a7c15)
+		g.shares = append(g.shares, id)
+	}
+}
+
+// start starts a server on which owner has a lease on each share, made then,
+// and both may store.
+func (g *leasedGrid) start(key ed25519.PrivateKey, owner, other lease.Account, then time.Time) {
 	id := grid.ServerID(grid.PublicKeyOf(key))
-	g.servers = append(g.servers, g.openIn(g.filledServer(owner.PublicKey(id), other.PublicKey(id)), tarn.Config{
+	g.servers = append(g.servers, g.openIn(g.filledServer(owner.PublicKey(id), other.PublicKey(id), then), tarn.Config{
 		Introducers: []tarn.IntroducerRef{g.ref},
 		Storage:     &tarn.StorageConfig{Key: key, Listen: []string{"/ip4/127.0.0.1/tcp/0"}},
 	}))
@@ -83,7 +88,7 @@ func (g *leasedGrid) openIn(dir string, c tarn.Config) *tarn.Node {
 	return n
 }
 
-func (g *leasedGrid) filledServer(account, other grid.PublicKey) string {
+func (g *leasedGrid) filledServer(account, other grid.PublicKey, then time.Time) string {
 	b := g.t
 	b.Helper()
 	dir := b.TempDir()
@@ -104,10 +109,7 @@ func (g *leasedGrid) filledServer(account, other grid.PublicKey) string {
 	apply(l.PutRoots(lease.Root{Key: other, Petname: "other"}))
 	apply(l.PutRoots(lease.Root{Key: account, Petname: "owner"}))
 	for _, id := range g.shares {
-		if _, err := l.Reserve(time.Now(), grant, id, 0, lease.NoLimit); err != nil {
-			b.Fatal(err)
-		}
-		c, _, err := l.Commit(time.Now(), grant.Column(), id, lease.Body{})
+		c, _, err := l.Put(then, grant, id, lease.Body{}, lease.NoLimit)
 		apply(c, err)
 	}
 	if err := s.Close(); err != nil {

@@ -247,7 +247,7 @@ func TestReconcileLeavesJunkAlone(t *testing.T) {
 	id := grid.ServerID(grid.PublicKeyOf(key))
 	junk := lease.ShareID{StorageIndex: grid.StorageIndex{7}} // whose content has the hash zero
 	g.shares = []lease.ShareID{junk}
-	g.start(key, other, mine)
+	g.start(key, other, mine, time.Now())
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, "private"), 0o700); err != nil {
 		t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 // ledger is the only writer of the lease table. It applies each step when it
 // takes it, and answers once the disk has it.
 //
-// Owns: the lease table, all reservations, traffic that is not written yet, lists of what is below a key in the making.
+// Owns: the lease table, all reservations, traffic that is not written yet, lists of what is below a key in the making, work on many leases that is not done.
 // On failure: reservations are forgotten and all uploads in progress end; the table is as it was. A failed sync ends the process.
 type ledger struct {
 	env    *env.Env
@@ -29,7 +29,8 @@ type ledger struct {
 
 	flushing bool // traffic will be written
 
-	belows []*belowWalk // of clients, the first of which is being walked
+	works  []workOnLeases // of clients, on many leases: the first has the next turn
+	belows []*belowWalk   // of clients, the first of which is being walked
 
 	waits   []func() error // of steps that are applied and not durable
 	replies []reply        // to be sent once they are
@@ -100,6 +101,8 @@ func (l *ledger) serve(ctx actor.Context) {
 		l.rules.Release(m.column, m.id)
 	case workOnLeases:
 		l.workOnLeases(ctx, now, m)
+	case leaseTurn:
+		l.takeLeaseTurn(ctx, now)
 	case askUsage:
 		l.usage(ctx, now, m)
 	case askBelow:

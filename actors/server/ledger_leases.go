@@ -10,9 +10,40 @@ import (
 	"github.com/tarn-grid/tarn/transport/wire"
 )
 
-// workOnLeases takes some of the leases in one step, and then lets others have
-// a turn. What is refused in the middle of it leaves what was done before.
+// workOnLeases takes a few leases at once, and works on many in turns. There is
+// one turn at a time, whoever asked, and each request has its own in its order:
+// so who has a million leases worked on waits for himself.
 func (l *ledger) workOnLeases(ctx actor.Context, now time.Time, m workOnLeases) {
+	if len(m.ids) <= leaseFew {
+		l.workOnSome(ctx, now, m)
+		return
+	}
+	l.works = append(l.works, m)
+	if len(l.works) == 1 {
+		ctx.Send(ctx.Self(), leaseTurn{})
+	}
+}
+
+// leaseTurn goes on with the first of the requests for work on many leases.
+type leaseTurn struct{}
+
+func (l *ledger) takeLeaseTurn(ctx actor.Context, now time.Time) {
+	if len(l.works) == 0 {
+		return // who failed has forgotten them
+	}
+	m := l.works[0]
+	l.works = l.works[1:]
+	if m, more := l.workOnSome(ctx, now, m); more {
+		l.works = append(l.works, m)
+	}
+	if len(l.works) > 0 {
+		ctx.Send(ctx.Self(), leaseTurn{})
+	}
+}
+
+// workOnSome takes a step, and returns what is left to do, if there is more.
+// What is refused in the middle of it leaves what was done before.
+func (l *ledger) workOnSome(ctx actor.Context, now time.Time, m workOnLeases) (workOnLeases, bool) {
 	n := min(len(m.ids), leaseStep)
 	ids := m.ids[:n]
 	m.ids = m.ids[n:]
@@ -22,10 +53,11 @@ func (l *ledger) workOnLeases(ctx actor.Context, now time.Time, m workOnLeases) 
 	case err != nil:
 		ctx.Send(m.replyTo, leased{tag: m.tag, err: err})
 	case len(m.ids) > 0:
-		ctx.Send(ctx.Self(), m)
+		return m, true
 	default:
 		l.answerLeases(ctx, m)
 	}
+	return m, false
 }
 
 func (l *ledger) leaseStep(ctx actor.Context, now time.Time, m *workOnLeases, ids []lease.ShareID) error {
