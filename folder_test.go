@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease/store"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
 
@@ -54,6 +55,48 @@ func TestSequenceNeverFalls(t *testing.T) {
 	}
 	if _, err := f.sequence(1); err == nil || !strings.Contains(err.Error(), "delete it") {
 		t.Errorf("damaged: %v", err)
+	}
+}
+
+// A table that can't be read is an error that says what to do, and after that
+// the larger shares are found.
+func TestDamagedTable(t *testing.T) {
+	f := nodeFolder{t.TempDir()}
+	if err := f.prepare(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := f.openStorage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	manifests, err := filepath.Glob(f.path("storage", "table", "MANIFEST-*"))
+	if err != nil || len(manifests) != 1 {
+		t.Fatal(manifests, err)
+	}
+	if err := os.Truncate(manifests[0], 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.openStorage(); !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), "move "+f.path("storage", "table")+" away") {
+		t.Errorf("a damaged table: %v", err)
+	}
+	loose := f.path("storage", "shares", "aa", grid.StorageIndex{}.String())
+	if err := os.MkdirAll(loose, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(f.path("storage", "table"), f.path("storage", "old")); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = f.openStorage(); err != nil {
+		t.Fatal(err)
+	}
+	if adopting, err := s.Adopting(); !adopting || err != nil {
+		t.Errorf("it looks for shares: %v, %v", adopting, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 

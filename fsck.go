@@ -8,6 +8,7 @@ import (
 
 	"github.com/tarn-grid/tarn/actors/server"
 	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/lease/store"
 )
 
 // CheckReport is what a look at everything that a server keeps has found.
@@ -37,7 +38,7 @@ func (o *OfflineOperator) Check(ctx context.Context, repair bool) (CheckReport, 
 		r.Problems = append(r.Problems, CheckProblem{What: p.What, Loss: p.Loss, Mended: repair && err == nil})
 	}
 	if err != nil {
-		return r, public(err)
+		return r, public(o.folder.storageError(err))
 	}
 	folders, err := o.store.LooseFolders()
 	if err != nil {
@@ -99,4 +100,23 @@ func (o *OfflineOperator) apply(c lease.Change, err error) error {
 		return err
 	}
 	return commit.Wait()
+}
+
+// openStorage opens the lease table and the shares.
+func (f nodeFolder) openStorage() (*store.Store, error) {
+	s, err := store.Open(f.path("storage"), store.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("open the storage: %w", f.storageError(err))
+	}
+	return s, nil
+}
+
+// storageError says what to do about a table that nobody can mend.
+func (f nodeFolder) storageError(err error) error {
+	if !errors.Is(err, store.ErrDamaged) {
+		return err
+	}
+	return fmt.Errorf("%w (move %s away: the node then makes a new table, and keeps the larger shares for a month, "+
+		"until their owners have renewed them; smaller ones have to be repaired from other servers, and accounts added again)",
+		err, f.path("storage", "table"))
 }

@@ -195,8 +195,8 @@ func (n *Node) storageParts(dialer transport.Dialer) (*server.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n.store, err = store.Open(n.folder.path("storage"), store.Options{}); err != nil {
-		return nil, fmt.Errorf("open the storage: %w", err)
+	if n.store, err = n.folder.openStorage(); err != nil {
+		return nil, err
 	}
 	sequence, err := n.folder.sequence(uint64(n.started.UnixMilli()))
 	if err != nil {

@@ -85,9 +85,10 @@ func newAccount(id grid.ServerID, petname string, key *grid.PublicKey, quota *in
 // the folder until it is closed.
 type OfflineOperator struct {
 	operations
-	lock  *os.File
-	store *store.Store
-	rules *lease.Ledger
+	folder nodeFolder
+	lock   *os.File
+	store  *store.Store
+	rules  *lease.Ledger
 }
 
 var _ Operator = (*OfflineOperator)(nil)
@@ -103,12 +104,12 @@ func OpenOperator(_ context.Context, c Config) (*OfflineOperator, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := store.Open(f.path("storage"), store.Options{})
+	s, err := f.openStorage()
 	if err != nil {
-		return nil, errors.Join(public(fmt.Errorf("open the storage: %w", err)), lock.Close())
+		return nil, errors.Join(public(err), lock.Close())
 	}
 	rules := lease.NewLedger(s, lease.LedgerPolicy{Duration: leaseDuration})
-	o := &OfflineOperator{lock: lock, store: s, rules: rules}
+	o := &OfflineOperator{folder: f, lock: lock, store: s, rules: rules}
 	o.operations = operations{
 		server: grid.ServerID(grid.PublicKeyOf(c.Storage.Key)), nickname: c.Nickname, carry: o.operate,
 	}

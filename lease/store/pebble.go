@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -32,10 +34,30 @@ func openDisk(fs vfs.FS, dir string) (*disk, error) {
 	d := &disk{gone: make(chan struct{})}
 	db, err := pebble.Open(dir, d.options(fs))
 	if err != nil {
-		return nil, err
+		return nil, openError(err)
 	}
 	d.db = db
 	return d, nil
+}
+
+// openError tells a table that makes no sense from a filesystem that refuses.
+func openError(err error) error {
+	var refused syscall.Errno
+	switch {
+	case errors.As(err, &refused) && refused != syscall.ENOENT:
+		return err
+	case strings.Contains(err.Error(), "format major version"):
+		return fmt.Errorf("%w: %w", ErrNewer, err)
+	}
+	return fmt.Errorf("%w: %w", ErrDamaged, err)
+}
+
+// damaged says so of what a read found.
+func damaged(err error) error {
+	if pebble.IsCorruptionError(err) {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return err
 }
 
 func (d *disk) options(fs vfs.FS) *pebble.Options {
@@ -46,8 +68,10 @@ func (d *disk) options(fs vfs.FS) *pebble.Options {
 		MemTableStopWritesThreshold: 4,
 		MaxOpenFiles:                maxOpenFiles,
 		FormatMajorVersion:          pebble.FormatNewest,
+		Logger:                      pebbleLog{d},
 		LoggerAndTracer:             pebbleLog{d},
-		EventListener:               &pebble.EventListener{},
+		// Whoever reads what is damaged is told; by default Pebble ends the process.
+		EventListener: &pebble.EventListener{DataCorruption: func(pebble.DataCorruptionInfo) {}},
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
@@ -62,7 +86,7 @@ func (d *disk) get(key []byte) ([]byte, bool, error) {
 		return nil, false, nil
 	}
 	if err != nil {
-		return nil, false, err
+		return nil, false, damaged(err)
 	}
 	defer closer.Close()
 	return append([]byte{}, v...), true, nil
@@ -76,19 +100,19 @@ func (d *disk) getMany(keys [][]byte, yield func(i int, value []byte) error) (er
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, it.Close()) }()
+	defer func() { err = errors.Join(err, damaged(it.Close())) }()
 	for i, key := range keys {
 		if !it.SeekPrefixGE(key) {
 			if err := it.Error(); err != nil {
-				return err
+				return damaged(err)
 			}
 			continue
 		}
 		v, err := it.ValueAndErr()
-		if err == nil {
-			err = yield(i, v)
-		}
 		if err != nil {
+			return damaged(err)
+		}
+		if err := yield(i, v); err != nil {
 			return err
 		}
 	}
@@ -100,11 +124,11 @@ func (d *disk) scan(lower, upper []byte, yield func(key, value []byte) error) (e
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, it.Close()) }()
+	defer func() { err = errors.Join(err, damaged(it.Close())) }()
 	for ok := it.First(); ok; ok = it.Next() {
 		v, err := it.ValueAndErr()
 		if err != nil {
-			return err
+			return damaged(err)
 		}
 		if err := yield(it.Key(), v); err != nil {
 			return err
