@@ -44,12 +44,13 @@ func BenchmarkCollector(b *testing.B) {
 }
 
 func benchmarkCollector(b *testing.B, shares, files int, ago time.Duration) {
+	if *fillOnly {
+		filledShares(b, shares, files, ago)
+		b.SkipNow()
+	}
 	for b.Loop() {
 		b.StopTimer()
 		dir := filledShares(b, shares, files, ago)
-		if *fillOnly {
-			return
-		}
 		b.StartTimer()
 		deleted := 0
 		r := diskRig(b, dir, func(c *server.Config) { c.Store = deletions{c.Store.(table), func() { deleted++ }} })

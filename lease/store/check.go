@@ -1,14 +1,12 @@
 package store
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"slices"
 
-	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
 )
 
@@ -33,7 +31,7 @@ type Checked struct {
 // store meanwhile. A repair that is interrupted can be repeated.
 func (s *Store) Check(repair bool) (Checked, []Problem, error) {
 	c := &checker{s: s, repair: repair}
-	for _, step := range []func() error{c.keys, c.flush, c.records, c.flush, c.shares, c.leases, c.bodies, c.flush, c.files, c.sums} {
+	for _, step := range []func() error{c.keys, c.flush, c.forgetIDs, c.records, c.flush, c.shares, c.leases, c.bodies, c.flush, c.files, c.sums} {
 		if err := step(); err != nil {
 			return c.checked, c.found, fmt.Errorf("check the store: %w", err)
 		}
@@ -80,6 +78,39 @@ func (c *checker) flush() error {
 	return nil
 }
 
+// readChain also refuses a chain that is there twice: by which of them a lease
+// was made, its number does not tell then.
+func (c *checker) readChain() func(key, value []byte) error {
+	seen := map[lease.ChainKey]bool{}
+	return func(key, _ []byte) error {
+		id := be32(key[1:])
+		chain, _, err := c.s.Chain(id)
+		if err != nil {
+			return err
+		}
+		found, ok, err := c.s.ChainID(chain.Key())
+		if err != nil && !unreadable(err) {
+			return err
+		}
+		if seen[chain.Key()] || ok && err == nil && found != id && c.isChain(found, chain.Key()) {
+			return fmt.Errorf("%w: another one is the same", ErrDamaged)
+		}
+		seen[chain.Key()] = true
+		return nil
+	}
+}
+
+func (c *checker) isChain(id uint32, key lease.ChainKey) bool {
+	chain, ok, err := c.s.Chain(id)
+	return ok && err == nil && chain.Key() == key
+}
+
+// forgetIDs follows a repair of keys.
+func (c *checker) forgetIDs() error {
+	c.s.ids.forgetAll()
+	return nil
+}
+
 func (c *checker) readTraffic(key, value []byte) error {
 	if len(key) != trafficSize(key) {
 		return fmt.Errorf("%w: traffic of nobody", ErrDamaged)
@@ -94,47 +125,6 @@ func (c *checker) readTraffic(key, value []byte) error {
 // unreadable reports whether a record is damaged, where err is about that and
 // not about the disk.
 func unreadable(err error) bool { return errors.Is(err, ErrDamaged) || errors.Is(err, ErrNewer) }
-
-// keys holds that each key has an id and each id a key: either record tells
-// what the other must be.
-func (c *checker) keys() error {
-	err := c.s.scanAll([]byte{tagKey}, func(key, value []byte) error {
-		column := lease.ColumnOf(grid.PublicKey(key[1:]))
-		entry, err := decodeKey(value)
-		if err != nil {
-			c.problem(false, "key %v: its number can't be read (%v)", column, err)
-			c.delete(append([]byte{}, key...)) // the id's record brings it back
-			return nil
-		}
-		back, ok, err := c.s.eng.get(withID(tagKeyID, entry.ID))
-		if err == nil && (!ok || !bytes.Equal(back, key[1:])) {
-			c.problem(false, "key %v: its number does not lead to it", column)
-			c.put(withID(tagKeyID, entry.ID), append([]byte{}, key[1:]...))
-		}
-		return err
-	})
-	return errors.Join(err, c.keyIDs())
-}
-
-func (c *checker) keyIDs() error {
-	return c.s.scanAll([]byte{tagKeyID}, func(key, value []byte) error {
-		if len(value) != len(grid.PublicKey{}) {
-			c.problem(false, "number %d: its key can't be read", be32(key[1:]))
-			c.delete(append([]byte{}, key...))
-			return nil
-		}
-		at := withPublicKey(tagKey, grid.PublicKey(value))
-		b, _, err := c.s.eng.get(at)
-		if err != nil {
-			return err
-		}
-		if _, err := decodeKey(b); err != nil {
-			c.problem(false, "key %v: it has no number", grid.PublicKey(value))
-			c.put(at, encodeKey(lease.KeyEntry{ID: be32(key[1:])}))
-		}
-		return nil
-	})
-}
 
 // records holds that what sums and chains are read from can be read. Sums are
 // made anew later; who used a chain that can't be read is charged without it.
@@ -151,7 +141,7 @@ func (c *checker) records() error {
 		{tagCounter, "a counter", false, func(_, value []byte) error { _, err := decodeCounter(value); return err }},
 		{tagChainRef, "the uses of a chain", false, func(_, value []byte) error { _, err := decodeNumber(value); return err }},
 		{tagChainID, "the number of a chain", false, func(_, value []byte) error { _, err := decodeNumber32(value); return err }},
-		{tagChain, "a chain", false, func(key, _ []byte) error { _, _, err := c.s.Chain(be32(key[1:])); return err }},
+		{tagChain, "a chain", false, c.readChain()},
 	} {
 		err := c.s.scanAll([]byte{r.tag}, func(key, value []byte) error {
 			err := r.read(key, value)
@@ -321,8 +311,8 @@ func (c *checker) holder(column uint32, id lease.ShareID, l lease.Lease) error {
 	if l.Chain == 0 {
 		return nil
 	}
-	_, ok, err := c.s.Chain(l.Chain)
-	if err == nil && ok {
+	chain, ok, err := c.s.Chain(l.Chain)
+	if of, ofErr := c.s.columnOf(column); err == nil && ofErr == nil && ok && chain.Column == of {
 		return nil
 	}
 	if err != nil && !unreadable(err) {
@@ -358,16 +348,24 @@ func (c *checker) bodies() error {
 
 // going holds that the list of what is to be deleted is right.
 func (c *checker) going() error {
-	return c.s.scanAll([]byte{tagGoing}, func(key, _ []byte) error {
+	return c.s.scanAll([]byte{tagGoing}, func(key, value []byte) error {
 		share, ok, err := c.s.Share(shareOf(key[1:]))
-		if err == nil && (!ok || share.State == lease.Stable && share.File != 0) {
+		if unreadable(err) {
+			return nil // its share is broken
+		}
+		if err != nil {
+			return err
+		}
+		file, err := decodeNumber(value)
+		switch {
+		case !ok || share.State == lease.Stable && share.File != 0:
 			c.problem(false, "share %v: it is to be deleted, and is no share without a lease", shareOf(key[1:]))
 			c.delete(append([]byte{}, key...))
+		case err != nil || share.State == lease.Going && file != share.File:
+			c.problem(false, "share %v: it is to be deleted, and which file of it can't be read", shareOf(key[1:]))
+			c.put(append([]byte{}, key...), encodeNumber(share.File))
 		}
-		if unreadable(err) {
-			return nil
-		}
-		return err
+		return nil
 	})
 }
 

@@ -305,6 +305,10 @@ func (s *Store) Going() ([]lease.GoingShare, error) {
 	var all []lease.GoingShare
 	err := s.scanAll([]byte{tagGoing}, func(key, value []byte) error {
 		file, err := decodeNumber(value)
+		if err != nil { // the share knows; Check mends it
+			share, _, shareErr := s.Share(shareOf(key[1:]))
+			file, err = share.File, shareErr
+		}
 		all = append(all, lease.GoingShare{ID: shareOf(key[1:]), File: file})
 		return err
 	})

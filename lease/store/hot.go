@@ -117,6 +117,13 @@ func (c *idCache) put(col lease.Column, id uint32) {
 	c.columns.put(id, col)
 }
 
+func (c *idCache) forgetAll() {
+	fresh := newIDCache()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ids, c.columns = fresh.ids, fresh.columns
+}
+
 // forget ends what a column's id is, or was.
 func (c *idCache) forget(col lease.Column, id uint32) {
 	c.mu.Lock()
