@@ -349,20 +349,21 @@ func (c *checker) bodies() error {
 // going holds that the list of what is to be deleted is right.
 func (c *checker) going() error {
 	return c.s.scanAll([]byte{tagGoing}, func(key, value []byte) error {
-		share, ok, err := c.s.Share(shareOf(key[1:]))
-		if unreadable(err) {
-			return nil // its share is broken
+		id := shareOf(key[1:])
+		if c.broken[id] {
+			return nil
 		}
+		share, ok, err := c.s.Share(id)
 		if err != nil {
 			return err
 		}
 		file, err := decodeNumber(value)
 		switch {
 		case !ok || share.State == lease.Stable && share.File != 0:
-			c.problem(false, "share %v: it is to be deleted, and is no share without a lease", shareOf(key[1:]))
+			c.problem(false, "share %v: it is to be deleted, and is no share without a lease", id)
 			c.delete(append([]byte{}, key...))
 		case err != nil || share.State == lease.Going && file != share.File:
-			c.problem(false, "share %v: it is to be deleted, and which file of it can't be read", shareOf(key[1:]))
+			c.problem(false, "share %v: it is to be deleted, and which file of it can't be read", id)
 			c.put(append([]byte{}, key...), encodeNumber(share.File))
 		}
 		return nil

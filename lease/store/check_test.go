@@ -198,7 +198,7 @@ func damage(s *server, rng *rand.Rand) (b batch) {
 // and a share whose record, bytes and one lease are as they were is still there,
 // with a lease.
 func TestRepairLosesNothingIntact(t *testing.T) {
-	for seed := range uint64(400) {
+	for seed := range uint64(300) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 2))
 			s := filled(t, NewMemory())
