@@ -12,6 +12,7 @@ import (
 
 	"github.com/tarn-grid/tarn/actors/server"
 	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/integration/sim"
 	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/lease/store"
 	"github.com/tarn-grid/tarn/transport/wire"
@@ -19,6 +20,11 @@ import (
 
 // diskRig is a server on a folder of the real disk.
 func diskRig(t testing.TB, dir string, change ...func(*server.Config)) *rig {
+	t.Helper()
+	return diskRigIn(t, sim.New(91, nil), dir, change...)
+}
+
+func diskRigIn(t testing.TB, w *sim.World, dir string, change ...func(*server.Config)) *rig {
 	t.Helper()
 	s, err := store.Open(dir, store.Options{})
 	if err != nil {
@@ -30,7 +36,7 @@ func diskRig(t testing.TB, dir string, change ...func(*server.Config)) *rig {
 		at.Store = s
 		c.Store = at
 	}
-	r := newRig(t, 91, append([]func(*server.Config){onDisk}, change...)...)
+	r := newRigIn(t, w, append([]func(*server.Config){onDisk}, change...)...)
 	r.table.Store = s
 	return r
 }
