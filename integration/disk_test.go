@@ -136,6 +136,41 @@ func TestFullDiskStillServes(t *testing.T) {
 	wantFile(t, g, kept, 70, size)
 }
 
+// A server that is started when its disk has not a byte left gives what it has,
+// and takes back what is given up, which makes room.
+func TestStartOnAFullDisk(t *testing.T) {
+	const size = 5 * mib
+	g := smallDiskGrid(t, nodes.Options{Servers: 1, Needed: 1, Happy: 1, Total: 1}, 40*mib)
+	small := g.Servers[0]
+	kept, given := put(t, g, 80, size), put(t, g, 81, size)
+	tiny := put(t, g, 82, 10*kib)
+	small.Stop()
+	filler := filepath.Join(filepath.Dir(small.Dir), "filler")
+	fill(t, filler)
+	small.Start()
+	g.Client.WaitLogins(1)
+	wantFile(t, g, kept, 80, size)
+	wantFile(t, g, tiny, 82, 10*kib)
+	nodes.Run(t, nodes.Random(83, 10*kib), "-d", g.Client.Dir, "put", "-").WantFailure(t, 5)
+	nodes.Tarn(t, "-d", g.Client.Dir, "cancel", given)
+	nodes.Until(t, "the share is gone", nodes.Patience, func() bool { return len(small.ShareFiles()) == 1 })
+	nodes.Tarn(t, "-d", g.Client.Dir, "keep", kept)
+	small.Stop()
+	nodes.Tarn(t, "-d", small.Dir, "server", "fsck")
+	// What was given up, and the ballast, is taken by others: that is said.
+	fill(t, filler+"2")
+	if err := os.Remove(small.Path("storage", "ballast")); err == nil {
+		fill(t, filler+"3")
+	}
+	nodes.Run(t, nil, "-d", small.Dir, "run").WantFailure(t, 6, "no space left on device")
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	small.Start()
+	g.Client.WaitLogins(1)
+	wantFile(t, g, kept, 80, size)
+}
+
 // changeAccounts writes some thousand records.
 func changeAccounts(t *testing.T, server *nodes.Node, name string) {
 	t.Helper()

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -179,4 +181,62 @@ func openDamaged(t *testing.T, fs vfs.FS, what string) string {
 		return "damaged inside"
 	}
 	return "opens"
+}
+
+// full is a disk that has no room left after so many writes.
+type full struct {
+	mu      sync.Mutex
+	n, room int
+}
+
+// MaybeError implements errorfs.Injector.
+func (f *full) MaybeError(op errorfs.Op) error {
+	switch op.Kind {
+	case errorfs.OpCreate, errorfs.OpFileWrite, errorfs.OpMkdirAll, errorfs.OpReuseForWrite, errorfs.OpFilePreallocate:
+	default:
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.n++; f.n > f.room {
+		return syscall.ENOSPC
+	}
+	return nil
+}
+
+// String implements errorfs.Injector.
+func (f *full) String() string { return "full disk" }
+
+func (f *full) refused() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.n > f.room
+}
+
+// A store whose disk has no room from some write on opens or says so; it opens
+// when there is room again, with everything.
+func TestOpenOnAFullDisk(t *testing.T) {
+	for _, flushed := range []bool{false, true} {
+		whole := damageableDisk(t, flushed)
+		for room := 0; ; room++ {
+			fs := whole.CrashClone(vfs.CrashCloneCfg{})
+			f := &full{room: room}
+			s, err := Open("/store", Options{FS: errorfs.Wrap(fs, f)})
+			refused := f.refused()
+			if refused && !errors.Is(err, syscall.ENOSPC) {
+				t.Errorf("room for %d writes: %v", room, err)
+			}
+			srv := serve(t, mustOpen(t, fs.CrashClone(vfs.CrashCloneCfg{}), "/store"))
+			if problems := srv.check(false); len(problems) > 0 {
+				t.Errorf("room for %d writes: %q", room, problems)
+			}
+			srv.wantShares(nil)
+			if err == nil {
+				_ = s.Close() // may find no room in turn
+			}
+			if !refused {
+				break
+			}
+		}
+	}
 }

@@ -32,7 +32,7 @@ type disk struct {
 
 func openDisk(fs vfs.FS, dir string) (*disk, error) {
 	d := &disk{gone: make(chan struct{})}
-	db, err := pebble.Open(dir, d.options(fs))
+	db, err := d.open(fs, dir)
 	if err != nil {
 		return nil, openError(err)
 	}
@@ -40,10 +40,50 @@ func openDisk(fs vfs.FS, dir string) (*disk, error) {
 	return d, nil
 }
 
+// open gives up at the first write that fails. Pebble would try again until
+// there is room on the disk, which who starts a server would take for a hang;
+// when it comes to an end after all, or the process does, its locks go.
+func (d *disk) open(fs vfs.FS, dir string) (*pebble.DB, error) {
+	type opened struct {
+		db  *pebble.DB
+		err error
+	}
+	done, refused := make(chan opened, 1), make(chan error, 1)
+	o := d.options(fs)
+	o.EventListener.BackgroundError = func(err error) {
+		select {
+		case refused <- err:
+		default: // only the first one matters, and while nobody has opened it
+		}
+	}
+	go func() {
+		db, err := pebble.Open(dir, o)
+		done <- opened{db, err}
+	}()
+	giveUp := func(err error) (*pebble.DB, error) {
+		go func() {
+			if late := <-done; late.err == nil {
+				_ = late.db.Close()
+			}
+		}()
+		return nil, err
+	}
+	select {
+	case o := <-done:
+		return o.db, o.err
+	case err := <-refused:
+		return giveUp(err)
+	case <-d.gone:
+		return giveUp(d.err)
+	}
+}
+
 // openError tells a table that makes no sense from a filesystem that refuses.
 func openError(err error) error {
 	var refused syscall.Errno
 	switch {
+	case errors.Is(err, ErrFailed):
+		return err
 	case errors.As(err, &refused) && refused != syscall.ENOENT:
 		return err
 	case strings.Contains(err.Error(), "format major version"):
@@ -235,7 +275,24 @@ type pebbleLog struct{ d *disk }
 func (pebbleLog) Infof(string, ...any)  {}
 func (pebbleLog) Errorf(string, ...any) {}
 
-func (l pebbleLog) Fatalf(format string, args ...any) { _ = l.d.fail(fmt.Errorf(format, args...)) }
+func (l pebbleLog) Fatalf(format string, args ...any) {
+	f := fatal{text: fmt.Sprintf(format, args...)}
+	for _, a := range args {
+		if cause, ok := a.(error); ok {
+			f.cause = cause
+		}
+	}
+	_ = l.d.fail(f)
+}
+
+// fatal is what Pebble says of a failure, and what it was.
+type fatal struct {
+	text  string
+	cause error
+}
+
+func (f fatal) Error() string { return f.text }
+func (f fatal) Unwrap() error { return f.cause }
 
 func (pebbleLog) Eventf(context.Context, string, ...any) {}
 
