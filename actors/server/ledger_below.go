@@ -97,6 +97,9 @@ func (l *ledger) leads(from grid.PublicKey, through []grid.PublicKey) error {
 }
 
 func (l *ledger) walkBelow(ctx actor.Context) {
+	if len(l.belows) == 0 {
+		return // who failed has forgotten them
+	}
 	w := l.belows[0]
 	books := Books{l.config.Store, l.rules}
 	done, err := w.step(books)
