@@ -114,7 +114,7 @@ func fillShares(b *testing.B, dir string, shares, files int) {
 	defer s.Close()
 	f := &filler{B: b, table: s, ledger: lease.NewLedger(s, lease.LedgerPolicy{Duration: lease.LeaseDuration})}
 	for n := range byte(100) {
-		f.applied(f.ledger.PutRoot(lease.Root{Key: grid.PublicKeyOf(key(n + 1)), Petname: fmt.Sprintf("account %d", n+1)}))
+		f.applied(f.ledger.PutRoots(lease.Root{Key: grid.PublicKeyOf(key(n + 1)), Petname: fmt.Sprintf("account %d", n+1)}))
 	}
 	for n := range shares - files {
 		f.put(n, lease.Body{Size: 512, Inline: benchBody(n, 512)})

@@ -83,7 +83,7 @@ func fillTiny(t *testing.T, s *store.Store, account byte, leases int, then time.
 		}
 	}
 	grant := grantOf(account)
-	apply(ledger.PutRoot(lease.Root{Key: grant.Root, Petname: fmt.Sprintf("account %d", account)}))
+	apply(ledger.PutRoots(lease.Root{Key: grant.Root, Petname: fmt.Sprintf("account %d", account)}))
 	for n := range leases {
 		ids = append(ids, lease.ShareID{StorageIndex: grid.StorageIndex{account, byte(n >> 16), byte(n >> 8), byte(n)}})
 		c, _, err := ledger.Put(then, grant, ids[n], lease.Body{}, lease.NoLimit)
