@@ -93,7 +93,7 @@ func (s *Service) resources() circuit.Resources {
 	return circuit.Resources{
 		Limit:          &circuit.RelayLimit{Duration: l.CircuitTime, Data: l.Data},
 		ReservationTTL: l.Time, BufferSize: bufferSize, MaxCircuits: l.CircuitsPerServer,
-		MaxReservations: 2 * l.Reservations, MaxReservationsPerPeer: 2, MaxReservationsPerIP: 2 * l.Reservations, MaxReservationsPerASN: 2 * l.Reservations,
+		MaxReservations: 2 * l.Reservations, MaxReservationsPerIP: 2 * l.Reservations, MaxReservationsPerASN: 2 * l.Reservations,
 	}
 }
 
