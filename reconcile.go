@@ -346,7 +346,7 @@ func (c *reconciler) remakeOne(l lease.JournalLease) (lease.JournalLease, string
 	if err != nil || !there || !known || content != [32]byte(v.UEBHash) {
 		return lapsed, goneText
 	}
-	ask := &wire.AddLease{StorageIndex: l.Share.StorageIndex, Nums: []grid.ShareNum{l.Share.Num}}
+	ask := &wire.AddLease{StorageIndex: l.Share.StorageIndex, Nums: []grid.ShareNum{l.Share.Num}, UEBHash: content}
 	done, _, err := askServer[*wire.Leased](c.ctx, c.n, c.server, ask)
 	if err != nil {
 		return lapsed, ""

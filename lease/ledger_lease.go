@@ -1,12 +1,16 @@
 package lease
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // AddLease makes a lease on a share that is STABLE, or makes it again, which a
-// full disk does not prevent: free is what the filesystem has left now. Errors:
-// those of a grant that does not permit it, ErrNoShare, ErrOverQuota,
-// ErrServerFull.
-func (l *Ledger) AddLease(now time.Time, g Grant, id ShareID, free int64) (Change, Committed, error) {
+// full disk does not prevent: free is what the filesystem has left now. Another
+// content than the one that is named, if one is, is no share that the account
+// would pay for. Errors: those of a grant that does not permit it, ErrNoShare,
+// ErrOverQuota, ErrServerFull.
+func (l *Ledger) AddLease(now time.Time, g Grant, id ShareID, content *UEBHash, free int64) (Change, Committed, error) {
 	t := newTx(l.view)
 	if err := l.permit(t, now, g, OpAddLease, id); err != nil {
 		return Change{}, Committed{}, err
@@ -14,6 +18,9 @@ func (l *Ledger) AddLease(now time.Time, g Grant, id ShareID, free int64) (Chang
 	share, err := l.leasable(t, g, OpAddLease, id)
 	if err != nil {
 		return Change{}, Committed{}, err
+	}
+	if content != nil && *content != share.UEBHash {
+		return Change{}, Committed{}, fmt.Errorf("%w: another content is stored as share %d", ErrNoShare, id.Num)
 	}
 	if _, ok := t.leases.get(LeaseID{g.Column(), id}); ok {
 		return l.close(t, l.renew(t, now, g, id, share), nil)

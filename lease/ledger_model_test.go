@@ -152,9 +152,6 @@ func (m *model) Put(t *rapid.T) {
 	change, done, err := m.bank.Put(m.now, g, id, fileBody(size), 10_000)
 	have, there := m.sizes[id]
 	if errors.Is(err, lease.ErrOverQuota) {
-		if there {
-			size = have
-		}
 		m.mustBeOver(t, g, size)
 	}
 	if !m.step(t, change, err, lease.ErrOverQuota, lease.ErrComing) {
@@ -163,9 +160,13 @@ func (m *model) Put(t *rapid.T) {
 	if done.Dropped != there {
 		t.Fatalf("%v was there: %v, dropped: %v", id, there, done.Dropped)
 	}
-	if !there {
-		m.sizes[id] = size
+	if there {
+		if done.Size != have || done.Expires != 0 {
+			t.Fatalf("%+v of a share that was there", done)
+		}
+		return
 	}
+	m.sizes[id] = size
 	m.made(key, g, done)
 }
 
@@ -200,7 +201,7 @@ func (m *model) Release(t *rapid.T) {
 
 func (m *model) AddLease(t *rapid.T) {
 	g, id := m.grant(t), m.share(t)
-	change, done, err := m.bank.AddLease(m.now, g, id, lease.NoLimit)
+	change, done, err := m.bank.AddLease(m.now, g, id, nil, lease.NoLimit)
 	if errors.Is(err, lease.ErrOverQuota) {
 		m.mustBeOver(t, g, m.sizes[id])
 	}

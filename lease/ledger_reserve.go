@@ -170,8 +170,8 @@ type Body struct {
 // Committed is the answer to Commit, AddLease and, for each lease, RenewLeases.
 type Committed struct {
 	Expires int64 // of the lease, Unix seconds
-	// UEBHash of the share that the lease is on: not the uploaded one's if
-	// another upload was STABLE first and had another content.
+	// UEBHash of the share that is there: not the uploaded one's if another
+	// upload was STABLE first and had another content. Then there is no lease.
 	UEBHash UEBHash
 	Size    int64 // of that share
 	// Dropped: another upload of the share was STABLE first, so the Body given
@@ -184,6 +184,8 @@ type Committed struct {
 }
 
 // Commit makes a COMING share STABLE, with a lease, and ends the reservation.
+// Where another upload was STABLE first, the lease is on that if its content is
+// the same, and there is none if not: nobody pays for what he did not upload.
 // The grant is the one that reserved; it must still be in good standing. After
 // an error the reservation is still there: the caller drops the body and calls
 // Release.
@@ -197,15 +199,22 @@ func (l *Ledger) Commit(now time.Time, column Column, id ShareID, b Body) (Chang
 		return Change{}, Committed{}, err
 	}
 	share, done := l.settleShare(t, id, b)
+	release := func() { l.release(t, LeaseID{column, id}, r) }
+	if done.Dropped && share.UEBHash != b.UEBHash {
+		return l.close(t, droppedFor(share), release)
+	}
 	if done.Dropped {
 		if err := l.joinable(t, r, id, share); err != nil {
 			return Change{}, Committed{}, err
 		}
 	}
 	l.makeLease(t, now, r.grant, id, share, &done)
-	return l.close(t, done, func() {
-		l.release(t, LeaseID{column, id}, r)
-	})
+	return l.close(t, done, release)
+}
+
+// droppedFor is what came of a body where a share was there already.
+func droppedFor(s Share) Committed {
+	return Committed{UEBHash: s.UEBHash, Size: s.Size, Dropped: true}
 }
 
 func (l *Ledger) committable(t *tx, now time.Time, r reservation, id ShareID, b Body) error {
@@ -222,7 +231,8 @@ func (l *Ledger) committable(t *tx, now time.Time, r reservation, id ShareID, b 
 }
 
 // joinable checks that an upload which came second may have its lease on the
-// share that came first: another content, perhaps larger than was reserved.
+// share that came first: the same content, perhaps in a larger form than was
+// reserved.
 func (l *Ledger) joinable(t *tx, r reservation, id ShareID, s Share) error {
 	if err := permitContent(r.grant, OpUpload, id, s.Size, s.UEBHash); err != nil {
 		return err
@@ -234,9 +244,9 @@ func (l *Ledger) joinable(t *tx, r reservation, id ShareID, s Share) error {
 }
 
 // Put is Reserve and Commit in one step, for a share whose verified bytes are
-// all here: STABLE with a lease; or Dropped because a share was there first,
-// with a lease on that if its content is the same, and without one if not: its
-// UEBHash tells. Nothing stays reserved. Errors: those of both, but for
+// all here: STABLE with a lease; or Dropped, without one, because a share was
+// there first: the caller goes on with AddLease if its user wants that content.
+// Nothing stays reserved. Errors: those of both, but for
 // ErrNoReservation.
 func (l *Ledger) Put(now time.Time, g Grant, id ShareID, b Body, free int64) (Change, Committed, error) {
 	t := newTx(l.view)
@@ -246,12 +256,7 @@ func (l *Ledger) Put(now time.Time, g Grant, id ShareID, b Body, free int64) (Ch
 	}
 	share, ok := t.shares.get(id)
 	if ok && share.State == Stable {
-		if share.UEBHash != b.UEBHash {
-			return Change{}, Committed{UEBHash: share.UEBHash, Size: share.Size, Dropped: true}, t.err
-		}
-		change, done, err := l.AddLease(now, g, id, free)
-		done.Dropped = true
-		return change, done, err
+		return Change{}, droppedFor(share), t.err
 	}
 	if err := l.reservable(t, g, id, b.Size, free); err != nil {
 		return Change{}, Committed{}, err

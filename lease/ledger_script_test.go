@@ -205,7 +205,12 @@ func (s *ledgerScript) release(w []string) (string, error) {
 func (s *ledgerScript) lease(w []string) (string, error) {
 	g := s.grant(w[1], options(w[3:]))
 	if w[0] == "add" {
-		change, done, err := s.AddLease(s.now, g, shareNamed(w[2]), numberOr(options(w[3:])["free"], lease.NoLimit))
+		o := options(w[3:])
+		var content *lease.UEBHash
+		if ueb := number(o["ueb"]); ueb != nil {
+			content = &lease.UEBHash{byte(*ueb)}
+		}
+		change, done, err := s.AddLease(s.now, g, shareNamed(w[2]), content, numberOr(o["free"], lease.NoLimit))
 		return s.committed(done), s.done(change, err)
 	}
 	shares := sharesNamed(w[2])
@@ -239,6 +244,9 @@ func (s *ledgerScript) results(ids []lease.ShareID, results []lease.LeaseResult,
 }
 
 func (s *ledgerScript) committed(c lease.Committed) string {
+	if c.Expires == 0 {
+		return fmt.Sprintf("no lease: %d bytes of content %d are there", c.Size, c.UEBHash[0])
+	}
 	out := fmt.Sprintf("lease on %d bytes until day %d", c.Size, (c.Expires-epoch.Unix())/86400)
 	for _, flag := range []struct {
 		set  bool

@@ -97,7 +97,6 @@ type upload struct {
 	order   []grid.ServerID
 	left    []LeftOut
 	secrets map[transfer.Offer]wire.Secret
-	held    map[transfer.Offer][32]byte // UEB hashes of shares found
 	pass    *pass
 	early   []readerAsked // before the pass began
 	whole   [][]byte      // all shares, when the file is small
@@ -142,7 +141,7 @@ func newUploadOf(e *env.Env, c Config, broker *actor.PID, log *slog.Logger, m Pu
 	return func() actor.Actor {
 		return &upload{
 			env: e, log: log, broker: broker, journal: c.Journal, put: m, source: source, known: known, servers: map[grid.ServerID]*uploadPeer{},
-			secrets: map[transfer.Offer]wire.Secret{}, held: map[transfer.Offer][32]byte{},
+			secrets: map[transfer.Offer]wire.Secret{},
 		}
 	}
 }
@@ -269,10 +268,10 @@ func (u *upload) carryOut(ctx actor.Context, effects []transfer.UploadEffect) {
 			u.offer(ctx, e)
 		case transfer.Lease:
 			if u.put.File.Ciphertext {
-				ctx.Send(ctx.Self(), Reply{Tag: leaseTag{transfer.Offer(e)}})
+				ctx.Send(ctx.Self(), Reply{Tag: leaseTag{transfer.Offer(e)}, Frame: wire.Frame{Message: &wire.Leased{Count: 1}}})
 				continue
 			}
-			u.call(ctx, e.Server, leaseTag{transfer.Offer(e)}, &wire.AddLease{StorageIndex: u.si(), Nums: []grid.ShareNum{e.Num}})
+			u.call(ctx, e.Server, leaseTag{transfer.Offer(e)}, &wire.AddLease{StorageIndex: u.si(), Nums: []grid.ShareNum{e.Num}, UEBHash: u.cap.UEBHash})
 		case transfer.Withdraw:
 			u.withdraw(ctx, transfer.Offer(e))
 		case transfer.Encode:
@@ -370,11 +369,11 @@ func (u *upload) reply(ctx actor.Context, m Reply) {
 	case offerTag:
 		u.offered(ctx, tag, m)
 	case leaseTag:
-		if m.Err != nil {
-			u.refused(ctx, tag.Offer, m.Err)
+		if l, ok := m.Frame.Message.(*wire.Leased); !ok || l.Count == 0 {
+			u.refused(ctx, tag.Offer, unexpected(m))
 			return
 		}
-		u.step(ctx, transfer.Taken{Server: tag.Server, Num: tag.Num, Stored: true, AlreadyHere: true, UEBHash: u.held[tag.Offer]})
+		u.step(ctx, transfer.Leased{Server: tag.Server, Num: tag.Num})
 	}
 }
 
@@ -390,11 +389,7 @@ func (u *upload) found(ctx actor.Context, id grid.ServerID, m Reply) {
 func (u *upload) holds(ctx actor.Context, id grid.ServerID, f *wire.Found) {
 	shares := map[grid.ShareNum][32]byte{}
 	for _, s := range f.Shares {
-		if s.Size != uint64(u.layout.ShareSize) {
-			continue // it is one of another content, for which this account should not pay
-		}
 		shares[s.Num] = s.UEBHash
-		u.held[transfer.Offer{Server: id, Num: s.Num}] = s.UEBHash
 	}
 	u.step(ctx, transfer.Holds{Server: id, Shares: shares, Room: f.Room})
 }
@@ -414,10 +409,11 @@ func (u *upload) offered(ctx actor.Context, tag offerTag, m Reply) {
 		u.refused(ctx, at, errAskedAgain)
 		return
 	}
-	u.step(ctx, transfer.Taken{
-		Server: at.Server, Num: at.Num, UEBHash: a.UEBHash,
-		Stored: a.State != wire.Coming, AlreadyHere: a.State == wire.AlreadyHere,
-	})
+	if a.State == wire.AlreadyHere {
+		u.step(ctx, transfer.Here{Server: at.Server, Num: at.Num, UEBHash: a.UEBHash})
+		return
+	}
+	u.step(ctx, transfer.Taken{Server: at.Server, Num: at.Num, UEBHash: a.UEBHash, Stored: a.State == wire.NowStored})
 }
 
 func (u *upload) refused(ctx actor.Context, at transfer.Offer, err error) {

@@ -171,6 +171,9 @@ func (f *facet) serve(ctx actor.Context, m request) {
 
 func (f *facet) addLease(ctx actor.Context, tag uint64, m *wire.AddLease) {
 	ask := workOnLeases{replyTo: ctx.Self(), tag: tag, grant: f.grant, work: addLeases}
+	if hash := lease.UEBHash(m.UEBHash); hash != (lease.UEBHash{}) {
+		ask.content = &hash
+	}
 	if len(m.Nums) == 0 {
 		f.list(ctx, ask, []grid.StorageIndex{m.StorageIndex})
 		return

@@ -24,8 +24,12 @@ func (c *client) storeAs(n int, number byte) []lease.ShareID {
 	for i := range n {
 		id := lease.ShareID{StorageIndex: grid.StorageIndex{byte(i >> 8), byte(i), number}}
 		m := &wire.Allocate{StorageIndex: id.StorageIndex, Size: uint64(len(share)), Secret: wire.Secret{1}}
-		if got, ok := c.do(m, share).(*wire.Allocated); !ok || got.State == wire.Coming {
+		got, ok := c.do(m, share).(*wire.Allocated)
+		if !ok || got.State == wire.Coming {
 			c.Fatal(got)
+		}
+		if got.State == wire.AlreadyHere {
+			c.do(&wire.AddLease{StorageIndex: id.StorageIndex, UEBHash: got.UEBHash})
 		}
 		ids = append(ids, id)
 	}

@@ -346,13 +346,7 @@ func (l *ledger) reserve(ctx actor.Context, now time.Time, m reserve) {
 		ctx.Send(m.replyTo, reserved{err: err}) // a promise in memory: nothing to wait for
 		return
 	}
-	if got.Size != m.size { // another content: nobody pays for what he did not offer
-		other := lease.Committed{UEBHash: got.UEBHash, Size: got.Size, Dropped: true}
-		l.settle(ctx, lease.Change{}, nil, m.replyTo, reserved{alreadyHere: true, done: other})
-		return
-	}
-	change, done, err := l.rules.AddLease(now, m.grant, m.id, l.free)
-	l.settle(ctx, change, err, m.replyTo, reserved{alreadyHere: true, done: done, err: err})
+	l.settle(ctx, lease.Change{}, nil, m.replyTo, reserved{alreadyHere: true, content: got.UEBHash})
 }
 
 // put stores in one step what needs no reservation.

@@ -88,7 +88,7 @@ func (l *ledger) addLeases(ctx actor.Context, now time.Time, m *workOnLeases, id
 		l.askDisk(ctx) // for those that come later: a lease is small
 	}
 	for _, id := range ids {
-		change, done, err := l.rules.AddLease(now, m.grant, id, l.free)
+		change, done, err := l.rules.AddLease(now, m.grant, id, m.content, l.free)
 		if err == nil && !l.apply(ctx, change) {
 			return
 		}

@@ -13,8 +13,7 @@ import (
 
 // To the ledger. A tag is repeated in the answer.
 type (
-	// reserve asks for room for an upload, or for a lease where the share is
-	// there already; answered by reserved.
+	// reserve asks for room for an upload; answered by reserved.
 	reserve struct {
 		replyTo *actor.PID
 		grant   lease.Grant
@@ -48,8 +47,9 @@ type (
 		grant     lease.Grant
 		ids       []lease.ShareID
 		work      leaseWork
-		collector *actor.PID // deletes what no lease keeps any more
-		done      leased     // of the ids before these
+		content   *lease.UEBHash // of the shares to be leased; nil is any
+		collector *actor.PID     // deletes what no lease keeps any more
+		done      leased         // of the ids before these
 	}
 	// askUsage is answered by usage, askBelow by below, askRoom by room.
 	askUsage struct {
@@ -122,8 +122,8 @@ type (
 	// key, whenever a root has changed.
 	managers []grid.PublicKey
 	reserved struct {
-		alreadyHere bool // and leased: done says how
-		done        lease.Committed
+		alreadyHere bool
+		content     lease.UEBHash // of what is here
 		err         error
 	}
 	committed struct {

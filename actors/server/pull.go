@@ -205,7 +205,7 @@ func (p *pull) reserved(ctx actor.Context, m reserved) {
 		p.failure = m.err
 		p.end(ctx)
 	case m.alreadyHere:
-		p.owed.answer(ctx, &wire.Allocated{State: wire.AlreadyHere, UEBHash: m.done.UEBHash})
+		p.owed.answer(ctx, &wire.Allocated{State: wire.AlreadyHere, UEBHash: m.content})
 		p.settled()
 		p.end(ctx)
 	default:
@@ -287,7 +287,8 @@ func (p *pull) sealed(ctx actor.Context, m sealedBody) {
 }
 
 // committed ends an upload that went well, or one that lost the race against
-// another account's: the ledger then made a lease on the other's share.
+// another account's: the ledger then made a lease on the other's share, if that
+// is the same.
 func (p *pull) committed(ctx actor.Context, m committed) {
 	if p.stage != committing {
 		return // a new ledger's answer to what the old one was asked

@@ -325,8 +325,11 @@ func TestAlreadyHere(t *testing.T) {
 	if !ok || got.State != wire.AlreadyHere || got.UEBHash != uebOf(0, share) {
 		t.Fatalf("allocate answered by %+v", got)
 	}
-	if report := two.do(&wire.Usage{}).(*wire.UsageReport); report.Shares != 1 {
-		t.Errorf("no lease: %+v", report)
+	for _, want := range []uint64{0, 1} { // no lease is made before it is asked for
+		if report := two.do(&wire.Usage{}).(*wire.UsageReport); report.Shares != want {
+			t.Errorf("%d leases, want %d", report.Shares, want)
+		}
+		two.do(&wire.AddLease{StorageIndex: grid.StorageIndex{1}, UEBHash: got.UEBHash})
 	}
 	leased, ok := two.do(&wire.RenewLease{StorageIndexes: []grid.StorageIndex{{1}}}).(*wire.Leased)
 	if !ok || leased.Count != 1 || leased.Expires < r.world.Now().Add(30*24*time.Hour).Unix() {
@@ -567,7 +570,9 @@ func TestWindowOfAnOffer(t *testing.T) {
 }
 
 // TestOthersContentIsNotPaidFor: who offers a share where another content is
-// already is told which, and has no lease on it, however large it is.
+// already is told which, and has no lease on it, be it larger or of the same
+// size; nor who asks for a lease on the content that he knows, nor whose upload
+// comes second.
 func TestOthersContentIsNotPaidFor(t *testing.T) {
 	r := newRig(t, 98)
 	r.addAccount(1, nil)
@@ -580,7 +585,7 @@ func TestOthersContentIsNotPaidFor(t *testing.T) {
 	r.until("Stored", func() bool { return len(first.stored) > 0 })
 	first.do(allocate(2, 0, shareOf("junk", 1000)), shareOf("junk", 1000))
 	first.do(allocate(3, 0, shareOf("junk", 1000)), shareOf("junk", 1000))
-	for si, share := range map[byte][]byte{1: shareOf("mine", 300_000), 2: shareOf("mine", 1000), 3: shareOf("mine", 900)} {
+	for si, share := range map[byte][]byte{1: shareOf("mine", 400_000), 2: shareOf("mine", 1000), 3: shareOf("mine", 900)} {
 		var body []byte
 		if len(share) <= 1000 {
 			body = share
@@ -589,11 +594,22 @@ func TestOthersContentIsNotPaidFor(t *testing.T) {
 		if !ok || got.State != wire.AlreadyHere || got.UEBHash == ([32]byte{}) {
 			t.Errorf("%d bytes: %+v", len(share), got)
 		}
+		mine := uebOf(0, share)
+		wantCode(t, second.do(&wire.AddLease{StorageIndex: grid.StorageIndex{si}, Nums: []grid.ShareNum{0}, UEBHash: mine}), wire.NoSuchShare)
+		wantCode(t, second.do(&wire.AddLease{StorageIndex: grid.StorageIndex{si}, UEBHash: mine}), wire.NoSuchShare)
+	}
+	junk, mine := shareOf("junk", 60_000), shareOf("mine", 4_000_000)
+	second.offer(allocate(4, 0, mine), mine)
+	first.offer(allocate(4, 0, junk), junk)
+	r.until("mine came second", func() bool { return len(second.stored) > 0 })
+	if s := second.stored[0]; s.Code != 0 || s.UEBHash != uebOf(0, junk) {
+		t.Errorf("what came second is told %+v", s)
 	}
 	if u := second.do(&wire.Usage{}).(*wire.UsageReport); u.Bytes != 0 || u.Shares != 0 {
 		t.Errorf("charged for what others stored: %+v", u)
 	}
-	if m, ok := second.do(allocate(2, 0, shareOf("junk", 1000)), shareOf("junk", 1000)).(*wire.Allocated); !ok || m.State != wire.AlreadyHere {
+	theirs := uebOf(0, shareOf("junk", 1000))
+	if m, ok := second.do(&wire.AddLease{StorageIndex: grid.StorageIndex{2}, UEBHash: theirs}).(*wire.Leased); !ok || m.Count != 1 {
 		t.Errorf("the same content: %+v", m)
 	}
 	if u := second.do(&wire.Usage{}).(*wire.UsageReport); u.Shares != 1 {

@@ -34,6 +34,8 @@ type uploadModel struct {
 	stored    map[transfer.Offer][32]byte
 	withdrawn map[transfer.Offer]bool
 	offered   map[transfer.Offer]bool
+	said      map[transfer.Offer][32]byte // what servers say they have
+	leasing   map[transfer.Offer]bool     // of the offers, those of a lease
 	down      map[grid.ServerID]bool
 	failed    map[grid.ServerID]bool
 	end       transfer.UploadEffect
@@ -46,7 +48,8 @@ func drawUpload(t *rapid.T) *uploadModel {
 	total := rapid.IntRange(1, 6).Draw(t, "total")
 	m := &uploadModel{
 		T: t, now: start, stored: map[transfer.Offer][32]byte{}, withdrawn: map[transfer.Offer]bool{},
-		tries: map[transfer.Offer]bool{}, offered: map[transfer.Offer]bool{}, down: map[grid.ServerID]bool{}, failed: map[grid.ServerID]bool{},
+		tries: map[transfer.Offer]bool{}, offered: map[transfer.Offer]bool{}, said: map[transfer.Offer][32]byte{}, leasing: map[transfer.Offer]bool{},
+		down: map[grid.ServerID]bool{}, failed: map[grid.ServerID]bool{},
 		spec: transfer.UploadSpec{
 			ShareSize: 100, Total: total, Happy: rapid.IntRange(1, total).Draw(t, "happy"), Order: serverIDs("abcdef"[:n]),
 			Whole: rapid.Bool().Draw(t, "whole"), LinkPatience: 30 * time.Second, PullPatience: time.Minute, PullFloor: 50,
@@ -83,7 +86,7 @@ func (m *uploadModel) carryOut(effects []transfer.UploadEffect) {
 		case transfer.Offer:
 			news = m.offer(e) || news
 		case transfer.Lease:
-			news = m.offer(transfer.Offer(e)) || news
+			m.lease(transfer.Offer(e))
 		case transfer.Withdraw:
 			m.withdraw(transfer.Offer(e))
 		case transfer.Encode:
@@ -96,7 +99,7 @@ func (m *uploadModel) carryOut(effects []transfer.UploadEffect) {
 		}
 	}
 	if news {
-		m.mustBeHappy("what is offered", slices.Concat(m.offers, m.pulls, m.cut), func([32]byte) bool { return true })
+		m.mustBeHappy("what is offered", slices.Concat(m.offers, m.pulls, m.cut, m.found()), func([32]byte) bool { return true })
 	}
 	if m.end == nil && len(m.asks)+len(m.offers)+len(m.pulls)+len(m.cut) == 0 && !m.encoding {
 		m.Fatal("it waits for nothing and has not ended")
@@ -112,7 +115,29 @@ func (m *uploadModel) offer(o transfer.Offer) bool {
 	remove(&m.cut, o)
 	m.offers = append(m.offers, o)
 	m.offered[o] = true
+	delete(m.leasing, o)
 	return !again
+}
+
+// lease is asked for what a server says it has of this very file, once that is
+// known.
+func (m *uploadModel) lease(o transfer.Offer) {
+	if !m.encoded || m.said[o] != ours {
+		m.Fatalf("a lease on %v, which may be another file's", o)
+	}
+	m.offers = append(m.offers, o)
+	m.offered[o], m.leasing[o] = true, true
+	delete(m.tries, o)
+}
+
+// found is what servers say they have, and what so may have been counted.
+func (m *uploadModel) found() (all []transfer.Offer) {
+	for o, ueb := range m.said {
+		if int(o.Num) < m.spec.Total && (!m.encoded || ueb == ours) {
+			all = append(all, o)
+		}
+	}
+	return all
 }
 
 func (m *uploadModel) withdraw(o transfer.Offer) {
@@ -163,7 +188,9 @@ func (m *uploadModel) answerAsk(t *rapid.T) {
 func (m *uploadModel) drawHolds(t *rapid.T, id grid.ServerID, least int) transfer.Holds {
 	h := transfer.Holds{Server: id, Room: uint64(rapid.IntRange(90, 200).Draw(t, "room")), Shares: map[grid.ShareNum][32]byte{}}
 	for _, n := range rapid.SliceOfN(rapid.IntRange(0, 8), least, 3).Draw(t, "holds") {
-		h.Shares[grid.ShareNum(n)] = rapid.SampledFrom([][32]byte{ours, hash("other")}).Draw(t, "ueb")
+		ueb := rapid.SampledFrom([][32]byte{ours, hash("other")}).Draw(t, "ueb")
+		h.Shares[grid.ShareNum(n)] = ueb
+		m.said[transfer.Offer{Server: id, Num: grid.ShareNum(n)}] = ueb
 	}
 	return h
 }
@@ -187,10 +214,15 @@ func (m *uploadModel) answerOffer(t *rapid.T) {
 		m.step(m.drawHolds(t, o.Server, 1))
 		return
 	}
-	switch rapid.IntRange(0, 3).Draw(t, "answer") {
-	case 0:
+	switch answer := rapid.IntRange(0, 4).Draw(t, "answer"); {
+	case answer == 0:
 		m.step(transfer.Refused{Server: o.Server, Num: o.Num, Err: errScripted})
-	case 1:
+	case m.leasing[o]:
+		m.store(o, ours, func([32]byte) transfer.UploadEvent { return transfer.Leased(o) })
+	case answer == 1:
+		m.said[o] = m.drawUEB(t)
+		m.step(transfer.Here{Server: o.Server, Num: o.Num, UEBHash: m.said[o]})
+	case answer == 2:
 		m.store(o, m.drawUEB(t), func(h [32]byte) transfer.UploadEvent {
 			return transfer.Taken{Server: o.Server, Num: o.Num, Stored: true, UEBHash: h}
 		})
@@ -276,7 +308,7 @@ func (m *uploadModel) noise(t *rapid.T) {
 	m.step(rapid.SampledFrom([]transfer.UploadEvent{
 		transfer.Kept{Server: o.Server, Num: o.Num, UEBHash: ours}, transfer.Taken{Server: o.Server, Num: o.Num},
 		transfer.Taken{Server: o.Server, Num: o.Num, Stored: true, UEBHash: ours}, transfer.Refused{Server: o.Server, Num: o.Num, Err: errScripted},
-		transfer.Moving{Server: o.Server, Num: o.Num, Have: 99}, transfer.Owed(o),
+		transfer.Moving{Server: o.Server, Num: o.Num, Have: 99}, transfer.Owed(o), transfer.Leased(o), transfer.Here{Server: o.Server, Num: o.Num, UEBHash: ours},
 	}).Draw(t, "noise"))
 }
 
@@ -347,6 +379,9 @@ func (m *uploadModel) settle() {
 		if slices.Contains(m.offers, o) || slices.Contains(m.pulls, o) {
 			remove(&m.offers, o)
 			m.store(o, ours, func(h [32]byte) transfer.UploadEvent {
+				if m.leasing[o] {
+					return transfer.Leased(o)
+				}
 				return transfer.Taken{Server: o.Server, Num: o.Num, Stored: true, UEBHash: h}
 			})
 		}

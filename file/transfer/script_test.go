@@ -100,7 +100,7 @@ var errScripted = errors.New("no, says the server")
 //
 //	new servers=abc happy=2 total=3 [size=100] [whole] [known=UEB]
 //	holds SERVER [room=N] [SHARE:UEB...] | no-answer SERVER
-//	taken|refused|lost SERVER SHARE | stored|here SERVER SHARE UEB
+//	taken|refused|lost|leased SERVER SHARE | stored|here SERVER SHARE UEB
 //	moving SERVER SHARE HAVE | owed SERVER SHARE
 //	kept SERVER SHARE UEB | broken SERVER SHARE
 //	down SERVER | up SERVER | encoded UEB | after TIME | cancel
@@ -155,8 +155,12 @@ func uploadEvent(w []string) transfer.UploadEvent {
 	switch w[0] {
 	case "taken":
 		return transfer.Taken{Server: id, Num: n}
-	case "stored", "here":
-		return transfer.Taken{Server: id, Num: n, Stored: true, AlreadyHere: w[0] == "here", UEBHash: hash(w[3])}
+	case "stored":
+		return transfer.Taken{Server: id, Num: n, Stored: true, UEBHash: hash(w[3])}
+	case "here":
+		return transfer.Here{Server: id, Num: n, UEBHash: hash(w[3])}
+	case "leased":
+		return transfer.Leased{Server: id, Num: n}
 	case "refused", "lost":
 		return transfer.Refused{Server: id, Num: n, Err: errScripted, LinkLost: w[0] == "lost"}
 	case "moving":

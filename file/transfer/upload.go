@@ -76,6 +76,7 @@ type slotPhase uint8
 
 const (
 	offered slotPhase = iota // an Offer or a Lease is unanswered
+	here                     // it was there; whether it is this file's is not known yet
 	coming                   // the server pulls it
 	lost                     // it was on its way when the connection broke
 	stored                   // the server says that it is there and leased
@@ -85,7 +86,7 @@ type slotState struct {
 	phase    slotPhase
 	tried    bool      // with the question what the server holds
 	found    bool      // it was there before
-	ueb      [32]byte  // as the server says, when stored
+	ueb      [32]byte  // as the server says, when here or stored
 	deadline time.Time // for lost and, while shares are served, for coming
 	have     uint64    // bytes that the server held when progress last counted
 	losses   int       // of the connection, since then
@@ -150,6 +151,10 @@ func (u *Upload) take(ev UploadEvent) []UploadEffect {
 		u.exclude(e.Server, e.Err)
 	case Taken:
 		u.taken(e)
+	case Here:
+		return u.here(e)
+	case Leased:
+		u.leased(e)
 	case Refused:
 		return u.refused(e)
 	case Moving:
@@ -163,7 +168,7 @@ func (u *Upload) take(ev UploadEvent) []UploadEffect {
 	case LinkUp:
 		return u.linkUp(e)
 	case Encoded:
-		u.encoded(e)
+		return u.encoded(e)
 	case Tick:
 		return u.tick()
 	default:
@@ -207,12 +212,45 @@ func (u *Upload) exclude(id grid.ServerID, err error) {
 func (u *Upload) taken(e Taken) {
 	st := u.slots[slot{e.Num, e.Server}]
 	switch {
-	case st == nil || st.phase == stored:
+	case st == nil || st.phase == stored || st.phase == here:
 	case e.Stored:
 		u.tried(e.Server)
-		st.phase, st.ueb, st.found = stored, e.UEBHash, st.found || e.AlreadyHere
+		st.phase, st.found, st.ueb = stored, false, e.UEBHash
 	default:
-		st.phase, st.deadline = coming, u.now.Add(u.spec.PullPatience)
+		st.phase, st.found, st.deadline = coming, false, u.now.Add(u.spec.PullPatience)
+	}
+}
+
+// here notes a share that was there before it was offered.
+func (u *Upload) here(e Here) []UploadEffect {
+	at := slot{e.Num, e.Server}
+	st := u.slots[at]
+	if st == nil || st.phase != offered {
+		return nil
+	}
+	u.tried(e.Server)
+	st.phase, st.tried, st.found, st.ueb = here, false, true, e.UEBHash
+	return u.lease(at)
+}
+
+// lease asks for a lease on a share that was there, once it is known to be this
+// file's. On another content, which somebody stored first, none is made: nobody
+// pays for that.
+func (u *Upload) lease(at slot) []UploadEffect {
+	st := u.slots[at]
+	switch {
+	case u.ueb == nil:
+		return nil
+	case st.ueb != *u.ueb:
+		return u.drop(at, ErrOtherFile)
+	}
+	st.phase = offered
+	return []UploadEffect{Lease{at.server, at.num}}
+}
+
+func (u *Upload) leased(e Leased) {
+	if st := u.slots[slot{e.Num, e.Server}]; st != nil && st.phase == offered && st.found {
+		st.phase = stored
 	}
 }
 
@@ -267,7 +305,7 @@ func (u *Upload) owed(e Owed) {
 func (u *Upload) kept(e Kept) []UploadEffect {
 	at := slot{e.Num, e.Server}
 	st := u.slots[at]
-	if st == nil || st.phase == stored {
+	if st == nil || st.phase == stored || st.phase == here {
 		return nil
 	}
 	if e.Err != nil {
@@ -305,12 +343,17 @@ func (u *Upload) linkUp(e LinkUp) []UploadEffect {
 	return effects
 }
 
-func (u *Upload) encoded(e Encoded) {
+func (u *Upload) encoded(e Encoded) []UploadEffect {
 	u.ueb = &e.UEBHash
 	if u.phase == encoding {
 		u.phase = draining
 		u.beginPatience()
 	}
+	var effects []UploadEffect
+	for _, at := range u.slotsIn(here) {
+		effects = append(effects, u.lease(at)...)
+	}
+	return effects
 }
 
 // beginPatience gives every pull the full time from now on.
@@ -367,7 +410,7 @@ func (u *Upload) waits(phases ...slotPhase) bool {
 // when its connection is back.
 func (u *Upload) Coming(o Offer) bool {
 	st := u.slots[slot{o.Num, o.Server}]
-	return st != nil && st.phase != stored
+	return st != nil && !st.found && st.phase != stored
 }
 
 // Cancel ends the upload and takes back what is not stored.
@@ -377,7 +420,7 @@ func (u *Upload) Cancel() []UploadEffect {
 	}
 	u.phase = ended
 	var effects []UploadEffect
-	for _, at := range u.slotsIn(offered, coming, lost) {
+	for _, at := range u.slotsIn(offered, here, coming, lost) {
 		effects = append(effects, Withdraw{at.server, at.num})
 	}
 	return effects

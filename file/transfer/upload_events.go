@@ -21,13 +21,26 @@ type NoAnswer struct {
 	Err    error
 }
 
-// Taken answers Offer, Lease and Try. Stored is false when the server now pulls.
+// Taken answers Offer and Try. Stored is false when the server now pulls.
 type Taken struct {
-	Server      grid.ServerID
-	Num         grid.ShareNum
-	Stored      bool
-	AlreadyHere bool
-	UEBHash     [32]byte // when Stored
+	Server  grid.ServerID
+	Num     grid.ShareNum
+	Stored  bool
+	UEBHash [32]byte // when Stored
+}
+
+// Here answers Offer and Try where the server has such a share already, perhaps
+// of another content. No lease was made on it.
+type Here struct {
+	Server  grid.ServerID
+	Num     grid.ShareNum
+	UEBHash [32]byte
+}
+
+// Leased answers Lease.
+type Leased struct {
+	Server grid.ServerID
+	Num    grid.ShareNum
 }
 
 // Refused answers Offer, Lease and Try. LinkLost says that the connection broke,
@@ -79,6 +92,8 @@ type Tick struct{}
 func (Holds) uploadEvent()    {}
 func (NoAnswer) uploadEvent() {}
 func (Taken) uploadEvent()    {}
+func (Here) uploadEvent()     {}
+func (Leased) uploadEvent()   {}
 func (Refused) uploadEvent()  {}
 func (Moving) uploadEvent()   {}
 func (Owed) uploadEvent()     {}
@@ -95,21 +110,22 @@ type UploadEffect interface{ uploadEffect() }
 type Ask struct{ Server grid.ServerID }
 
 // Try a share at a server that is to keep it only if it holds nothing of the
-// file: Ask and Offer in one. Answered by Taken, Refused, or Holds.
+// file: Ask and Offer in one. Answered by Taken, Here, Refused, or Holds.
 type Try struct {
 	Server grid.ServerID
 	Num    grid.ShareNum
 }
 
 // Offer a share to a server; again, when the connection was lost meanwhile.
-// Answered by Taken or Refused, and by Kept later if it was taken to be
+// Answered by Taken, Here or Refused, and by Kept later if it was taken to be
 // pulled.
 type Offer struct {
 	Server grid.ServerID
 	Num    grid.ShareNum
 }
 
-// Lease a share that a server holds already. Answered by Taken or Refused.
+// Lease a share that a server holds already, which is known to be this file's.
+// Answered by Leased or Refused.
 type Lease struct {
 	Server grid.ServerID
 	Num    grid.ShareNum

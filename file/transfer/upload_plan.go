@@ -47,7 +47,7 @@ func (u *Upload) askMore() []UploadEffect {
 // while those asked are not enough.
 func (u *Upload) plan() []UploadEffect {
 	u.failed = false
-	plan, err := placement.NewPlan(u.planInput())
+	plan, err := u.cleanPlan()
 	if err != nil {
 		if more := u.askMore(); len(more) > 0 {
 			u.phase = asking
@@ -58,6 +58,28 @@ func (u *Upload) plan() []UploadEffect {
 	effects := u.offers(plan)
 	u.phase = offering
 	return u.then(effects)
+}
+
+// cleanPlan gives a server that holds another content where a share was to go
+// nothing.
+func (u *Upload) cleanPlan() (placement.Plan, error) {
+	for {
+		plan, err := placement.NewPlan(u.planInput())
+		if err != nil || !u.excludeOthers(plan) {
+			return plan, err
+		}
+	}
+}
+
+func (u *Upload) excludeOthers(plan placement.Plan) (found bool) {
+	for _, a := range plan.Assignments {
+		ueb, held := u.servers[a.Server].held[a.Share]
+		if held && u.ueb != nil && ueb != *u.ueb && u.slots[slot{a.Share, a.Server}] == nil {
+			u.exclude(a.Server, ErrOtherFile)
+			found = true
+		}
+	}
+	return found
 }
 
 // offersAnswered finds other places for what was refused, then lets the
@@ -131,9 +153,7 @@ func (u *Upload) sharesAt(id grid.ServerID) []grid.ShareNum {
 	return slices.Sorted(maps.Keys(set))
 }
 
-// offers turns a plan into effects for what is not under way yet. A server that
-// holds another content where a share is to go gets nothing, and a lease on that
-// is not asked for.
+// offers turns a plan into effects for what is not under way yet.
 func (u *Upload) offers(plan placement.Plan) []UploadEffect {
 	var out []UploadEffect
 	for _, a := range plan.Assignments {
@@ -141,18 +161,14 @@ func (u *Upload) offers(plan placement.Plan) []UploadEffect {
 		if u.slots[at] != nil {
 			continue
 		}
-		hash, held := u.servers[a.Server].held[a.Share]
-		if held && u.ueb != nil && hash != *u.ueb {
-			u.failed = true
-			u.exclude(a.Server, ErrOtherFile)
+		ueb, held := u.servers[a.Server].held[a.Share]
+		if held {
+			u.slots[at] = &slotState{phase: here, found: true, ueb: ueb}
+			out = append(out, u.lease(at)...)
 			continue
 		}
-		u.slots[at] = &slotState{phase: offered, found: held}
-		if held {
-			out = append(out, Lease{a.Server, a.Share})
-		} else {
-			out = append(out, Offer{a.Server, a.Share})
-		}
+		u.slots[at] = &slotState{phase: offered}
+		out = append(out, Offer{a.Server, a.Share})
 	}
 	return out
 }

@@ -157,7 +157,7 @@ func (s *server) fill(n int, round byte) {
 		if round == 1 {
 			last, err = s.putUnsynced(ownOf(k), randomShare(i))
 		} else {
-			change, _, addErr := s.ledger.AddLease(start, ownOf(k), randomShare(i), lease.NoLimit)
+			change, _, addErr := s.ledger.AddLease(start, ownOf(k), randomShare(i), nil, lease.NoLimit)
 			must(s.t, addErr)
 			last, err = s.Apply(change)
 		}

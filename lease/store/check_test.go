@@ -32,7 +32,7 @@ func filled(t *testing.T, s *Store) *server {
 		f.put(g, testShare(i), content(size))
 	}
 	for i := range uint32(3) {
-		change, _, err := f.ledger.AddLease(start, own(3), testShare(i), lease.NoLimit)
+		change, _, err := f.ledger.AddLease(start, own(3), testShare(i), nil, lease.NoLimit)
 		f.apply(change, err)
 	}
 	change, _, err := f.ledger.Drop([]lease.LeaseID{{Column: own(1).Column(), Share: testShare(5)}})

@@ -70,7 +70,7 @@ func (s *server) fillExpiring(b *testing.B, n int, kept bool) {
 		last, err = s.Apply(change)
 		must(b, err)
 		if kept {
-			change, _, err := s.ledger.AddLease(start.Add(24*time.Hour), own(1), randomShare(i), lease.NoLimit)
+			change, _, err := s.ledger.AddLease(start.Add(24*time.Hour), own(1), randomShare(i), nil, lease.NoLimit)
 			must(b, err)
 			last, err = s.Apply(change)
 			must(b, err)

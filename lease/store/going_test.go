@@ -104,7 +104,7 @@ func TestReaderOutlivesShare(t *testing.T) {
 	})
 }
 
-// Two labels upload one share side by side: the first is it, the other gets a
+// Two labels upload one content side by side: the first is it, the other gets a
 // lease on it, and its file leaves no trace.
 func TestTwoUploadsOfOneShare(t *testing.T) {
 	forAll(t, func(t *testing.T, im implementation) {
@@ -124,7 +124,7 @@ func TestTwoUploadsOfOneShare(t *testing.T) {
 		must(t, err)
 		change, _, err := s.ledger.Commit(start, first.Column(), id, s.body(big))
 		s.apply(change, err)
-		change, done, err := s.ledger.Commit(start, second.Column(), id, lease.Body{Size: 80_000, File: file})
+		change, done, err := s.ledger.Commit(start, second.Column(), id, lease.Body{Size: 80_000, UEBHash: lease.UEBHash{1}, File: file})
 		s.apply(change, err)
 		if !done.Dropped {
 			t.Error("the second upload was not told that it came second")

@@ -18,7 +18,7 @@ func TestRekey(t *testing.T) {
 		s.put(own(1), testShare(1), content(500))
 		s.put(under(1, 2, 9), testShare(2), content(SmallShare+1))
 		s.apply(s.ledger.SetRevoked(true, testKey(8)))
-		change, _, err := s.ledger.AddLease(start, under(3, 1, 7), testShare(2), lease.NoLimit)
+		change, _, err := s.ledger.AddLease(start, under(3, 1, 7), testShare(2), nil, lease.NoLimit)
 		s.apply(change, err)
 		s.ledger.CountTraffic(start, own(1), lease.Traffic{In: 5})
 		s.apply(s.ledger.FlushTraffic())

@@ -75,6 +75,7 @@ func samples(tb testing.TB) []sample {
 		{"stored", ask(0, &wire.Stored{StorageIndex: si, Num: 7, UEBHash: fill32(0xeb), Code: wire.BadShare, Text: "block 3"})},
 		{"abandon", ask(5, &wire.Abandon{StorageIndex: si, Num: 7})},
 		{"add-lease", ask(6, &wire.AddLease{StorageIndex: si, Nums: []grid.ShareNum{0, 7, 255}})},
+		{"add-lease-on-content", ask(6, &wire.AddLease{StorageIndex: si, Nums: []grid.ShareNum{7}, UEBHash: fill32(0xeb)})},
 		{"renew-lease", ask(7, &wire.RenewLease{StorageIndexes: []grid.StorageIndex{si, fill16(0x52)}})},
 		{"leased", answer(7, &wire.Leased{Count: 2, Expires: 1795000000})},
 		{"usage", ask(8, &wire.Usage{})},

@@ -192,11 +192,12 @@ type AllocationState uint8
 const (
 	Coming      AllocationState = 1 // taken; the server pulls it and sends Stored
 	NowStored   AllocationState = 2 // verified, durable, leased, from the bytes that rode along
-	AlreadyHere AllocationState = 3 // it was here; this account has a lease on it now
+	AlreadyHere AllocationState = 3 // it was here, perhaps of another content; no lease was made
 )
 
 // Stored is a notice (no answer): the pull that Allocate began has ended. Code
-// is 0 when the share is verified, durable and leased.
+// is 0 when the share is verified, durable and leased; or when another upload
+// was first with another content, which UEBHash tells and no lease was made on.
 type Stored struct {
 	StorageIndex grid.StorageIndex `cbor:"1,keyasint"`
 	Num          grid.ShareNum     `cbor:"2,keyasint"`
@@ -217,6 +218,9 @@ type Abandon struct {
 type AddLease struct {
 	StorageIndex grid.StorageIndex `cbor:"1,keyasint"`
 	Nums         []grid.ShareNum   `cbor:"2,keyasint,omitempty"`
+	// UEBHash is the only content to be leased, so that nobody pays for another
+	// one that was stored first; zero is any.
+	UEBHash [32]byte `cbor:"3,keyasint"`
 }
 
 // RenewLease moves the end of this account's leases. Answered by Leased.
