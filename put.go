@@ -83,6 +83,14 @@ func (n *Node) countPut(r PutResult, err error) {
 
 // upload lets the client branch store what was spooled.
 func (n *Node) upload(ctx context.Context, spec client.PutSpec, o PutOptions) (PutResult, error) {
+	var renewal []byte
+	if o.Keep {
+		text, err := n.renewalText(o.Authority)
+		if err != nil {
+			return PutResult{}, errors.Join(err, spec.Source.Close())
+		}
+		renewal = text
+	}
 	call := n.system.Open(ctx, n.root,
 		func(replyTo *env.PID) any {
 			return actors.ToClient{Message: client.Put{ReplyTo: replyTo, File: spec, Authority: o.Authority}}
@@ -100,10 +108,14 @@ func (n *Node) upload(ctx context.Context, spec client.PutSpec, o PutOptions) (P
 				o.Progress(m.Done, m.Total)
 			}
 		case client.Stored:
-			return PutResult{
+			result := PutResult{
 				Cap: m.Cap.WithKey(spec.Key).String(), Size: m.Cap.Size, Pushed: m.Pushed, Found: m.Found,
 				Happiness: m.Happiness, Placement: m.Placement, LeftOut: leftOut(m.LeftOut), NotHelped: m.NotHelped,
-			}, nil
+			}
+			if len(o.Authority.Holdings) > 0 {
+				result.Unrenewed = n.renewing(ctx, renewal, m.Labels)
+			}
+			return result, nil
 		case error:
 			return PutResult{}, m
 		}

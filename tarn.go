@@ -107,6 +107,10 @@ type PutOptions struct {
 	Size int64
 	// Authority to store under instead of the node's own; empty for that.
 	Authority lease.Authority
+	// Keep has the node keep a renewal cap of Authority, so that it renews the
+	// leases of what was stored under that. Without it they end after a month,
+	// unless the node has the authority anyway.
+	Keep bool
 	// Helped has a helper encode the file and place its shares, so that it goes
 	// over this node's line once: Helper, or the node's own where that is nil.
 	Helped bool
@@ -131,6 +135,9 @@ type PutResult struct {
 	Happiness int
 	// Placement says which servers hold which share.
 	Placement map[grid.ShareNum][]grid.ServerID
+	// Unrenewed are the servers where nobody renews the file's leases: it was
+	// stored under an authority that this node does not have.
+	Unrenewed []grid.ServerID
 	// LeftOut are the servers that could not be asked, with the reason: not
 	// reached, or they would not accept the authority.
 	LeftOut []ServerError

@@ -69,6 +69,8 @@ type Stored struct {
 	// Pushed shares are new, Found ones were there.
 	Pushed, Found int
 	Happiness     int
+	// Labels is whose leases the shares have, by server.
+	Labels map[grid.ServerID]grid.PublicKey
 	// LeftOut are the servers that were not asked, by id.
 	LeftOut []LeftOut
 	// NotHelped is why a helper did not do what it was to do, and the shares were

@@ -70,6 +70,10 @@ func (u *upload) finish(ctx actor.Context, e transfer.Finished) {
 	u.ended = true
 	answer := Stored{Cap: u.cap, Placement: e.Placement, Pushed: e.Pushed, Found: e.Found, Happiness: e.Happiness, LeftOut: u.left}
 	file, leases := u.journalEntry(e)
+	answer.Labels = map[grid.ServerID]grid.PublicKey{}
+	for _, l := range leases {
+		answer.Labels[l.Server] = l.Label
+	}
 	u.log.Info("file stored", "storage-index", u.si().String(), "size", u.put.File.Size, "pushed", e.Pushed, "found", e.Found, "happiness", e.Happiness)
 	journal := u.journal
 	if journal == nil {

@@ -68,12 +68,11 @@ func (e *env) print(format string, args ...any) error {
 // note tells a person, and nobody else, something besides the result.
 func (e *env) note(format string, args ...any) {
 	if e.terminal {
-		_, _ = fmt.Fprintf(e.stderr, format+"\n", args...) // nobody reads it if this fails
+		e.warn(format, args...)
 	}
 }
 
-// warn tells everybody something besides the result: a program's log should have
-// it, too.
+// warn says what nobody should miss, whether a person looks at it or not.
 func (e *env) warn(format string, args ...any) {
 	_, _ = fmt.Fprintf(e.stderr, "tarn: "+format+"\n", args...) // nobody reads it if this fails
 }

@@ -18,6 +18,7 @@ import (
 type putOptions struct {
 	file      string // - is standard input
 	authority string // file, - or empty for the node's own
+	keep      bool
 	randomKey bool
 	helper    string // reference, ownHelper, or empty for none
 	directly  bool   // where the helper fails
@@ -31,7 +32,11 @@ func newPut(e *env) *cobra.Command {
 		Short: "Store a file and print its capability",
 		Long: `Stores FILE, or standard input, and prints the capability with which it can be
 read again. Whoever has the capability can read the file, so keep it as you
-would keep the file; without it nobody can.`,
+would keep the file; without it nobody can.
+
+With --authority the file is stored in the name of that authority, which the node
+forgets afterwards; so the leases end after a month unless somebody renews them.
+With --keep the node keeps of it the right to renew, and nothing more.`,
 		Example: "  tarn put letter.txt\n  tar c photos | tarn put -\n  tarn put --helper --or-directly film.mkv",
 		Args:    between(0, 1),
 		RunE: action(func(ctx context.Context, args []string) error {
@@ -40,6 +45,7 @@ would keep the file; without it nobody can.`,
 		}),
 	}
 	registerAuthority(c, &o.authority)
+	c.Flags().BoolVar(&o.keep, "keep", false, "with --authority: have this node renew the leases of what is stored under it")
 	c.Flags().BoolVar(&o.json, "json", false, "for programs: the capability, where the shares are, and which servers were left out")
 	c.Flags().StringVar(&o.helper, "helper", "", "send the file once, to the node's helper (client.helper) or to --helper=REF, which makes the shares and places them")
 	c.Flags().BoolVar(&o.directly, "or-directly", false, "where the helper fails, say so and send the shares from here")
@@ -65,6 +71,9 @@ func runPut(ctx context.Context, e *env, o putOptions) error {
 	if o.file == "-" && o.authority == "-" {
 		return usageError{errors.New("standard input can be only one of file and authority"), "tarn put"}
 	}
+	if o.keep && o.authority == "" {
+		return usageError{errors.New("--keep goes with --authority; what is stored with the node's own authority is renewed anyway"), "tarn put"}
+	}
 	helper, err := o.helperRef()
 	if err != nil {
 		return err
@@ -82,7 +91,7 @@ func runPut(ctx context.Context, e *env, o putOptions) error {
 	defer input.Close()
 	progress := e.progress("storing", size)
 	how := tarn.PutOptions{
-		RandomKey: o.randomKey, Size: size, Progress: progress.at,
+		RandomKey: o.randomKey, Keep: o.keep, Size: size, Progress: progress.at,
 		Helped: o.helper != "", Helper: helper, OrDirectly: o.directly,
 	}
 	result, err := n.Put(ctx, input, how)
@@ -121,6 +130,9 @@ func (e *env) noteStored(r control.PutResult) {
 		return
 	}
 	e.note("%s in %d new and %d old shares, on %d servers", formatSize(r.Size), r.Pushed, r.Found, r.Happiness)
+	if n := len(r.Unrenewed); n > 0 {
+		e.warn("Nobody renews its leases on %s, so they end within a month, unless you add the authority (tarn client add-authority) or store the file again with --keep", counted(int64(n), "server"))
+	}
 	for i, s := range r.LeftOut {
 		if i == maxLeftOut {
 			e.note("and %d servers more were left out; see: tarn status", len(r.LeftOut)-i)

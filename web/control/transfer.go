@@ -133,6 +133,7 @@ func putOptions(r *http.Request) (tarn.PutOptions, error) {
 	options := tarn.PutOptions{Size: -1}
 	query := r.URL.Query()
 	options.RandomKey = query.Get("random-key") == "true"
+	options.Keep = query.Get("keep") == "true"
 	if size := r.Header.Get(headerSize); size != "" {
 		n, err := strconv.ParseInt(size, 10, 64)
 		if err != nil || n < 0 {
@@ -174,6 +175,9 @@ func queryOf(o PutOptions) url.Values {
 	query := url.Values{}
 	if o.RandomKey {
 		query.Set("random-key", "true")
+	}
+	if o.Keep {
+		query.Set("keep", "true")
 	}
 	if o.Helper != nil {
 		query.Set("helper", o.Helper.String())

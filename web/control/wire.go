@@ -208,12 +208,14 @@ type PutResult struct {
 	Found     int              `json:"found"`
 	Happiness int              `json:"happiness"`
 	Placement map[int][]string `json:"placement,omitempty"`
-	LeftOut   []ServerError    `json:"left_out,omitempty"`
-	NotHelped string           `json:"not_helped,omitempty"`
+	// Unrenewed are the servers where nobody renews the leases.
+	Unrenewed []string      `json:"unrenewed,omitempty"`
+	LeftOut   []ServerError `json:"left_out,omitempty"`
+	NotHelped string        `json:"not_helped,omitempty"`
 }
 
 func putResultOf(r tarn.PutResult) *PutResult {
-	out := &PutResult{Cap: r.Cap, Size: r.Size, Pushed: r.Pushed, Found: r.Found, Happiness: r.Happiness, LeftOut: serverErrorsOf(r.LeftOut)}
+	out := &PutResult{Cap: r.Cap, Size: r.Size, Pushed: r.Pushed, Found: r.Found, Happiness: r.Happiness, Unrenewed: serverTexts(r.Unrenewed), LeftOut: serverErrorsOf(r.LeftOut)}
 	if len(r.Placement) > 0 {
 		out.Placement = make(map[int][]string, len(r.Placement))
 	}
