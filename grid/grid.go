@@ -97,13 +97,17 @@ func (k PublicKey) Verify(message, sig []byte) bool {
 	return len(sig) == ed25519.SignatureSize && ed25519.Verify(k[:], message, sig)
 }
 
-// ParsePublicKey reads pub-v0-….
+// ParsePublicKey reads pub-v0-…. The zero key, which stands for nobody, is
+// refused: typed in by hand it would be that of clients without a key.
 func ParsePublicKey(s string) (PublicKey, error) {
 	b, err := DecodeBase32(strings.TrimPrefix(s, publicKeyPrefix), ed25519.PublicKeySize)
 	if err != nil || !strings.HasPrefix(s, publicKeyPrefix) {
 		return PublicKey{}, fmt.Errorf("%w: %q (want pub-v0- and 52 characters)", ErrPublicKey, s)
 	}
-	return PublicKey(b), nil
+	if k := PublicKey(b); !k.IsZero() {
+		return k, nil
+	}
+	return PublicKey{}, fmt.Errorf("%w: %s is nobody's", ErrPublicKey, s)
 }
 
 // PublicKeyOf returns the public half of key.

@@ -70,7 +70,7 @@ as with tarn sign. The receiver uses either with tarn client add-authority.
 
 Where you have a different key at every server, so has the receiver; he gets a
 certificate for each server that you know, or for those named with --server.`,
-		Example: "  tarn authority delegate --space 50GB --until 30d --output bob.authority\n  tarn authority delegate --to pub-v0-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa --operation renew-lease",
+		Example: "  tarn authority delegate --space 50GB --until 30d --output bob.authority\n  tarn authority delegate --to pub-v0-caaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa --operation renew-lease",
 		Args:    between(0, 0),
 		RunE:    action(func(_ context.Context, _ []string) error { return runDelegate(e, o) }),
 	}

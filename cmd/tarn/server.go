@@ -35,7 +35,7 @@ func newAddAccount(e *env) *cobra.Command {
 this server, pub-v0-..., which they see with tarn client account-key. Without
 KEY a key is made and printed as an authority: a secret to hand to them, for
 tarn client add-authority. The node may run or not.`,
-		Example: "  tarn server add-account --quota 5GB alice pub-v0-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n  tarn server add-account --quota 5GB bob > bob.authority",
+		Example: "  tarn server add-account --quota 5GB alice pub-v0-caaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n  tarn server add-account --quota 5GB bob > bob.authority",
 		Args:    between(1, 2),
 		RunE: action(func(ctx context.Context, args []string) error {
 			o.name = args[0]

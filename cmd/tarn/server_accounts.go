@@ -88,7 +88,7 @@ lost the old one: quota, shares, counters and what NAME delegated to others are
 the new key's, whole and at once. NEWKEY must be new to this server, and not
 revoked. The old key then means nothing here; if somebody else may have it, revoke it too, since
 others may have signed for it.`,
-		Example: "  tarn server rekey bob pub-v0-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+		Example: "  tarn server rekey bob pub-v0-caaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
 		Args:    between(2, 2),
 		RunE: action(func(ctx context.Context, args []string) error {
 			o.name, o.key = args[0], args[1]

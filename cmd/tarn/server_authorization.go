@@ -24,7 +24,7 @@ pub-v0-..., the public key of an account manager, whom you call NAME. The server
 announces KEY to all, so that those who hold its certificates know where they are
 good; for a friend's own key use tarn server add-account, which tells nobody. With
 --quota it limits what all of them store together. The node may run or not.`,
-		Example: "  tarn server add-authorization --quota 1TB cooperative pub-v0-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+		Example: "  tarn server add-authorization --quota 1TB cooperative pub-v0-caaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
 		Args:    between(2, 2),
 		RunE: action(func(ctx context.Context, args []string) error {
 			o.name, o.key = args[0], args[1]
