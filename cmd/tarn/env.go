@@ -68,7 +68,7 @@ func (e *env) print(format string, args ...any) error {
 // note tells a person, and nobody else, something besides the result.
 func (e *env) note(format string, args ...any) {
 	if e.terminal {
-		e.warn(format, args...)
+		_, _ = fmt.Fprintf(e.stderr, format+"\n", args...) // nobody reads it if this fails
 	}
 }
 
