@@ -2,6 +2,7 @@ package lease
 
 import (
 	"bytes"
+	"errors"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -28,8 +29,8 @@ func TestFuzzTargetsHaveCorpora(t *testing.T) {
 			t.Errorf("%s has no corpus: %v", f.Name.Name, err)
 		}
 	}
-	if targets != 11 {
-		t.Errorf("%d fuzz targets, expected 11", targets)
+	if targets != 12 {
+		t.Errorf("%d fuzz targets, expected 12", targets)
 	}
 }
 
@@ -181,6 +182,28 @@ func FuzzOpenServerList(f *testing.F) {
 		}
 		if again, err := list.Sign(keyOf("manager")); err != nil || !bytes.Equal(again, b) {
 			t.Errorf("two spellings of one list: %x, %v", b, err)
+		}
+	})
+}
+
+// No checksum keeps anybody from writing what he likes into a renewal cap: what is
+// under it is tried with any body.
+func FuzzReadRenewalCap(f *testing.F) {
+	f.Add(goldenBytes(f, "renewalcap.txt", 0)[textHeader:])
+	f.Fuzz(func(t *testing.T, body []byte) {
+		text, err := renewalKind.write(body, 1)
+		if err != nil {
+			return
+		}
+		c, err := ReadRenewalCap(bytes.NewReader(text))
+		if err != nil {
+			if !errors.Is(err, ErrRenewalCap) {
+				t.Errorf("refused as %v", err)
+			}
+			return
+		}
+		if !bytes.Equal(capText(t, c), text) || c.Leases() == 0 || c.Key().IsZero() {
+			t.Errorf("written again it reads otherwise: %+v", c)
 		}
 	})
 }

@@ -35,6 +35,8 @@ func TestGolden(t *testing.T) {
 				return goldenChains(t, d.Input)
 			case "keys":
 				return goldenAccountKeys(t, d.Input)
+			case "renewalcap":
+				return goldenRenewalCap(t)
 			case "account":
 				return goldenAccount(d.Input)
 			case "card", "keylist", "serverlist", "cardproof":

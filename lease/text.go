@@ -32,12 +32,14 @@ var manyMode = must(decOptions(MaxHoldings).DecMode())
 type textKind struct {
 	block, tag string
 	err        error // what a text that is none of this kind is
+	size       int   // the largest, bytes
 }
 
 var (
-	authorityKind = &textKind{"TARN AUTHORITY", "tarn authority text v1", ErrAuthority}
-	chainsKind    = &textKind{"TARN CERTIFICATES", "tarn certificates text v1", ErrCertificates}
-	keysKind      = &textKind{"TARN KEYS", "tarn keys text v1", ErrKeys}
+	authorityKind = &textKind{"TARN AUTHORITY", "tarn authority text v1", ErrAuthority, MaxAuthoritySize}
+	chainsKind    = &textKind{"TARN CERTIFICATES", "tarn certificates text v1", ErrCertificates, MaxAuthoritySize}
+	keysKind      = &textKind{"TARN KEYS", "tarn keys text v1", ErrKeys, MaxAuthoritySize}
+	renewalKind   = &textKind{"TARN RENEWAL CAP", "tarn renewal cap text v1", ErrRenewalCap, MaxRenewalCapSize}
 )
 
 // block is what is in a PEM block.
@@ -55,7 +57,7 @@ func (k *textKind) sum(body []byte) []byte {
 func (k *textKind) write(body []byte, n int) ([]byte, error) {
 	payload := append([]byte{textVersion}, k.sum(body)...)
 	text := pem.EncodeToMemory(&pem.Block{Type: k.block, Bytes: append(payload, body...)})
-	if len(text) > MaxAuthoritySize || n > MaxHoldings {
+	if len(text) > k.size || n > MaxHoldings {
 		return nil, fmt.Errorf("%w: %d entries of %d bytes are too much for one file", k.err, n, len(text))
 	}
 	return text, nil
@@ -86,14 +88,16 @@ func (k *textKind) decode(mode cbor.DecMode, body []byte, v any) error {
 
 // readBlocks finds the blocks of these kinds, in order, at least one. Text
 // around them and other blocks are passed over. Errors are of the first kind
-// unless another one is damaged, and show nothing of the content.
+// unless another one is damaged, and show nothing of the content; so is the
+// largest size.
 func readBlocks(r io.Reader, kinds ...*textKind) ([]block, error) {
-	text, err := io.ReadAll(io.LimitReader(r, MaxAuthoritySize+1))
+	most := kinds[0].size
+	text, err := io.ReadAll(io.LimitReader(r, int64(most)+1))
 	if err != nil {
 		return nil, fmt.Errorf("read the text: %w", err)
 	}
-	if len(text) > MaxAuthoritySize {
-		return nil, fmt.Errorf("%w: larger than %d bytes", kinds[0].err, MaxAuthoritySize)
+	if len(text) > most {
+		return nil, fmt.Errorf("%w: larger than %d bytes", kinds[0].err, most)
 	}
 	var blocks []block
 	for p, rest := pem.Decode(text); p != nil; p, rest = pem.Decode(rest) {
@@ -122,6 +126,9 @@ func checkWhole(text []byte, blocks []block, kinds []*textKind) error {
 		if begins != 0 {
 			return fmt.Errorf("%w: a block is damaged or its end is missing; copy it whole, from -----BEGIN to END-----", k.err)
 		}
+	}
+	if len(blocks) == 0 && !slices.Contains(kinds, renewalKind) && bytes.Contains(text, []byte("-----BEGIN "+renewalKind.block)) {
+		return fmt.Errorf("%w: it is a renewal cap, which a renewer's operator adds with tarn renewer add", kinds[0].err)
 	}
 	if len(blocks) == 0 {
 		return fmt.Errorf("%w: no line -----BEGIN %s-----", kinds[0].err, kinds[0].block)
