@@ -75,17 +75,21 @@ func (c *Client) tellPlaces(ctx actor.Context) {
 	ctx.Send(c.broker, named{append(namedIn(c.config.Authority), c.config.Named...)})
 	ctx.Send(c.broker, expectIntroducers{len(c.intros)})
 	c.members.each(func(id grid.ServerID, pid *actor.PID) {
-		ctx.Send(c.broker, gridServers{manager: id})
+		if !c.members.status[id].Guest {
+			ctx.Send(c.broker, gridServers{manager: id})
+		}
 		ctx.Send(pid, sayAgain{})
 	})
 }
 
 // member starts the actor of a membership. Until it says which servers the grid
-// has, no other server gets new shares.
+// has, no other server gets new shares, unless the node is only a guest.
 func (c *Client) member(ctx actor.Context, m Membership) *actor.PID {
 	id := m.Manager.Server
-	c.members.status[id] = MembershipStatus{Manager: id}
-	ctx.Send(c.broker, gridServers{manager: id})
+	c.members.status[id] = MembershipStatus{Manager: id, Guest: m.Guest}
+	if !m.Guest {
+		ctx.Send(c.broker, gridServers{manager: id})
+	}
 	pid := c.env.Spawn.Child(ctx, "membership/"+id.String(), newMembership(c.env, c.config.Dialer, m, c.vault, c.broker))
 	c.members.actors[id] = pid
 	return pid

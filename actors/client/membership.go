@@ -25,6 +25,9 @@ type Membership struct {
 	// Secret of the membership reference.
 	Secret wire.Secret
 	Store  MembershipStore
+	// Guest is a node that is no member and wants to be none: it only has newer
+	// cards fetched in the place of those under which members gave it something.
+	Guest bool
 }
 
 // key is what the manager signs with.
@@ -55,9 +58,11 @@ type MembershipState struct {
 // MembershipStatus is a picture of a membership.
 type MembershipStatus struct {
 	Manager grid.ServerID
+	Guest   bool
 	// Terms are nil before the node is a member.
 	Terms *wire.Enrolled
-	// Servers is how many the grid has, Cards how many cards there are for them.
+	// Servers is how many the grid has, Cards how many cards there are for them; a
+	// guest has those of others.
 	Servers, Cards int
 	// CardsUntil is when the first of the cards ends, in Unix seconds; 0 where
 	// there is none.
@@ -232,6 +237,9 @@ func (m *membership) loaded(ctx actor.Context, msg stateLoaded) {
 	}
 	m.tellVault(ctx)
 	m.say(ctx)
+	if m.Guest {
+		ctx.Send(m.vault, askBelow{ctx.Self(), m.key()})
+	}
 	m.next(ctx)
 }
 
@@ -393,27 +401,41 @@ func (m *membership) tellVault(ctx actor.Context) {
 
 // say tells the broker where shares may go, and the parent how things stand.
 func (m *membership) say(ctx actor.Context) {
+	defer ctx.Send(ctx.Parent(), membershipReport{m.status()})
+	if m.Guest {
+		return
+	}
 	known := gridServers{manager: m.Manager.Server, servers: map[grid.ServerID]bool{}}
 	for _, id := range m.list.Servers {
 		known.servers[id] = true
 	}
 	ctx.Send(m.broker, known)
-	ctx.Send(ctx.Parent(), membershipReport{m.status()})
 }
 
 func (m *membership) status() MembershipStatus {
-	s := MembershipStatus{Manager: m.Manager.Server, Terms: m.terms, Servers: len(m.list.Servers), Err: cmp.Or(m.err, m.refusal)}
+	s := MembershipStatus{Manager: m.Manager.Server, Guest: m.Guest, Terms: m.terms, Servers: len(m.list.Servers), Err: cmp.Or(m.err, m.refusal)}
+	if m.Guest {
+		for _, at := range m.belowKeys() {
+			s.until(m.below[at].Until)
+		}
+		return s
+	}
 	for _, id := range m.list.Servers {
 		card, ok := m.cards[id]
 		if !ok {
 			continue
 		}
-		s.Cards++
-		if s.CardsUntil == 0 || card.Until < s.CardsUntil {
-			s.CardsUntil = card.Until
-		}
+		s.until(card.Until)
 	}
 	return s
+}
+
+// until counts a card.
+func (s *MembershipStatus) until(end int64) {
+	s.Cards++
+	if s.CardsUntil == 0 || end < s.CardsUntil {
+		s.CardsUntil = end
+	}
 }
 
 // joinFailed tells who waits for a join why there is none.

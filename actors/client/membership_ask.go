@@ -27,9 +27,24 @@ func spread(until int64, now time.Time) time.Duration {
 	return min(max(time.Unix(until, 0).Sub(now)/20, cardSoon), cardSpread)
 }
 
-// decide is what to ask next, and when: the grid's servers, then that the
-// manager know the keys for all of them, then cards, one at a time.
+// decide is what to ask next, and when: what a member asks, or newer cards of
+// others, one at a time.
 func (m *membership) decide(now time.Time) (ask, time.Time) {
+	next, at := ask{}, now.Add(listInterval)
+	if !m.Guest {
+		next, at = m.decideOwn(now)
+	}
+	for _, key := range m.belowKeys() {
+		if due := m.below[key].due; due.Before(at) && at.After(now) {
+			next, at = ask{wire.KindRefreshCard, key.Server, key.Key}, due
+		}
+	}
+	return next, at
+}
+
+// decideOwn is about the grid's servers, then that the manager know the keys for
+// all of them, then cards.
+func (m *membership) decideOwn(now time.Time) (ask, time.Time) {
 	next, at := ask{kind: wire.KindAskServers}, m.listDue
 	if !at.After(now) {
 		return next, at
@@ -44,11 +59,6 @@ func (m *membership) decide(now time.Time) (ask, time.Time) {
 			if _, ok := m.cards[id]; !ok {
 				next.kind = wire.KindFetchCard
 			}
-		}
-	}
-	for _, key := range m.belowKeys() {
-		if due := m.below[key].due; due.Before(at) && at.After(now) {
-			next, at = ask{wire.KindRefreshCard, key.Server, key.Key}, due
 		}
 	}
 	return next, at
@@ -164,7 +174,7 @@ func (m *membership) heard(ctx actor.Context, answer wire.Message) {
 	m.hangUp()
 	m.backoff.reset()
 	m.err = nil
-	if m.ask.kind != wire.KindAskServers && m.ask.below.IsZero() {
+	if m.ask.kind != wire.KindAskServers && m.ask.below.IsZero() || m.Guest {
 		m.refusal = nil
 	}
 	m.save(ctx)
@@ -250,6 +260,10 @@ func (m *membership) refused(ctx actor.Context, e *wire.Error) {
 	m.err = nil
 	if !m.ask.below.IsZero() { // is no matter of this membership
 		m.below[m.ask.at()].due = m.env.Clock.Now().Add(m.env.Jitter(refusedInterval))
+		if m.Guest {
+			m.refusal = e
+			m.say(ctx)
+		}
 		m.wait(ctx, m.draw(cardGap))
 		return
 	}
