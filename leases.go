@@ -13,6 +13,7 @@ import (
 	"github.com/tarn-grid/tarn/file"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/lease/store"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
 
@@ -130,22 +131,30 @@ func serverLeases(s lease.JournalServer, known client.ServerStatus, round client
 
 func (n *Node) serversByID(ctx context.Context, how ...Option) (map[grid.ServerID]client.ServerStatus, error) {
 	picture, err := n.clientPicture(ctx, client.AskStatus{Settled: true, Authority: AuthorityOf(how...)})
+	return statusByID(picture), err
+}
+
+func statusByID(picture client.Status) map[grid.ServerID]client.ServerStatus {
 	known := map[grid.ServerID]client.ServerStatus{}
 	for _, s := range picture.Servers {
 		known[s.Announcement.Server] = s
 	}
-	return known, err
+	return known
 }
 
 func (n *Node) renewals(ctx context.Context) (map[grid.ServerID]client.Renewal, error) {
 	all, err := env.Ask[client.Renewals](ctx, n.system, n.root, func(replyTo *env.PID) any {
 		return actors.ToClient{Message: client.AskRenewals{ReplyTo: replyTo}}
 	}, nil)
+	return renewalsByID(all), err
+}
+
+func renewalsByID(all client.Renewals) map[grid.ServerID]client.Renewal {
 	rounds := map[grid.ServerID]client.Renewal{}
 	for _, r := range all {
 		rounds[r.Server] = r
 	}
-	return rounds, err
+	return rounds
 }
 
 // filesAtOnce is how many files are read from the journal at a time.
@@ -162,12 +171,17 @@ func (n *Node) LeasedFiles(ctx context.Context, all bool, yield func(LeasedFile)
 	if all {
 		list = n.storedAfter
 	}
+	return yieldFiles(ctx, n.journal, list, yield)
+}
+
+// yieldFiles yields files of a journal, in the order in which list has them.
+func yieldFiles(ctx context.Context, j *store.Journal, list func(*grid.StorageIndex, int) ([]grid.StorageIndex, bool, error), yield func(LeasedFile) error) error {
 	var after *grid.StorageIndex
 	for {
 		files, more, err := list(after, filesAtOnce)
 		for _, si := range files {
 			if err == nil {
-				err = n.yieldFile(si, yield)
+				err = yieldFile(j, si, yield)
 			}
 			if err == nil {
 				err = ctx.Err()
@@ -189,12 +203,12 @@ func (n *Node) storedAfter(after *grid.StorageIndex, limit int) ([]grid.StorageI
 	return ids, more, err
 }
 
-func (n *Node) yieldFile(si grid.StorageIndex, yield func(LeasedFile) error) error {
-	f, ok, err := n.journal.File(si)
+func yieldFile(j *store.Journal, si grid.StorageIndex, yield func(LeasedFile) error) error {
+	f, ok, err := j.File(si)
 	if err != nil || !ok {
 		return err // it was dropped just now, if there is none
 	}
-	leases, err := n.journal.Leases(si)
+	leases, err := j.Leases(si)
 	if err != nil {
 		return err
 	}

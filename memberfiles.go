@@ -143,8 +143,10 @@ func (f memberFiles) loadServers(s *membership.State) error {
 }
 
 // readRecord reads one JSON object.
-func readRecord(path string, into any) error {
-	b, err := readBounded(path, maxMemberFile)
+func readRecord(path string, into any) error { return readRecordUpTo(path, maxMemberFile, into) }
+
+func readRecordUpTo(path string, limit int64, into any) error {
+	b, err := readBounded(path, limit)
 	if err != nil {
 		return err
 	}

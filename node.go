@@ -23,6 +23,7 @@ import (
 	"github.com/tarn-grid/tarn/actors/introducer"
 	"github.com/tarn-grid/tarn/actors/manager"
 	"github.com/tarn-grid/tarn/actors/relay"
+	"github.com/tarn-grid/tarn/actors/renewer"
 	"github.com/tarn-grid/tarn/actors/server"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
@@ -46,6 +47,7 @@ type Node struct {
 	lock     *os.File
 	store    *store.Store   // nil without the storage role
 	journal  *store.Journal // nil without the client role
+	caps     *renewalFiles  // nil without the renewer role
 
 	// joining guards introducers, those of the client: configured, or brought by
 	// a membership.
@@ -142,6 +144,9 @@ func (n *Node) parts() (actors.Config, error) {
 	}
 	if n.config.Helper != nil {
 		c.Helper = n.helperParts(dialer)
+	}
+	if n.config.Renewer != nil {
+		c.Renewer = n.renewerParts(dialer)
 	}
 	return c, nil
 }
@@ -254,6 +259,11 @@ func (n *Node) listening(ctx context.Context) error {
 			return n.cause(err)
 		}
 	}
+	if n.config.Renewer != nil {
+		if _, err := ask[renewer.Caps](ctx, n, actors.ToRenewer{Message: renewer.AskCaps{}}); err != nil {
+			return n.cause(err)
+		}
+	}
 	if n.config.Storage == nil {
 		return nil
 	}
@@ -315,6 +325,9 @@ func (n *Node) release() error {
 	}
 	if n.journal != nil {
 		err = errors.Join(err, n.journal.Close())
+	}
+	if n.caps != nil {
+		err = errors.Join(err, n.caps.close())
 	}
 	if n.lock != nil {
 		err = errors.Join(err, n.lock.Close())

@@ -21,7 +21,7 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 	ctx, cancel := n.until(ctx)
 	defer cancel()
 	s := Status{Nickname: n.config.Nickname, Version: version(), Started: n.started}
-	for _, fill := range []func(context.Context, *Status) error{n.clientStatus, n.storageStatus, n.introducerStatus, n.relayStatus, n.managerStatus, n.helperStatus} {
+	for _, fill := range []func(context.Context, *Status) error{n.clientStatus, n.storageStatus, n.introducerStatus, n.relayStatus, n.managerStatus, n.helperStatus, n.renewerStatus} {
 		if err := fill(ctx, &s); err != nil {
 			return Status{}, n.cause(err)
 		}

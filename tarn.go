@@ -26,7 +26,7 @@ type Config struct {
 	// Introducers are references of the introducers to learn servers from
 	// and, as a storage server, to announce to.
 	Introducers []IntroducerRef
-	// Client, Storage, Introducer, Relay, Manager, Aggregator and Helper are the
+	// Client, Storage, Introducer, Relay, Manager, Aggregator, Helper and Renewer are the
 	// roles; nil is off.
 	Client     *ClientConfig
 	Storage    *StorageConfig
@@ -35,6 +35,7 @@ type Config struct {
 	Manager    *ManagerConfig
 	Aggregator *AggregatorConfig
 	Helper     *HelperConfig
+	Renewer    *RenewerConfig
 	// Log receives everything; nil discards.
 	Log *slog.Logger
 }
@@ -222,6 +223,7 @@ type Status struct {
 	Relay       *RelayStatus   // as a relay
 	Manager     *ManagerStatus // as an account manager
 	Helper      *HelperStatus  // as a helper
+	Renewer     *RenewerStatus // as a renewer
 }
 
 // ManagerStatus is what an operator sees of the own account manager.

@@ -1,6 +1,6 @@
 // Package actors is the top of a node's supervision tree: Node starts the
 // roles that the configuration switches on, each a branch of its own
-// (packages client, server, introducer, relay, manager, aggregator, helper), and passes messages to them.
+// (packages client, server, introducer, relay, manager, aggregator, helper, renewer), and passes messages to them.
 //
 // Promises: a branch that fails is restarted without harm to the others; one
 // that keeps failing ends the node, which says why.
@@ -19,6 +19,7 @@ import (
 	"github.com/tarn-grid/tarn/actors/introducer"
 	"github.com/tarn-grid/tarn/actors/manager"
 	"github.com/tarn-grid/tarn/actors/relay"
+	"github.com/tarn-grid/tarn/actors/renewer"
 	"github.com/tarn-grid/tarn/actors/server"
 )
 
@@ -34,6 +35,7 @@ type Config struct {
 	Manager    *manager.Config
 	Aggregator *aggregator.Config
 	Helper     *helper.Config
+	Renewer    *renewer.Config
 	// Fatal is called when a role can't go on.
 	Fatal func(error)
 }
@@ -46,7 +48,7 @@ type Node struct {
 	env    *env.Env
 	config Config
 
-	client, storage, introducer, relay, manager, aggregator, helper *actor.PID
+	client, storage, introducer, relay, manager, aggregator, helper, renewer *actor.PID
 }
 
 // New makes a Node.
@@ -75,6 +77,9 @@ type ToAggregator struct{ Message any }
 // ToHelper carries a message to the helper role.
 type ToHelper struct{ Message any }
 
+// ToRenewer carries a message to the renewer role.
+type ToRenewer struct{ Message any }
+
 // Receive implements actor.Actor.
 func (n *Node) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
@@ -94,6 +99,8 @@ func (n *Node) Receive(ctx actor.Context) {
 		pass(ctx, n.aggregator, m.Message)
 	case ToHelper:
 		pass(ctx, n.helper, m.Message)
+	case ToRenewer:
+		pass(ctx, n.renewer, m.Message)
 	case *actor.Terminated:
 		n.config.Fatal(fmt.Errorf("%s failed again and again; the log says how", m.Who.Id))
 	}
@@ -119,6 +126,9 @@ func (n *Node) start(ctx actor.Context) {
 	}
 	if n.config.Helper != nil {
 		n.helper = n.env.Spawn.Child(ctx, "helper", helper.New(n.env, *n.config.Helper))
+	}
+	if n.config.Renewer != nil {
+		n.renewer = n.env.Spawn.Child(ctx, "renewer", renewer.New(n.env, *n.config.Renewer))
 	}
 	if n.config.Client != nil {
 		n.client = n.env.Spawn.Child(ctx, "client", client.New(n.env, *n.config.Client))

@@ -30,6 +30,7 @@ type settings struct {
 	Manager     *managerSettings    `yaml:"manager"`
 	Aggregator  *aggregatorSettings `yaml:"aggregator"`
 	Helper      *helperSettings     `yaml:"helper"`
+	Renewer     *renewerSettings    `yaml:"renewer"`
 }
 
 type clientSettings struct {
@@ -76,6 +77,10 @@ type helperSettings struct {
 	Space    string   `yaml:"space"`
 }
 
+type renewerSettings struct {
+	Caps int `yaml:"caps"`
+}
+
 // parseSettings reads tarn.yaml. An unknown setting, one that stands there
 // twice and a value of the wrong kind are errors with their lines. The
 // warnings name settings that are read under an old name.
@@ -115,7 +120,7 @@ func mapping(document *yaml.Node) *yaml.Node {
 
 // sections must have something in them: an empty one would silently be a role
 // that is off.
-var sections = map[string]bool{"client": true, "web": true, "storage": true, "introducer": true, "relay": true, "manager": true, "aggregator": true, "helper": true}
+var sections = map[string]bool{"client": true, "web": true, "storage": true, "introducer": true, "relay": true, "manager": true, "aggregator": true, "helper": true, "renewer": true}
 
 func checkSections(document *yaml.Node) error {
 	top := mapping(document)

@@ -19,6 +19,7 @@ func exampleSettings() settings {
 		Manager:    &managerSettings{[]string{"/ip6/::1/tcp/4"}, []string{"/dns/d/tcp/5"}},
 		Aggregator: &aggregatorSettings{"15m"},
 		Helper:     &helperSettings{[]string{"/ip6/::1/tcp/7"}, []string{"/dns/e/tcp/8"}, "10GB"},
+		Renewer:    &renewerSettings{7},
 	}
 }
 

@@ -125,6 +125,13 @@ helper:
   announce:{{list .Announce}}
   # How much ciphertext it keeps at most until that is placed.
   space: {{.Space}}
+{{end}}{{with .Renewer}}
+# The renewer keeps alive the files of those who gave it a renewal cap, while
+# their own nodes are off. Caps are added with: tarn renewer add.
+renewer:
+  # How many caps it takes at most. It is connected to each server once for
+  # each of them.
+  caps: {{.Caps}}
 {{end}}`))
 
 // text is the file, with a comment at each setting.

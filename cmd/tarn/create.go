@@ -25,6 +25,7 @@ const (
 	defaultHelperSpace      = "10GB"
 	defaultReservedSpace    = "1GB"
 	defaultInterval         = "1h"
+	defaultCaps             = 100
 )
 
 // clientFlags are those of create-client, and of create-node for its client.
@@ -128,7 +129,7 @@ func (f folder) write(e *env, s settings, private map[string]string) error {
 		return err
 	}
 	e.note("Node made in %s. Its settings are in tarn.yaml; start it with: tarn -d %s run", f.dir, f.dir)
-	if len(s.Introducers) == 0 && s.Introducer == nil {
+	if len(s.Introducers) == 0 && s.Introducer == nil && s.Renewer == nil {
 		e.note("It knows no introducer yet: add one to tarn.yaml before you start it.")
 	}
 	return nil

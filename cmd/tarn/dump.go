@@ -32,9 +32,9 @@ func newDump(e *env) *cobra.Command {
 		Short: "Explain an authority, certificate, key or other text in words",
 		Long: `Says what is in a text: who lets whom do what, until when, whether the signatures
 hold, and whose keys they are as far as this node knows. It understands
-authorities, certificates, lists of keys, accounts, public keys, ids of servers,
-references of introducers and, as the node keeps or sends them, chains, requests
-and the references that servers hand out. Secrets are read from FILE or standard
+authorities, certificates, renewal caps, lists of keys, accounts, public keys, ids
+of servers, references of introducers and, as the node keeps or sends them,
+chains, requests and the references that servers hand out. Secrets are read from FILE or standard
 input and never shown; a public key or server id may be given as it is.`,
 		Example: "  tarn authority dump bob.authority\n  tarn authority dump --json < bob.card",
 		Args:    between(0, 1),
@@ -48,7 +48,7 @@ input and never shown; a public key or server id may be given as it is.`,
 }
 
 // maxDump is the largest text to explain, bytes.
-const maxDump = lease.MaxAuthoritySize
+const maxDump = lease.MaxRenewalCapSize
 
 func runDump(ctx context.Context, e *env, o dumpOptions) error {
 	text, err := o.read(e)
@@ -138,6 +138,8 @@ type explainer struct {
 func (x explainer) explain(text []byte) (explained, error) {
 	trimmed := strings.TrimSpace(string(text))
 	switch {
+	case bytes.Contains(text, []byte("-----BEGIN TARN RENEWAL CAP")):
+		return x.renewalCap(text)
 	case bytes.Contains(text, []byte("-----BEGIN TARN")):
 		return x.pasted(text)
 	case strings.HasPrefix(trimmed, "account-"):
@@ -216,6 +218,38 @@ func (x explainer) explainPasted(p lease.Pasted) explained {
 	return all
 }
 
+// renewalCap is the renewer's key, how much it is for, and whom he asks.
+func (x explainer) renewalCap(text []byte) (explained, error) {
+	c, err := lease.ReadRenewalCap(bytes.NewReader(text))
+	if err != nil {
+		return explained{}, err
+	}
+	servers := map[grid.ServerID]bool{}
+	for _, h := range c.Held {
+		servers[h.Server] = true
+	}
+	kind := fmt.Sprintf("renewal cap for %s at %s", counted(int64(c.Leases()), "lease"), counted(int64(len(servers)), "server"))
+	all := explained{Items: []item{{Kind: kind, Key: x.key(c.Key())}}}
+	for _, chain := range c.Chains {
+		all.Items = append(all.Items, item{Kind: "certificates", Chain: x.chain(chain)})
+	}
+	for _, p := range c.Managers {
+		all.Items = append(all.Items, item{Kind: "account manager", Server: x.server(&p.Server), Addresses: hintTexts(p.Hints)})
+	}
+	for _, p := range c.Introducers {
+		all.Items = append(all.Items, item{Kind: "introducer", Server: x.server(&p.Server), Addresses: hintTexts(p.Hints)})
+	}
+	return all, nil
+}
+
+func hintTexts(hints []grid.Hint) []string {
+	texts := make([]string, len(hints))
+	for i, h := range hints {
+		texts[i] = string(h)
+	}
+	return texts
+}
+
 func (x explainer) account(text string) (explained, error) {
 	a, err := lease.ParseAccount(text)
 	i := item{Kind: "account", Secret: true, KeyPerServer: !a.OneKey()}
@@ -228,9 +262,7 @@ func (x explainer) account(text string) (explained, error) {
 func (x explainer) introducer(text string) (explained, error) {
 	ref, err := tarn.ParseIntroducerRef(text)
 	i := item{Kind: "introducer", Server: x.server(&ref.Server)}
-	for _, h := range ref.Hints {
-		i.Addresses = append(i.Addresses, string(h))
-	}
+	i.Addresses = hintTexts(ref.Hints)
 	return explained{Items: []item{i}}, err
 }
 

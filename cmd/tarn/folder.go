@@ -21,7 +21,8 @@ import (
 //	private/members.json      whose keys are whose, for a usage aggregator
 //	private/account           the seed of the client's account keys
 //	private/renewer.privkey, repairer.privkey
-//	                          the client's keys for what it does for others
+//	                          the client's keys for what it does for others, and
+//	                          the key of a renewer
 //	private/convergence       the client's convergence secret
 //	private/control.sock      the running node
 type folder struct{ dir string }

@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/tarn-grid/tarn/web/control"
 )
 
 // acceptCommand is "accept KEYFILE SERVER...": each server accepts the account
@@ -31,4 +34,18 @@ func gridServerCommand(ts *testscript.TestScript, _ bool, args []string) {
 // running node.
 func metricsCommand(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(running(ts, args[0]).control.Metrics(context.Background(), ts.Stdout()))
+}
+
+// renewedCommand is "renewed RENEWER NAME": waits until all of what it renews for
+// someone was gone through once.
+func renewedCommand(ts *testscript.TestScript, _ bool, args []string) {
+	until(ts, func() bool {
+		list, err := running(ts, args[0]).control.Renewals(context.Background())
+		ts.Check(err)
+		i := slices.IndexFunc(list, func(r control.Renewed) bool { return r.Name == args[1] })
+		if i < 0 {
+			ts.Fatalf("nothing is renewed for %s", args[1])
+		}
+		return !slices.ContainsFunc(list[i].Servers, func(s control.ServerLeases) bool { return s.Checked.IsZero() })
+	})
 }

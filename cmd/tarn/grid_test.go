@@ -39,7 +39,7 @@ func TestGrid(t *testing.T) {
 			"keyof": keyofCommand, "withoutline": withoutlineCommand, "leave": leaveCommand, "emptyfolder": emptyfolderCommand, "nameof": nameofCommand,
 			"bigfile": bigfileCommand, "uploading": uploadingCommand, "emptied": emptiedCommand, "spooling": spoolingCommand, "keepport": keepPortCommand,
 			"verifycap": verifyCapCommand, "logins": loginsCommand, "known": knownCommand, "fromfile": fromfileCommand, "join": joinCommand, "account": accountCommand, "accountkey": accountKeyCommand,
-			"accept": acceptCommand, "gridserver": gridServerCommand, "metrics": metricsCommand,
+			"accept": acceptCommand, "gridserver": gridServerCommand, "metrics": metricsCommand, "renewed": renewedCommand,
 			"loseshare": loseshareCommand, "adopted": adoptedCommand,
 		},
 	})

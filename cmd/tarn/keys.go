@@ -69,7 +69,9 @@ func parseConvergence(text string) ([]byte, error) {
 }
 
 // clientRoles are what a client may do for others, by a key of its own for each.
-var clientRoles = []string{"renewer", "repairer"}
+var clientRoles = []string{renewerRole, "repairer"}
+
+const renewerRole = "renewer"
 
 func roleKeyFile(role string) string { return role + ".privkey" }
 

@@ -123,8 +123,13 @@ func (s settings) config(f folder) (tarn.Config, error) {
 			return c, err
 		}
 	}
-	if c.Client == nil && c.Storage == nil && c.Introducer == nil && c.Relay == nil && c.Manager == nil && c.Aggregator == nil && c.Helper == nil {
-		return c, f.wrong("the file", errors.New("none of the sections client, storage, introducer, relay, manager, aggregator and helper is there, so there is nothing to run"))
+	if s.Renewer != nil {
+		if c.Renewer, err = s.Renewer.config(f); err != nil {
+			return c, err
+		}
+	}
+	if c.Client == nil && c.Storage == nil && c.Introducer == nil && c.Relay == nil && c.Manager == nil && c.Aggregator == nil && c.Helper == nil && c.Renewer == nil {
+		return c, f.wrong("the file", errors.New("none of the sections client, storage, introducer, relay, manager, aggregator, helper and renewer is there, so there is nothing to run"))
 	}
 	return c, nil
 }
@@ -230,7 +235,6 @@ func (s *managerSettings) config(f folder) (*tarn.ManagerConfig, error) {
 	return &tarn.ManagerConfig{Listen: s.Listen, Announce: hints(s.Announce), Key: key}, err
 }
 
-// config makes the key of a helper whose section was written by hand.
 func (s *helperSettings) config(f folder) (*tarn.HelperConfig, error) {
 	if err := checkListen(s.Listen); err != nil {
 		return nil, f.wrong("helper.listen", err)
@@ -244,6 +248,19 @@ func (s *helperSettings) config(f folder) (*tarn.HelperConfig, error) {
 	}
 	key, err := f.roleKey(helperKeyFile)
 	return &tarn.HelperConfig{Listen: s.Listen, Announce: hints(s.Announce), Key: key, Space: space}, err
+}
+
+// maxCaps is the most caps that a renewer may be set to take.
+const maxCaps = 10_000
+
+// config takes the key by which a client that is in the folder, too, acts as a
+// renewer.
+func (s *renewerSettings) config(f folder) (*tarn.RenewerConfig, error) {
+	if s.Caps < 1 || s.Caps > maxCaps {
+		return nil, f.wrong("renewer.caps", fmt.Errorf("%d (want 1 to %d)", s.Caps, maxCaps))
+	}
+	key, err := f.roleKey(roleKeyFile(renewerRole))
+	return &tarn.RenewerConfig{Key: key, Caps: s.Caps}, err
 }
 
 // roleKey is the key of a role, made if there is none.

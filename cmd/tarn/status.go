@@ -105,6 +105,10 @@ func statusHead(s control.Status) string {
 		text += fmt.Sprintf("Helper: %s\n%d files under way, %d sessions, %s of %s taken by ciphertext\n",
 			h.Reference, h.Jobs, h.Sessions, formatSize(h.Spooled), formatSize(h.Space))
 	}
+	if r := s.Renewer; r != nil {
+		text += fmt.Sprintf("Renewer %s: %d of %s, %s, %d lapsed. For whom: tarn renewer list\n",
+			r.Key, r.Caps, counted(int64(r.Most), "renewal cap"), counted(r.Leases, "lease"), r.Lapsed)
+	}
 	return text
 }
 

@@ -155,12 +155,13 @@ func (n *storageNode) id() grid.ServerID { return grid.ServerID(grid.PublicKeyOf
 
 type clientNode struct {
 	node
-	account    lease.Account
-	given      []lease.Holding // besides the account
-	references references
-	cache      memory
-	journal    *store.Journal
-	jobs       []*job // under way
+	account     lease.Account
+	given       []lease.Holding // besides the account
+	memberships []client.Membership
+	references  references
+	cache       memory
+	journal     *store.Journal
+	jobs        []*job // under way
 }
 
 // newKey draws a key.
@@ -217,7 +218,8 @@ func newClient(w *sim.World, net *fake.Network, i int, in *introducerNode) *clie
 			Dialer:      net.Dialer(n.name),
 			Introducers: []client.Introducer{{Target: in.target(), Cache: &n.cache}},
 			Authority:   lease.Authority{Holdings: append([]lease.Holding{{Account: n.account}}, n.given...)},
-			References:  n.references, Journal: n.journal,
+			Account:     n.account, Memberships: n.memberships,
+			References: n.references, Journal: n.journal,
 		}}
 	}
 	n.off = func() {

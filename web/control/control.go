@@ -15,6 +15,7 @@ package control
 import (
 	"context"
 	"io"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -45,6 +46,8 @@ type Node interface {
 	Memberships(ctx context.Context) ([]tarn.Membership, error)
 	Leave(ctx context.Context, manager grid.ServerID, cancel bool) (tarn.Leaving, error)
 	Aggregator() (tarn.Aggregator, error)
+	Renewer() (tarn.Renewer, error)
+	RenewalCap(ctx context.Context, renewer grid.PublicKey, until time.Time) (c lease.RenewalCap, left int, err error)
 	Metrics() prometheus.Gatherer
 }
 

@@ -93,12 +93,14 @@ type GridUsage struct {
 }
 
 func leasesOf(l tarn.Leases) Leases {
-	return Leases{Files: l.Files, Servers: listOf(l.Servers, func(s tarn.ServerLeases) ServerLeases {
-		return ServerLeases{
-			Server: s.Server.String(), Nickname: s.Nickname, Leases: s.Leases, Lapsed: s.Lapsed, Checked: s.Checked,
-			Renewed: s.Renewed, Others: s.Others, Refused: s.Refused, Error: errorText(s.Err),
-		}
-	})}
+	return Leases{Files: l.Files, Servers: listOf(l.Servers, serverLeasesOf)}
+}
+
+func serverLeasesOf(s tarn.ServerLeases) ServerLeases {
+	return ServerLeases{
+		Server: s.Server.String(), Nickname: s.Nickname, Leases: s.Leases, Lapsed: s.Lapsed, Checked: s.Checked,
+		Renewed: s.Renewed, Others: s.Others, Refused: s.Refused, Error: errorText(s.Err),
+	}
 }
 
 func leasedFileOf(f tarn.LeasedFile) *LeasedFile {

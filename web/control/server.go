@@ -27,6 +27,7 @@ func Handler(node Node) http.Handler {
 	s.handleManager(mux)
 	s.handleLeases(mux)
 	s.handleAggregator(mux)
+	s.handleRenewer(mux)
 	mux.Handle("GET "+pathMetrics, promhttp.HandlerFor(node.Metrics(), promhttp.HandlerOpts{}))
 	// Profiles, for whoever may read the socket: go tool pprof wants a file,
 	// which curl --unix-socket gives.
@@ -69,8 +70,10 @@ func (s *server) removeAuthority(w http.ResponseWriter, r *http.Request) {
 }
 
 // readObject reads one JSON object without unknown fields and nothing more.
-func readObject(r io.Reader, into any) error {
-	d := json.NewDecoder(io.LimitReader(r, maxObject))
+func readObject(r io.Reader, into any) error { return readObjectUpTo(maxObject, r, into) }
+
+func readObjectUpTo(limit int64, r io.Reader, into any) error {
+	d := json.NewDecoder(io.LimitReader(r, limit))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
 		return fmt.Errorf("%w: %w", ErrRequest, err)

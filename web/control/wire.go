@@ -21,6 +21,16 @@ type Status struct {
 	Relay       *RelayStatus       `json:"relay,omitempty"`
 	Manager     *ManagerStatus     `json:"manager,omitempty"`
 	Helper      *HelperStatus      `json:"helper,omitempty"`
+	Renewer     *RenewerStatus     `json:"renewer,omitempty"`
+}
+
+// RenewerStatus is the node's own renewer.
+type RenewerStatus struct {
+	Key    string `json:"key"`
+	Caps   int    `json:"caps"`
+	Most   int    `json:"most"`
+	Leases int64  `json:"leases"`
+	Lapsed int64  `json:"lapsed"`
 }
 
 // ManagerStatus is the node's own account manager.
@@ -135,6 +145,9 @@ func statusOf(s tarn.Status) Status {
 	}
 	if h := s.Helper; h != nil {
 		out.Helper = &HelperStatus{h.Ref.String(), h.Jobs, h.Sessions, h.Spooled, h.Space}
+	}
+	if r := s.Renewer; r != nil {
+		out.Renewer = &RenewerStatus{r.Key.String(), r.Caps, r.Most, r.Leases, r.Lapsed}
 	}
 	return out
 }

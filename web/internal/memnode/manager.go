@@ -9,6 +9,7 @@ import (
 
 	"github.com/tarn-grid/tarn"
 	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/lease/membership"
 )
 
@@ -152,4 +153,20 @@ func (n *Node) Aggregator() (tarn.Aggregator, error) {
 		return nil, tarn.ErrNoAggregator
 	}
 	return n.Grid, nil
+}
+
+// Renewer is what Renewals is; ErrNoRenewer unless it is set.
+func (n *Node) Renewer() (tarn.Renewer, error) {
+	if n.Renewals == nil {
+		return nil, tarn.ErrNoRenewer
+	}
+	return n.Renewals, nil
+}
+
+// RenewalCap is Cap, if it is for that key.
+func (n *Node) RenewalCap(_ context.Context, renewer grid.PublicKey, _ time.Time) (lease.RenewalCap, int, error) {
+	if len(n.Cap.Chains) == 0 || n.Cap.Key() != renewer {
+		return lease.RenewalCap{}, 0, lease.ErrNoCommonServer
+	}
+	return n.Cap, 3, nil
 }

@@ -39,6 +39,10 @@ type Node struct {
 
 	// Grid is what Aggregator gives; without it the node is no aggregator.
 	Grid tarn.Aggregator
+	// Renewals is what Renewer gives; without it the node is no renewer. Cap is
+	// what its own client would hand to one.
+	Renewals tarn.Renewer
+	Cap      lease.RenewalCap
 	// Book is that of an account manager; nil is none.
 	Book *membership.Book
 
