@@ -19,5 +19,6 @@ var (
 	ErrSilent    = errors.New("the server was asked and said nothing")
 	ErrTooSlow   = errors.New("the server held all others back")
 	ErrNoRoom    = errors.New("the account's quota or the server's disk is too full")
+	ErrPassedOn  = errors.New("the server would rather not have the share, and passed it on")
 	ErrOtherFile = errors.New("the server holds other content under this storage index")
 )

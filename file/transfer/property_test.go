@@ -141,7 +141,8 @@ func (m *uploadModel) found() (all []transfer.Offer) {
 }
 
 func (m *uploadModel) withdraw(o transfer.Offer) {
-	m.withdrawn[o], m.failed[o.Server] = true, true
+	m.withdrawn[o] = true
+	m.failed[o.Server] = m.failed[o.Server] || m.offered[o] // not for what was only passed on to it
 	delete(m.stored, o)
 	remove(&m.offers, o)
 	remove(&m.pulls, o)
@@ -214,11 +215,13 @@ func (m *uploadModel) answerOffer(t *rapid.T) {
 		m.step(m.drawHolds(t, o.Server, 1))
 		return
 	}
-	switch answer := rapid.IntRange(0, 4).Draw(t, "answer"); {
+	switch answer := rapid.IntRange(0, 5).Draw(t, "answer"); {
 	case answer == 0:
 		m.step(transfer.Refused{Server: o.Server, Num: o.Num, Err: errScripted})
 	case m.leasing[o]:
 		m.store(o, ours, func([32]byte) transfer.UploadEvent { return transfer.Leased(o) })
+	case answer == 5:
+		m.passOn(t, o)
 	case answer == 1:
 		m.said[o] = m.drawUEB(t)
 		m.step(transfer.Here{Server: o.Server, Num: o.Num, UEBHash: m.said[o]})
@@ -233,6 +236,29 @@ func (m *uploadModel) answerOffer(t *rapid.T) {
 		}
 		m.pulls = append(m.pulls, o)
 		m.step(transfer.Taken{Server: o.Server, Num: o.Num})
+	}
+}
+
+// passOn says that another server, any, has the share now. Where that can't be,
+// the upload must take it back from both.
+func (m *uploadModel) passOn(t *rapid.T, o transfer.Offer) {
+	to := transfer.Offer{Server: rapid.SampledFrom(m.spec.Order).Draw(t, "to"), Num: o.Num}
+	spares := m.u.Spare(o.Num, len(m.spec.Order))
+	m.withdrawn[to] = false
+	if !m.tries[o] && slices.Contains(spares, to.Server) {
+		if m.failed[to.Server] || m.offered[to] {
+			m.Fatalf("%v is said to have nothing of the file", to)
+		}
+		m.offered[to] = true
+		m.failed[o.Server], m.withdrawn[o] = true, true
+		m.pulls = append(m.pulls, to)
+		m.step(transfer.PassedOn{Server: o.Server, Num: o.Num, To: to.Server})
+		return
+	}
+	was := m.offered[to]
+	m.step(transfer.PassedOn{Server: o.Server, Num: o.Num, To: to.Server})
+	if !m.withdrawn[o] || !was && !m.withdrawn[to] && m.end == nil {
+		m.Fatalf("%v was passed on to %v, and not taken back", o, to)
 	}
 }
 

@@ -163,6 +163,8 @@ func uploadEvent(w []string) transfer.UploadEvent {
 		return transfer.Leased{Server: id, Num: n}
 	case "refused", "lost":
 		return transfer.Refused{Server: id, Num: n, Err: errScripted, LinkLost: w[0] == "lost"}
+	case "passed":
+		return transfer.PassedOn{Server: id, Num: n, To: serverID(w[3])}
 	case "moving":
 		return transfer.Moving{Server: id, Num: n, Have: uint64(number(w[3]))}
 	case "owed":

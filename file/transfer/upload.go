@@ -157,6 +157,8 @@ func (u *Upload) take(ev UploadEvent) []UploadEffect {
 		u.leased(e)
 	case Refused:
 		return u.refused(e)
+	case PassedOn:
+		return u.passedOn(e)
 	case Moving:
 		u.moving(e)
 	case Owed:

@@ -52,6 +52,14 @@ type Refused struct {
 	Err      error
 }
 
+// PassedOn answers Offer: the server would rather not, and says that another
+// one, to which it was allowed to pass the share on, pulls it now.
+type PassedOn struct {
+	Server grid.ServerID
+	Num    grid.ShareNum
+	To     grid.ServerID
+}
+
 // Moving says that the server asked for more of a share, and how many bytes
 // of it from the beginning it holds.
 type Moving struct {
@@ -95,6 +103,7 @@ func (Taken) uploadEvent()    {}
 func (Here) uploadEvent()     {}
 func (Leased) uploadEvent()   {}
 func (Refused) uploadEvent()  {}
+func (PassedOn) uploadEvent() {}
 func (Moving) uploadEvent()   {}
 func (Owed) uploadEvent()     {}
 func (Kept) uploadEvent()     {}

@@ -58,6 +58,8 @@ const (
 	KindObserved         Kind = 60
 	KindPunch            Kind = 61
 	KindPunching         Kind = 62
+	KindPassOn           Kind = 70
+	KindPassedOn         Kind = 71
 )
 
 // Code is an error that somebody acts on, as a number on the wire. Codes are

@@ -67,6 +67,8 @@ var makers = [...]func() Message{
 	KindObserved:         func() Message { return new(Observed) },
 	KindPunch:            func() Message { return new(Punch) },
 	KindPunching:         func() Message { return new(Punching) },
+	KindPassOn:           func() Message { return new(PassOn) },
+	KindPassedOn:         func() Message { return new(PassedOn) },
 }
 
 // Kind of an Error.

@@ -49,6 +49,9 @@ const (
 	MaxBelow     = 512
 	MaxUsagePage = 48 << 10
 	MaxUsage     = 1 << 62
+	// MaxOthers is how many servers one Allocate names to which its share may be
+	// passed on.
+	MaxOthers = 4
 	// MaxText bounds a sentence for people, MaxLimitName the name of a
 	// restriction.
 	MaxText      = 1 << 10

@@ -71,6 +71,12 @@ func samples(tb testing.TB) []sample {
 		{"data-empty", answer(3, &wire.Data{})},
 		{"allocate", ask(4, &wire.Allocate{StorageIndex: si, Num: 7, Size: 1 << 32, Secret: fill16(0x5e)}).WithBody(nil, []byte("first"))},
 		{"allocate-if-none", ask(4, &wire.Allocate{StorageIndex: si, Num: 7, Size: 5, Secret: fill16(0x5e), IfNone: true, Window: 1 << 20}).WithBody(nil, []byte("whole"))},
+		{"allocate-others", ask(4, &wire.Allocate{StorageIndex: si, Num: 7, Size: 1 << 32, Secret: fill16(0x5e), Others: []wire.Other{
+			{Server: fill32(0x0a), Secret: fill16(0x5f)}, {Server: fill32(0x0b), Secret: fill16(0x60)},
+		}})},
+		{"allocate-standing", ask(4, &wire.Allocate{StorageIndex: si, Num: 7, Size: 1 << 32, Secret: fill16(0x5f), Standing: true})},
+		{"pass-on", ask(1, &wire.PassOn{Secret: fill16(0x5f)})},
+		{"passed-on", answer(4, &wire.PassedOn{Server: fill32(0x0a)})},
 		{"allocated", answer(4, &wire.Allocated{State: wire.Coming, UEBHash: fill32(0), Have: 65536})},
 		{"stored", ask(0, &wire.Stored{StorageIndex: si, Num: 7, UEBHash: fill32(0xeb), Code: wire.BadShare, Text: "block 3"})},
 		{"abandon", ask(5, &wire.Abandon{StorageIndex: si, Num: 7})},

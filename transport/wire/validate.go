@@ -93,6 +93,9 @@ func (m *Allocate) Validate() error {
 	if m.Size == 0 {
 		return malformed("empty share")
 	}
+	if err := m.validateOthers(); err != nil {
+		return err
+	}
 	return checkSize("share", m.Size)
 }
 

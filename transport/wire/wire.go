@@ -170,6 +170,12 @@ type Allocate struct {
 	// Window is how many bytes beyond those that it holds the server may ask
 	// for: what the client keeps encoded. 0 is no bound.
 	Window uint64 `cbor:"6,keyasint,omitempty"`
+	// Others are servers to which this one may pass the share on; it then
+	// answers PassedOn.
+	Others []Other `cbor:"8,keyasint,omitempty"`
+	// Standing makes nothing happen, but that the server, which answers Done,
+	// takes the share when another one passes it on with this Secret.
+	Standing bool `cbor:"9,keyasint,omitempty"`
 }
 
 // Secret is an unguessable name for one share reader at one server.
