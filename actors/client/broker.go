@@ -71,11 +71,20 @@ type (
 	// watchServers has every report passed on as serverNews, beginning with those
 	// that there are.
 	watchServers struct{ watcher *actor.PID }
+	// askServer asks what is known of a server; answered by serverNews, or by
+	// noServer.
+	askServer struct {
+		replyTo *actor.PID
+		server  grid.ServerID
+	}
 	// notFresh ends the wait for a server that was new.
 	notFresh struct{}
 	// late ends a wait.
 	late struct{ w *waiter }
 )
+
+// noServer answers askServer.
+type noServer struct{}
 
 // To the parent.
 type (
@@ -130,6 +139,8 @@ func (b *broker) Receive(ctx actor.Context) {
 		for _, id := range sortedServers(b.servers) {
 			ctx.Send(b.watcher, serverNews{b.servers[id].announcement, b.servers[id].report})
 		}
+	case askServer:
+		b.askServer(ctx, m)
 	case candidates:
 		b.candidates(ctx, m)
 	case AskStatus:
@@ -181,6 +192,14 @@ func (b *broker) reported(ctx actor.Context, m serverReport) {
 		ctx.Send(b.watcher, serverNews{e.announcement, m})
 	}
 	b.release(ctx)
+}
+
+func (b *broker) askServer(ctx actor.Context, m askServer) {
+	if e := b.servers[m.server]; e != nil {
+		ctx.Send(m.replyTo, serverNews{e.announcement, e.report})
+		return
+	}
+	ctx.Send(m.replyTo, noServer{})
 }
 
 func connected(e *entry) bool { return e.report.state == Connected || e.report.state == LoggedIn }

@@ -46,6 +46,9 @@ type Config struct {
 	References ReferenceCache
 	// Journal remembers what was stored; nil where nothing is.
 	Journal Journal
+	// Subcontract lets servers pass shares on to others that are named to them.
+	// Two of them then know that they serve one client.
+	Subcontract bool
 	// OnlyLent has no server connected to but under an authority that comes with
 	// a request.
 	OnlyLent bool
@@ -188,6 +191,8 @@ func (c *Client) Receive(ctx actor.Context) {
 		done(ctx)
 	case TryAgain:
 		ctx.Send(c.broker, tryAgain{})
+	case PassOn:
+		c.env.Spawn.Child(ctx, "passing"+jobName(m.ReplyTo), newPassing(c.env, c.parts(), m))
 	case AskRenewals, RenewNow:
 		ctx.Send(c.renewer, m)
 	case AddAuthority:

@@ -55,6 +55,10 @@ const (
 	// lentTime is how long connections are kept under an authority that came
 	// with a request, after its last use.
 	lentTime = 5 * time.Minute
+	// othersNamed is how many servers are named to which a share may be passed on,
+	// passTime how long each may take when it is.
+	othersNamed = 2
+	passTime    = 8 * time.Second
 	// onceTime is lentTime where each authority is for one file.
 	onceTime = 10 * time.Second
 	// helperPatience is how long an upload waits for a helper that was lost or

@@ -99,6 +99,7 @@ type upload struct {
 	order   []grid.ServerID
 	left    []LeftOut
 	secrets map[transfer.Offer]wire.Secret
+	spares  map[transfer.Offer]*spare
 	pass    *pass
 	early   []readerAsked // before the pass began
 	whole   [][]byte      // all shares, when the file is small
@@ -107,6 +108,8 @@ type upload struct {
 	ended   bool
 
 	answered bool // whoever asked waits for nothing more
+
+	subcontract bool // servers may pass shares on
 }
 
 // uploadPeer is a server that may get shares.
@@ -143,7 +146,8 @@ func newUploadOf(e *env.Env, c Config, broker *actor.PID, log *slog.Logger, m Pu
 	return func() actor.Actor {
 		return &upload{
 			env: e, log: log, broker: broker, journal: c.Journal, put: m, source: source, known: known, servers: map[grid.ServerID]*uploadPeer{},
-			secrets: map[transfer.Offer]wire.Secret{},
+			secrets: map[transfer.Offer]wire.Secret{}, spares: map[transfer.Offer]*spare{},
+			subcontract: c.Subcontract && !m.File.Ciphertext,
 		}
 	}
 }
@@ -309,13 +313,22 @@ func (u *upload) offer(ctx actor.Context, at transfer.Offer) {
 		u.offerWhole(ctx, wholeOffer{Offer: at})
 		return
 	}
-	secret, known := u.secrets[at]
-	if !known {
-		_, _ = u.env.Rand.Read(secret[:]) // never fails
-		u.secrets[at] = secret
+	secret, again := u.secrets[at]
+	if !again {
+		secret = u.newSecret(at)
 	}
 	ctx.Send(u.servers[at.Server].pid, offerReader{secret, offeredReader{ctx.Self(), at.Num}})
-	u.call(ctx, at.Server, offerTag{Offer: at}, u.allocate(at, secret))
+	m := u.allocate(at, secret)
+	if !again {
+		m.Others = u.standBy(ctx, at)
+	}
+	u.call(ctx, at.Server, offerTag{Offer: at}, m)
+}
+
+func (u *upload) newSecret(at transfer.Offer) (secret wire.Secret) {
+	_, _ = u.env.Rand.Read(secret[:]) // never fails
+	u.secrets[at] = secret
+	return secret
 }
 
 func (u *upload) allocate(at transfer.Offer, secret wire.Secret) *wire.Allocate {
@@ -398,6 +411,11 @@ func (u *upload) holds(ctx actor.Context, id grid.ServerID, f *wire.Found) {
 
 func (u *upload) offered(ctx actor.Context, tag offerTag, m Reply) {
 	at := tag.Offer
+	if p, ok := m.Frame.Message.(*wire.PassedOn); ok {
+		u.passedOn(ctx, at, p.Server)
+		return
+	}
+	u.standDown(ctx, at)
 	if f, ok := m.Frame.Message.(*wire.Found); ok && tag.tried {
 		u.holds(ctx, at.Server, f)
 		return
@@ -437,6 +455,10 @@ func (u *upload) linkState(ctx actor.Context, m linkState) {
 
 func (u *upload) shareStored(ctx actor.Context, m shareStored) {
 	if m.notice.StorageIndex != u.si() {
+		return
+	}
+	if s := u.spares[transfer.Offer{Server: m.server, Num: m.notice.Num}]; s != nil {
+		s.ended = &m
 		return
 	}
 	var err error

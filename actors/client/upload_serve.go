@@ -50,7 +50,7 @@ func (u *upload) forgetReads(over func(readerAsked) bool) {
 
 // askedEarly keeps what a server asks for before the pass that serves it.
 func (u *upload) askedEarly(m readerAsked, at transfer.Offer) {
-	if u.core == nil || !u.core.Coming(at) {
+	if u.spares[at] == nil && (u.core == nil || !u.core.Coming(at)) {
 		refuseRead(m, wire.NewError(wire.Abandoned, "this share is not on offer any more"))
 		return
 	}

@@ -48,6 +48,7 @@ var codes = []struct {
 	{err: errInterrupted, code: wire.Internal},
 	{err: errOutOfOrder, code: wire.BadRequest},
 	{err: errTooMuch, code: wire.BadRequest},
+	{err: errNotTaken, code: wire.NoSuchShare},
 	{err: errOthersUsage, code: wire.NotPermitted, limit: "operation"},
 	{err: lease.ErrOverQuota, code: wire.OverQuota},
 	{err: lease.ErrServerFull, code: wire.ServerFull, sentence: "the server's disk is full"},

@@ -147,7 +147,7 @@ func (f *facet) serve(ctx actor.Context, m request) {
 	}
 	switch msg := m.frame.Message.(type) {
 	case *wire.Allocate:
-		f.take(ctx, offer{f.session, f.conn, f.grant, *msg, m.frame, m.log})
+		f.take(ctx, offer{session: f.session, conn: f.conn, grant: f.grant, share: *msg, frame: m.frame, log: m.log})
 		return // its body is held until it is stored
 	case *wire.Abandon:
 		id := lease.LeaseID{Column: f.grant.Column(), Share: lease.ShareID{StorageIndex: msg.StorageIndex, Num: msg.Num}}

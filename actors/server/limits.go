@@ -56,6 +56,15 @@ const (
 	// many of them below one root, which can sign for as many keys as it likes.
 	maxPulls   = 4096
 	maxPullsOf = 1024
+	// maxStanding is how many offers stand by for other servers to pass them on,
+	// maxStandingOf how many of them below one root, standingFor how long each.
+	maxStanding   = 4096
+	maxStandingOf = 512
+	standingFor   = 2 * time.Minute
+	// maxPassing is how many offers are being passed on, passWithin how long each
+	// may take: less than a client's patience.
+	maxPassing = 64
+	passWithin = 20 * time.Second
 	// pullReads is how many reads of a share are outstanding at a time: two
 	// would hide the disk, four hide most of a long way, too.
 	pullReads = 4

@@ -202,6 +202,8 @@ type (
 		share   wire.Allocate
 		frame   wire.Frame // its body is the share's beginning
 		log     *slog.Logger
+		passed  *passOn // by another server, which is answered instead
+		stays   bool    // it is not to be passed on
 	}
 	abandon struct {
 		session *actor.PID
@@ -236,5 +238,9 @@ func (o *offer) refuse(ctx actor.Context, err error) {
 }
 
 func (o *offer) answer(ctx actor.Context, m wire.Message) {
+	if o.passed != nil {
+		o.answerPassed(ctx, m)
+		return
+	}
 	ctx.Send(o.session, answer{request: o.frame.ID, message: m})
 }

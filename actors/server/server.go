@@ -55,6 +55,8 @@ type Config struct {
 	// References seal what a login hands out; the first one seals.
 	References lease.ReferenceKeys
 	Policy     lease.LedgerPolicy
+	// Passing lets the server pass shares on; nil where it keeps them all.
+	Passing *Passing
 	// ReadsNeedAccount lets only accounts in good standing read.
 	ReadsNeedAccount bool
 	// Fatal is called, once, when the server can't go on: the disk refused to

@@ -149,6 +149,8 @@ func (s *session) serve(ctx actor.Context, f wire.Frame) {
 		s.logIn(ctx, verifyLogin{request: f.ID, withoutKey: true})
 	case *wire.Find, *wire.Read:
 		s.read(ctx, f)
+	case *wire.PassOn:
+		ctx.Send(s.peers.storage, passOn{ctx.Self(), f.ID, m.Secret})
 	case *wire.Enumerate:
 		s.enumerate(ctx, f)
 	case *wire.Allocate, *wire.Abandon, *wire.AddLease, *wire.RenewLease, *wire.RenewShares, *wire.CancelShares,

@@ -7,6 +7,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/tarn-grid/tarn/actors/announcer"
+	"github.com/tarn-grid/tarn/actors/client"
 	"github.com/tarn-grid/tarn/actors/env"
 	"github.com/tarn-grid/tarn/actors/inbound"
 	"github.com/tarn-grid/tarn/grid"
@@ -24,6 +25,11 @@ type Storage struct {
 	config *Config
 
 	ledger, login, listener, collector *actor.PID
+
+	connections *actor.PID // to servers to which shares are passed on
+	passing     map[string]bool
+	lastPass    uint64
+	standing    standing
 
 	pulls    map[lease.LeaseID]*actor.PID
 	pullIDs  map[string]lease.LeaseID // by PID id
@@ -53,6 +59,7 @@ func New(e *env.Env, c Config) env.Producer {
 			env: e, config: &c,
 			pulls: map[lease.LeaseID]*actor.PID{}, pullIDs: map[string]lease.LeaseID{},
 			pullsOf: map[grid.PublicKey]int{}, rootOf: map[lease.LeaseID]grid.PublicKey{},
+			passing: map[string]bool{}, standing: newStanding(),
 		}
 	}
 }
@@ -80,6 +87,8 @@ func (s *Storage) Receive(ctx actor.Context) {
 		s.config.Fatal(m.Err)
 	case offer:
 		s.offer(ctx, m)
+	case passOn:
+		s.passedHere(ctx, m)
 	case abandon:
 		s.abandon(ctx, m)
 	case pullEnded:
@@ -115,6 +124,9 @@ func (s *Storage) ledgerUp(ctx actor.Context) {
 	}
 	s.login = s.env.Spawn.Child(ctx, "login", newLogin(s.env, s.config))
 	s.collector = s.env.Spawn.Child(ctx, "collector", newCollector(s.env, s.config, s.ledger))
+	if p := s.config.Passing; p != nil {
+		s.connections = s.env.Spawn.Child(ctx, "connections", client.New(s.env, p.Connections))
+	}
 	peers := peers{
 		storage: ctx.Self(), ledger: s.ledger, login: s.login, collector: s.collector,
 		answers: &memory{most: allAnswering}, early: &memory{most: allEarlyAnswering},
@@ -136,6 +148,14 @@ func (s *Storage) countSessions(ctx actor.Context) {
 
 // offer gives an Allocate to the pull of its share, a new one if there is none.
 func (s *Storage) offer(ctx actor.Context, m offer) {
+	switch {
+	case m.share.Standing:
+		s.stand(ctx, m)
+		return
+	case s.mayPass(&m):
+		s.pass(ctx, m)
+		return
+	}
 	id := m.leaseID()
 	pid, ok := s.pulls[id]
 	if !ok && (len(s.pulls) >= maxPulls || s.pullsOf[m.grant.Root] >= maxPullsOf) {
@@ -207,6 +227,7 @@ func (s *Storage) remove(ctx actor.Context, pid *actor.PID, id lease.LeaseID) {
 
 // abandon is done where there is nothing to be given up.
 func (s *Storage) abandon(ctx actor.Context, m abandon) {
+	s.standing.abandon(m.id)
 	if pid, ok := s.pulls[m.id]; ok {
 		ctx.Send(pid, m)
 		return
@@ -220,7 +241,8 @@ func (s *Storage) terminated(ctx actor.Context, who *actor.PID) {
 		ctx.Send(s.ledger, release{id.Column, id.Share})
 		return
 	}
-	for _, part := range []*actor.PID{s.ledger, s.login, s.listener, s.collector, s.slot} {
+	delete(s.passing, who.Id)
+	for _, part := range []*actor.PID{s.ledger, s.login, s.listener, s.collector, s.slot, s.connections} {
 		if part != nil && part.Id == who.Id {
 			s.config.Fatal(fmt.Errorf("%s keeps failing; this is a bug", who.Id))
 		}

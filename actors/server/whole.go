@@ -31,7 +31,7 @@ func (l looked) Discard() { l.offer.frame.Release() }
 func (f *facet) take(ctx actor.Context, o offer) {
 	store := f.config.Store
 	whole := uint64(o.frame.BodySize()) == o.share.Size && int64(o.share.Size) <= store.SmallShare()
-	if !whole && !o.share.IfNone {
+	if o.share.Standing || !whole && !o.share.IfNone {
 		f.handOver(ctx, o)
 		return
 	}
