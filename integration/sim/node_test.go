@@ -148,6 +148,7 @@ type storageNode struct {
 	disk   *disk
 	policy lease.LedgerPolicy
 	lies   func(transport.Session, fake.Accept) transport.SessionEvents // nil is honest
+	below  int64                                                        // free bytes under which it passes shares on; 0 is never
 	fickle bool                                                         // its operator gives to others, or deletes, what it said it holds
 }
 
@@ -161,6 +162,7 @@ type clientNode struct {
 	references  references
 	cache       memory
 	journal     *store.Journal
+	subcontract bool   // its shares may be passed on
 	jobs        []*job // under way
 }
 
@@ -194,7 +196,8 @@ func newStorage(w *sim.World, net *fake.Network, i int, in *introducerNode, poli
 	n.config = func() actors.Config {
 		life := n.life
 		return actors.Config{Storage: &server.Config{
-			Key: n.key, Nickname: n.name, Listen: n.listen(n.key, n.lies), Dialer: net.Dialer(n.name),
+			Passing: n.passing(in),
+			Key:     n.key, Nickname: n.name, Listen: n.listen(n.key, n.lies), Dialer: net.Dialer(n.name),
 			Introducers: []transport.Target{in.target()}, Store: n.disk, Policy: n.policy,
 			References: lease.ReferenceKeys{{ID: 1, Secret: secret}},
 			Fatal: func(err error) {
@@ -204,6 +207,17 @@ func newStorage(w *sim.World, net *fake.Network, i int, in *introducerNode, poli
 		}}
 	}
 	return n
+}
+
+// passing is how it passes shares on, nil if it does not.
+func (n *storageNode) passing(in *introducerNode) *server.Passing {
+	if n.below == 0 {
+		return nil
+	}
+	return &server.Passing{Below: n.below, Connections: client.Config{
+		Dialer: n.net.Dialer(n.name), Introducers: []client.Introducer{{Target: in.target(), Cache: &memory{}}},
+		References: references{}, OnlyLent: true,
+	}}
 }
 
 func newClient(w *sim.World, net *fake.Network, i int, in *introducerNode) *clientNode {
@@ -219,7 +233,7 @@ func newClient(w *sim.World, net *fake.Network, i int, in *introducerNode) *clie
 			Introducers: []client.Introducer{{Target: in.target(), Cache: &n.cache}},
 			Authority:   lease.Authority{Holdings: append([]lease.Holding{{Account: n.account}}, n.given...)},
 			Account:     n.account, Memberships: n.memberships,
-			References: n.references, Journal: n.journal,
+			References: n.references, Journal: n.journal, Subcontract: n.subcontract,
 		}}
 	}
 	n.off = func() {
