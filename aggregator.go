@@ -11,7 +11,6 @@ import (
 
 	"github.com/tarn-grid/tarn/actors"
 	"github.com/tarn-grid/tarn/actors/aggregator"
-	"github.com/tarn-grid/tarn/actors/client"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/lease/tally"
@@ -85,15 +84,11 @@ func (n *Node) aggregatorParts(dialer transport.Dialer) (*aggregator.Config, err
 	}
 	c := &aggregator.Config{
 		Store: n.folder.usageFiles(), Interval: n.config.Aggregator.Interval, Fatal: n.end,
-		Names: memberNames{n.config.Aggregator.Members},
-		Connections: client.Config{
-			Dialer: dialer, Authority: n.config.Aggregator.Authority, References: references{n.folder.private("usage", "references")},
-		},
+		Names:       memberNames{n.config.Aggregator.Members},
+		Connections: n.roleConnections("usage", dialer),
 	}
-	for i, ref := range n.config.Introducers {
-		cache := announcementCache{n.folder.private("usage", fmt.Sprintf("introducer-%d.yaml", i+1))}
-		c.Connections.Introducers = append(c.Connections.Introducers, client.Introducer{Target: target(ref), Cache: cache})
-	}
+	c.Connections.Authority, c.Connections.OnlyLent = n.config.Aggregator.Authority, false
+	c.Connections.References = references{n.folder.private("usage", "references")}
 	if m := n.config.Manager; m != nil {
 		account := lease.OneKeyAccount([lease.SeedSize]byte(m.Key.Seed()))
 		c.Connections.Authority = lease.Authority{Holdings: []lease.Holding{{Account: account}}}

@@ -74,12 +74,9 @@ func (n *Node) helperParts(dialer transport.Dialer) *helper.Config {
 	c := n.config.Helper
 	parts := &helper.Config{
 		Key: c.Key, Listen: listen(c.Key, c.Listen), Spool: n.folder.helperFiles(), Space: c.Space, Fatal: n.end,
-		Connections: client.Config{Dialer: dialer, References: newHelperReferences(), OnlyLent: true},
+		Connections: n.roleConnections("helper", dialer),
 	}
-	for i, ref := range n.config.Introducers {
-		cache := announcementCache{n.folder.private("helper", fmt.Sprintf("introducer-%d.yaml", i+1))}
-		parts.Connections.Introducers = append(parts.Connections.Introducers, client.Introducer{Target: target(ref), Cache: cache})
-	}
+	parts.Connections.References = newHelperReferences()
 	return parts
 }
 

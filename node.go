@@ -167,6 +167,7 @@ func (n *Node) clientParts(dialer transport.Dialer) (*client.Config, error) {
 	c := &client.Config{
 		Dialer: dialer, Account: n.config.Client.Account, Authority: authority, Named: n.namedServers(),
 		References: references{n.folder.private("references")}, Journal: n.journal,
+		Subcontract: n.config.Client.Subcontract,
 	}
 	for i, ref := range n.config.Introducers {
 		c.Introducers = append(c.Introducers, client.Introducer{Target: target(ref), Cache: n.folder.announcements(i)})
@@ -214,7 +215,25 @@ func (n *Node) storageParts(dialer transport.Dialer) (*server.Config, error) {
 		Policy:           lease.LedgerPolicy{Duration: leaseDuration, ReservedSpace: reservedSpace(s.ReservedSpace)},
 		ReadsNeedAccount: s.ReadsNeedAccount, Relays: s.Relays.parts(), Introducers: targets(n.config.Introducers), Fatal: n.end,
 	}
+	if s.PassOnBelow > 0 {
+		if err := os.MkdirAll(n.folder.private("storage"), 0o700); err != nil {
+			return nil, fmt.Errorf("prepare the node's folder: %w", err)
+		}
+		c.Passing = &server.Passing{Below: s.PassOnBelow, Connections: n.roleConnections("storage", dialer)}
+		c.Passing.Connections.References = newHelperReferences() // nothing is ever in it: it has no key to log in with
+	}
 	return c, nil
+}
+
+// roleConnections are those of a role that reaches servers without an authority
+// of its own.
+func (n *Node) roleConnections(role string, dialer transport.Dialer) client.Config {
+	c := client.Config{Dialer: dialer, OnlyLent: true}
+	for i, ref := range n.config.Introducers {
+		cache := announcementCache{n.folder.private(role, fmt.Sprintf("introducer-%d.yaml", i+1))}
+		c.Introducers = append(c.Introducers, client.Introducer{Target: target(ref), Cache: cache})
+	}
+	return c
 }
 
 // reservedSpace is what shares may not take, so that the table does not take

@@ -59,6 +59,10 @@ type ClientConfig struct {
 	// Helper is where files go that are to be stored through the node's helper;
 	// nil if it has none.
 	Helper *HelperRef
+	// Subcontract lets a server that is short of room pass a share on to another
+	// one, which the client names to it. The two then know that they serve one
+	// client.
+	Subcontract bool
 }
 
 // StorageConfig is the storage role.
@@ -78,6 +82,9 @@ type StorageConfig struct {
 	ReservedSpace int64
 	// ReadsNeedAccount lets only accounts read.
 	ReadsNeedAccount bool
+	// PassOnBelow is with how much room, in bytes beyond what is reserved, shares
+	// are kept that might be passed on; 0 keeps all.
+	PassOnBelow int64
 }
 
 // IntroducerConfig is the introducer role.

@@ -107,14 +107,12 @@ func (j *job) holds(p *peer) bool {
 	return false
 }
 
-// The notice that a share is there already may be faster than the answer that
-// it was passed on.
-func TestPassedOnWhatWasThere(t *testing.T) {
+// The notice that the pull failed may be faster than the answer that the share
+// was passed on.
+func TestPassedOnAndLost(t *testing.T) {
 	r, passer := subcontracting(t, 6, func(r *rig, offers map[wire.Secret]standingAt, s *peerSession, f wire.Frame, m *wire.Allocate) {
 		untilStanding(r, offers, m, func(one standingAt) {
-			_, shares := r.encode(content(500_000), wide(3, 3))
-			one.at.keep(m.StorageIndex, m.Num, shares[m.Num])
-			one.at.conv.Send(wire.Frame{Message: &wire.Stored{StorageIndex: m.StorageIndex, Num: m.Num, UEBHash: uebOf(m.Num, shares[m.Num])}})
+			one.at.conv.Send(wire.Frame{Message: &wire.Stored{StorageIndex: m.StorageIndex, Num: m.Num, Code: wire.ServerFull}})
 			r.world.After(time.Second, func() { s.answer(f, &wire.PassedOn{Server: one.at.id()}) })
 		})
 	})

@@ -66,7 +66,6 @@ func (u *upload) passedOn(ctx actor.Context, at transfer.Offer, server grid.Serv
 	u.log.Info("share passed on", "server", at.Server.Short(), "share", at.Num, "to", server.Short())
 	delete(u.spares, to)
 	u.standDown(ctx, at)
-	u.withdraw(ctx, at)
 	u.step(ctx, transfer.PassedOn{Server: at.Server, Num: at.Num, To: server})
 	if s.ended != nil {
 		u.shareStored(ctx, *s.ended)

@@ -64,18 +64,15 @@ func (s *Storage) passedHere(ctx actor.Context, m passOn) {
 	s.offer(ctx, o)
 }
 
-// answerPassed tells the server that passed a share on whether it is taken, and
-// the client what it was not asked about.
+// answerPassed tells the server that passed a share on whether it is pulled
+// now. What is here already may be another content, which the client has to
+// decide about, so that is not taken.
 func (o *offer) answerPassed(ctx actor.Context, m wire.Message) {
-	a, taken := m.(*wire.Allocated)
-	if !taken {
-		o.passed.refuse(ctx)
+	if a, taken := m.(*wire.Allocated); taken && a.State == wire.Coming {
+		o.passed.answer(ctx, &wire.Done{})
 		return
 	}
-	if a.State != wire.Coming {
-		ctx.Send(o.session, notice{&wire.Stored{StorageIndex: o.share.StorageIndex, Num: o.share.Num, UEBHash: a.UEBHash}})
-	}
-	o.passed.answer(ctx, &wire.Done{})
+	o.passed.refuse(ctx)
 }
 
 // mayPass reports whether an offer can be passed on: its client named others,

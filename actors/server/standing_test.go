@@ -58,11 +58,12 @@ func TestStandingOfferIsTaken(t *testing.T) {
 	r.freed()
 }
 
-// What is here already is leased at once, and both are told.
+// What is here already may be another content: the client decides, so it is not
+// taken, and no lease is made.
 func TestStandingOfferOfWhatIsHere(t *testing.T) {
 	r := newRig(t, 1)
 	r.addAccount(1, nil)
-	r.addAccount(2, nil)
+	second := r.addAccount(2, nil)
 	share := shareOf("there before ", 200_000)
 	first := r.dial("first")
 	first.logIn(1)
@@ -71,13 +72,12 @@ func TestStandingOfferOfWhatIsHere(t *testing.T) {
 	c := r.dial("second")
 	c.logIn(2)
 	c.stand(allocate(9, 0, share), share)
-	if got, ok := r.dial("another server").do(&wire.PassOn{Secret: wire.Secret{9, 0}}).(*wire.Done); !ok {
-		t.Fatalf("passing on is answered by %v", got)
+	wantNotTaken(t, r.dial("another server").do(&wire.PassOn{Secret: wire.Secret{9, 0}}))
+	holders, err := r.table.Holders(lease.ShareID{StorageIndex: grid.StorageIndex{9}})
+	if err != nil || len(holders) != 1 || holders[0].ID.Column.Key == second || c.pulls != 0 {
+		t.Errorf("leases of %v (%v), %d pulls", holders, err, c.pulls)
 	}
-	r.until("the notice", func() bool { return len(c.stored) > 0 })
-	if c.pulls != 0 || c.stored[0].UEBHash != uebOf(0, share) {
-		t.Errorf("%d pulls, told %+v", c.pulls, c.stored[0])
-	}
+	r.freed()
 }
 
 // Whoever passes on learns nothing of why a share is not taken.

@@ -42,6 +42,8 @@ type clientSettings struct {
 
 	Servers []string `yaml:"servers"`
 	Helper  string   `yaml:"helper"`
+
+	Subcontract bool `yaml:"subcontract"`
 }
 
 type webSettings struct {
@@ -55,6 +57,7 @@ type storageSettings struct {
 	Relays           []string `yaml:"relays"`
 	ReservedSpace    string   `yaml:"reserved-space"`
 	ReadsNeedAccount bool     `yaml:"reads-need-account"`
+	PassOnBelow      string   `yaml:"pass-on-below"`
 }
 
 type introducerSettings struct {

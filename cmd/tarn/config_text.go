@@ -44,6 +44,9 @@ client:
   # Reference of a helper, tarn:helper/v0-...@/ip4/...: with put --helper a file
   # is sent there once, and the helper makes and places its shares.
   helper: {{quote .Helper}}
+  # true: a server that is short of room may pass a share on to another one that
+  # the client names to it. The two then know that they serve one client.
+  subcontract: {{.Subcontract}}
 {{end}}{{with .Web}}
 # The gateway: HTTP for browsers and other programs on this machine.
 web:
@@ -71,6 +74,9 @@ storage:
   # true: only accounts may read. false: whoever knows a share's storage index
   # may, as in Tahoe-LAFS.
   reads-need-account: {{.ReadsNeedAccount}}
+  # With less room than this, beyond what is reserved, shares are passed on to
+  # other servers where clients allow it. 0B: never.
+  pass-on-below: {{.PassOnBelow}}
 {{end}}{{with .Introducer}}
 # The introducer tells clients of storage servers. Its reference is in
 # private/introducer.ref.

@@ -60,7 +60,7 @@ func runCreateNode(_ context.Context, e *env, o createNodeOptions) error {
 	if _, err := storageRelays(o.relays); err != nil {
 		return usageError{err: fmt.Errorf("--relay: %w", err)}
 	}
-	s.Storage = &storageSettings{Listen: o.listen, Announce: o.announce, Relays: o.relays, ReservedSpace: exactSize(reserved)}
+	s.Storage = &storageSettings{Listen: o.listen, Announce: o.announce, Relays: o.relays, ReservedSpace: exactSize(reserved), PassOnBelow: exactSize(0)}
 	private := map[string]string{}
 	if o.noClient {
 		s.Client, s.Web = nil, nil

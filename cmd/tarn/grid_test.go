@@ -34,7 +34,7 @@ func TestGrid(t *testing.T) {
 			return homeInWork(e)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": codeCommand, "mode": modeCommand,
+			"code": codeCommand, "mode": modeCommand, "edit": editCommand,
 			"start": startCommand, "end": endCommand, "crash": crashCommand,
 			"keyof": keyofCommand, "withoutline": withoutlineCommand, "leave": leaveCommand, "emptyfolder": emptyfolderCommand, "nameof": nameofCommand,
 			"bigfile": bigfileCommand, "uploading": uploadingCommand, "emptied": emptiedCommand, "spooling": spoolingCommand, "keepport": keepPortCommand,

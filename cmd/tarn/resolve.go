@@ -139,7 +139,7 @@ func (s *clientSettings) config(f folder) (*tarn.ClientConfig, error) {
 	if err != nil {
 		return nil, f.wrong("client", err)
 	}
-	c := &tarn.ClientConfig{Params: params}
+	c := &tarn.ClientConfig{Params: params, Subcontract: s.Subcontract}
 	for i, text := range s.Servers {
 		id, err := grid.ParseServerID(text)
 		if err != nil {
@@ -189,6 +189,14 @@ func (s *clientSettings) params() (file.Params, error) {
 	return p, p.Validate()
 }
 
+// optionalSize is 0 for a setting that is not there.
+func optionalSize(text string) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	return parseSize(text)
+}
+
 func (s *storageSettings) config(f folder) (*tarn.StorageConfig, error) {
 	c := &tarn.StorageConfig{Listen: s.Listen, ReadsNeedAccount: s.ReadsNeedAccount}
 	if err := checkListen(s.Listen); err != nil {
@@ -202,12 +210,11 @@ func (s *storageSettings) config(f folder) (*tarn.StorageConfig, error) {
 	if c.Relays, err = storageRelays(s.Relays); err != nil {
 		return nil, f.wrong("storage.relays", err)
 	}
-	if s.ReservedSpace != "" {
-		size, err := parseSize(s.ReservedSpace)
-		if err != nil {
-			return nil, f.wrong("storage.reserved-space", err)
-		}
-		c.ReservedSpace = size
+	if c.ReservedSpace, err = optionalSize(s.ReservedSpace); err != nil {
+		return nil, f.wrong("storage.reserved-space", err)
+	}
+	if c.PassOnBelow, err = optionalSize(s.PassOnBelow); err != nil {
+		return nil, f.wrong("storage.pass-on-below", err)
 	}
 	c.Key, err = readSecret(f, serverKeyFile, parseKey)
 	return c, err

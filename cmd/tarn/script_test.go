@@ -88,6 +88,16 @@ func modeCommand(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// editCommand is "edit FILE OLD NEW": the one place with the old text gets the
+// new one.
+func editCommand(ts *testscript.TestScript, _ bool, args []string) {
+	content := ts.ReadFile(args[0])
+	if n := strings.Count(content, args[1]); n != 1 {
+		ts.Fatalf("%s has %q %d times", args[0], args[1], n)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Replace(content, args[1], args[2], 1)), 0o600))
+}
+
 // longdirCommand is "longdir VAR": a folder whose name is too long for a
 // socket, in a variable.
 func longdirCommand(ts *testscript.TestScript, _ bool, args []string) {

@@ -114,7 +114,7 @@ func (m *uploadModel) offer(o transfer.Offer) bool {
 	}
 	remove(&m.cut, o)
 	m.offers = append(m.offers, o)
-	m.offered[o] = true
+	m.offered[o], m.withdrawn[o] = true, false
 	delete(m.leasing, o)
 	return !again
 }
@@ -250,15 +250,20 @@ func (m *uploadModel) passOn(t *rapid.T, o transfer.Offer) {
 			m.Fatalf("%v is said to have nothing of the file", to)
 		}
 		m.offered[to] = true
-		m.failed[o.Server], m.withdrawn[o] = true, true
 		m.pulls = append(m.pulls, to)
 		m.step(transfer.PassedOn{Server: o.Server, Num: o.Num, To: to.Server})
+		if !m.withdrawn[o] {
+			m.Fatalf("%v was passed on to %v, and not taken back", o, to)
+		}
 		return
 	}
 	was := m.offered[to]
+	if !m.tries[o] {
+		m.cut = append(m.cut, o) // it may be offered again
+	}
 	m.step(transfer.PassedOn{Server: o.Server, Num: o.Num, To: to.Server})
-	if !m.withdrawn[o] || !was && !m.withdrawn[to] && m.end == nil {
-		m.Fatalf("%v was passed on to %v, and not taken back", o, to)
+	if !was && !m.withdrawn[to] && !m.offered[to] {
+		m.Fatalf("%v was passed on to %v, and not taken back there", o, to)
 	}
 }
 

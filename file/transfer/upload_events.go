@@ -53,7 +53,8 @@ type Refused struct {
 }
 
 // PassedOn answers Offer: the server would rather not, and says that another
-// one, to which it was allowed to pass the share on, pulls it now.
+// one, to which it was allowed to pass the share on, pulls it now. If it is
+// offered again, it is not allowed to.
 type PassedOn struct {
 	Server grid.ServerID
 	Num    grid.ShareNum

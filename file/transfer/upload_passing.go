@@ -37,23 +37,25 @@ func (u *Upload) spare(id grid.ServerID) bool {
 	return true
 }
 
-// passedOn moves a share to the server that is said to have it now. It is not
-// believed where that one has a share of the file already; and the one that
-// passed it on gets nothing more.
+// passedOn moves a share to the server that is said to have it now; the one
+// that passed it on gets nothing more. Where the other one has got a share of
+// the file meanwhile, the first is offered its own again.
 func (u *Upload) passedOn(e PassedOn) []UploadEffect {
 	at, to := slot{e.Num, e.Server}, slot{e.Num, e.To}
 	st := u.slots[at]
 	switch {
 	case st == nil || st.phase != offered:
 		return u.takeBack(to)
-	case st.tried || !u.spare(e.To):
+	case st.tried:
 		return append(u.drop(at, ErrPassedOn), u.takeBack(to)...)
+	case !u.spare(e.To):
+		return append(u.takeBack(to), Offer{e.Server, e.Num})
 	}
 	delete(u.slots, at)
 	u.exclude(e.Server, ErrPassedOn)
 	u.servers[e.To].room = math.MaxUint64 // it took one without being asked by us
 	u.slots[to] = &slotState{phase: coming, deadline: u.now.Add(u.spec.PullPatience)}
-	return nil
+	return []UploadEffect{Withdraw{e.Server, e.Num}}
 }
 
 // takeBack withdraws what was passed on to a server that is not to have it.
