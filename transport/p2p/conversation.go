@@ -146,7 +146,7 @@ func (c *conversation) read() {
 		<-c.written // a reset now would overtake what is still to be written
 	}
 	code, end := c.verdict(err)
-	if err == nil || inOrder(err) {
+	if err == nil || inOrder(err) || c.isFlushed() { // QUIC has not sent all that was written yet
 		_ = c.stream.Close()
 	} else {
 		_ = c.stream.ResetWithError(code)
@@ -294,6 +294,13 @@ func (c *conversation) write() {
 		c.mu.Unlock()
 		_ = c.stream.Close() // wakes the reader
 	}
+}
+
+// isFlushed reports whether all was written before a Close in good order.
+func (c *conversation) isFlushed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.flushed
 }
 
 // closingInOrder reports whether Close was called without a reason, and

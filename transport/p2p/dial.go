@@ -27,10 +27,11 @@ type dialer struct{ options Options }
 // that names another peer than the one asked for is passed over, too.
 func NewDialer(o Options) transport.Dialer { return &dialer{options: o.withDefaults()} }
 
-// dial is one Dial, and the host that is made for it.
+// dial is one way of a Dial, and the host that is made for it.
 type dial struct {
 	options Options
 	target  transport.Target
+	way     transport.Way
 	ev      transport.SessionEvents
 	id      peer.ID
 	host    *host
@@ -44,8 +45,7 @@ func (d *dialer) Dial(t transport.Target, ev transport.SessionEvents, done func(
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		defer cancel()
-		one := &dial{options: d.options, target: t, ev: ev}
-		s, err := one.run(ctx)
+		s, err := d.connect(ctx, t, ev)
 		if err != nil {
 			done(nil, fmt.Errorf("dial %s: %w", t.Server.Short(), err))
 			return
@@ -56,15 +56,35 @@ func (d *dialer) Dial(t transport.Target, ev transport.SessionEvents, done func(
 	return cancel
 }
 
-// run makes the host and the connection. The session that it returns has its
-// events locked.
+// connect tries one way after the other, each with a host that has no other.
+// The session that it returns has its events locked.
+func (d *dialer) connect(ctx context.Context, t transport.Target, ev transport.SessionEvents) (*session, error) {
+	failed := transport.ErrNoAddress
+	for _, way := range []transport.Way{transport.Direct, transport.Tor} {
+		one := &dial{options: d.options, target: t, way: way, ev: ev}
+		s, err := one.run(ctx)
+		switch {
+		case err == nil:
+			return s, nil
+		case ctx.Err() != nil:
+			return nil, err
+		case errors.Is(failed, transport.ErrNoAddress):
+			failed = err
+		case !errors.Is(err, transport.ErrNoAddress):
+			failed = fmt.Errorf("%w; %w", failed, err)
+		}
+	}
+	return nil, failed
+}
+
+// run makes the host and the connection.
 func (d *dial) run(ctx context.Context) (*session, error) {
 	id, err := peerOf(d.target.Server.Key())
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", transport.ErrNoAddress, err)
 	}
 	d.id = id
-	addrs := dialable(d.target, id)
+	addrs := dialable(d.target, d.way, id)
 	if len(addrs) == 0 {
 		return nil, transport.ErrNoAddress
 	}
@@ -75,10 +95,8 @@ func (d *dial) run(ctx context.Context) (*session, error) {
 	if d.host, err = newHost(key, d.options.muxer(bulkWindow), &network.NullResourceManager{}, d.options.DialTimeout); err != nil {
 		return nil, err
 	}
-	if d.target.Connections.Of(transport.Relay) != transport.Disabled {
-		if err := d.host.addCircuits(); err != nil {
-			return nil, errors.Join(err, d.host.close())
-		}
+	if err := d.host.addTransports(addrs); err != nil {
+		return nil, errors.Join(err, d.host.close())
 	}
 	d.host.swarm.Notify(&network.NotifyBundle{ConnectedF: d.connected, DisconnectedF: d.disconnected})
 	d.host.swarm.SetStreamHandler(d.stream)
@@ -183,11 +201,14 @@ func (d *dial) of(c network.Conn) *session {
 	return d.session
 }
 
-// dialable returns the target's addresses that may be dialled, without the
-// peer's name.
-func dialable(t transport.Target, id peer.ID) []ma.Multiaddr {
+// dialable returns the target's addresses that may be dialled in this way,
+// without the peer's name.
+func dialable(t transport.Target, way transport.Way, id peer.ID) []ma.Multiaddr {
 	var addrs []ma.Multiaddr
-	for _, h := range t.Connections.Dialable(t.Hints[:min(len(t.Hints), wire.MaxHints)]) {
+	for _, h := range t.Hints[:min(len(t.Hints), wire.MaxHints)] {
+		if t.Connections.WayOf(h) != way {
+			continue
+		}
 		a, named := peer.SplitAddr(ma.StringCast(string(h))) // it was parsed to learn its kind
 		if named == "" || named == id {
 			addrs = append(addrs, a)

@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	ma "github.com/multiformats/go-multiaddr"
 	"github.com/multiformats/go-multistream"
 
 	"github.com/tarn-grid/tarn/grid"
@@ -34,12 +36,17 @@ type host struct {
 	*blankhost.BlankHost
 	swarm    *swarm.Swarm
 	peers    peerstore.Peerstore
+	key      crypto.PrivKey
 	upgrader coretransport.Upgrader
+	limits   network.ResourceManager
+	timeout  time.Duration
+	sockets  sockets
 	once     sync.Once
 	err      error
 }
 
-// newHost makes a host without listeners. timeout bounds a dial.
+// newHost makes a host without listeners that can't dial either: it has those
+// transports that are added. timeout bounds a dial.
 func newHost(key ed25519.PrivateKey, muxer *yamux.Transport, limits network.ResourceManager, timeout time.Duration) (*host, error) {
 	priv, err := crypto.UnmarshalEd25519PrivateKey(key)
 	if err != nil {
@@ -69,7 +76,7 @@ func assemble(id peer.ID, priv crypto.PrivKey, peers peerstore.Peerstore, muxer 
 	bus := eventbus.NewBus()
 	sw, err := swarm.NewSwarm(id, peers, bus,
 		swarm.WithDialTimeout(timeout), swarm.WithDialTimeoutLocal(timeout), swarm.WithResourceManager(limits),
-		swarm.WithUDPBlackHoleSuccessCounter(nil), swarm.WithIPv6BlackHoleSuccessCounter(nil))
+		swarm.WithUDPBlackHoleSuccessCounter(nil), swarm.WithIPv6BlackHoleSuccessCounter(nil), swarm.WithDialRanker(rank))
 	if err != nil {
 		return nil, err
 	}
@@ -77,14 +84,11 @@ func assemble(id peer.ID, priv crypto.PrivKey, peers peerstore.Peerstore, muxer 
 	if err != nil {
 		return nil, errors.Join(err, sw.Close())
 	}
-	if err := addTCP(sw, up, limits, timeout); err != nil {
-		return nil, errors.Join(err, sw.Close())
-	}
 	h := blankhost.NewBlankHost(sw, blankhost.WithEventBus(bus))
 	if h == nil {
 		return nil, errors.Join(errors.New("blank host not made"), sw.Close())
 	}
-	return &host{BlankHost: h, swarm: sw, peers: peers, upgrader: up}, nil
+	return &host{BlankHost: h, swarm: sw, peers: peers, key: priv, upgrader: up, limits: limits, timeout: timeout}, nil
 }
 
 // names are the protocols that a stream of a session may name.
@@ -110,19 +114,47 @@ func newUpgrader(priv crypto.PrivKey, muxer *yamux.Transport, limits network.Res
 	return upgrader.New([]sec.SecureTransport{tls, noise}, muxers, nil, limits, nil)
 }
 
-func addTCP(sw *swarm.Swarm, up coretransport.Upgrader, limits network.ResourceManager, timeout time.Duration) error {
-	// A reused port would be the same towards every server.
-	t, err := tcp.NewTCPTransport(up, limits, nil, tcp.DisableReuseport(), tcp.WithConnectionTimeout(timeout))
-	if err != nil {
-		return err
+// addTransports lets the host dial these addresses, and none that needs another
+// transport.
+func (h *host) addTransports(addrs []ma.Multiaddr) error {
+	var err error
+	if need(addrs, ma.P_TCP) {
+		err = h.addTCP()
 	}
-	return sw.AddTransport(t)
+	if need(addrs, ma.P_QUIC_V1) {
+		err = errors.Join(err, h.addQUIC())
+	}
+	if need(addrs, ma.P_CIRCUIT) {
+		err = errors.Join(err, h.addCircuits())
+	}
+	return err
+}
+
+// need reports whether a protocol is in one of the addresses.
+func need(addrs []ma.Multiaddr, code int) bool {
+	return slices.ContainsFunc(addrs, func(a ma.Multiaddr) bool {
+		_, err := a.ValueForProtocol(code)
+		return err == nil
+	})
+}
+
+// addTCP lets the host dial and listen at TCP addresses.
+func (h *host) addTCP() error {
+	// A reused port would be the same towards every server.
+	t, err := tcp.NewTCPTransport(h.upgrader, h.limits, nil, tcp.DisableReuseport(), tcp.WithConnectionTimeout(h.timeout))
+	if err != nil {
+		return fmt.Errorf("add TCP: %w", err)
+	}
+	return h.swarm.AddTransport(t)
 }
 
 // close ends everything of the host; without the peerstore's own Close a
 // goroutine would stay.
 func (h *host) close() error {
-	h.once.Do(func() { h.err = errors.Join(h.Close(), h.peers.Close()) })
+	h.once.Do(func() {
+		h.err = errors.Join(h.Close(), h.peers.Close())
+		h.sockets.close()
+	})
 	return h.err
 }
 

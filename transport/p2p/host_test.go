@@ -21,6 +21,9 @@ func BenchmarkHost(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
+		if err := h.addTCP(); err != nil {
+			b.Fatal(err)
+		}
 		if err := h.close(); err != nil {
 			b.Fatal(err)
 		}

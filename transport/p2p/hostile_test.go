@@ -74,11 +74,14 @@ func (v *victim) intrude(t *testing.T) network.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = h.close() })
+	if err := errors.Join(h.addTCP(), h.addQUIC()); err != nil {
+		t.Fatal(err)
+	}
 	id, err := peerOf(v.target.Server.Key())
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.peers.AddAddrs(id, dialable(v.target, id), peerstore.TempAddrTTL)
+	h.peers.AddAddrs(id, dialable(v.target, transport.Direct, id), peerstore.TempAddrTTL)
 	c, err := h.swarm.DialPeer(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
@@ -149,34 +152,41 @@ func TestForeignProtocolsAreNotSpoken(t *testing.T) {
 	}
 }
 
-// TestWindowsGrowAfterAdmit asks for memory as yamux does.
+// TestWindowsGrowAfterAdmit asks for memory as yamux and QUIC do.
 func TestWindowsGrowAfterAdmit(t *testing.T) {
-	accepted := make(chan *session, 1)
-	key := newKey(t)
-	l, err := Listen(key, []string{"/ip4/127.0.0.1/tcp/0"}, Options{}, func(s transport.Session) transport.SessionEvents {
-		accepted <- s.(*session)
-		return transport.SessionEvents{}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	v := &victim{target: transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key)), Hints: l.Hints(), Connections: transport.DirectConnections}}
-	v.intrude(t)
-	s := <-accepted
-	span, err := s.scope.PeerScope().BeginSpan()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := span.ReserveMemory(1, network.ReservationPriorityAlways); err != nil {
-		t.Errorf("first window: %v", err)
-	}
-	if err := span.ReserveMemory(1, network.ReservationPriorityMedium); !errors.Is(err, errNotAdmitted) {
-		t.Errorf("larger window before login: %v", err)
-	}
-	s.Admit()
-	if err := span.ReserveMemory(1, network.ReservationPriorityMedium); err != nil {
-		t.Errorf("larger window after login: %v", err)
+	for _, at := range []string{"/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"} {
+		accepted := make(chan *session, 1)
+		key := newKey(t)
+		l, err := Listen(key, []string{at}, Options{}, func(s transport.Session) transport.SessionEvents {
+			accepted <- s.(*session)
+			return transport.SessionEvents{}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = l.Close() })
+		both := transport.Connections{TCP: transport.Direct, QUIC: transport.Direct}
+		v := &victim{target: transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key)), Hints: l.Hints(), Connections: both}}
+		v.intrude(t)
+		s := <-accepted
+		span, err := s.scope.PeerScope().BeginSpan()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, asked := range []interface{ ReserveMemory(int, uint8) error }{span, s.scope} {
+			if err := asked.ReserveMemory(1, network.ReservationPriorityAlways); err != nil {
+				t.Errorf("%s: first window: %v", at, err)
+			}
+			if err := asked.ReserveMemory(1, network.ReservationPriorityMedium); !errors.Is(err, errNotAdmitted) {
+				t.Errorf("%s: larger window before login: %v", at, err)
+			}
+		}
+		s.Admit()
+		for _, asked := range []interface{ ReserveMemory(int, uint8) error }{span, s.scope} {
+			if err := asked.ReserveMemory(1, network.ReservationPriorityMedium); err != nil {
+				t.Errorf("%s: larger window after login: %v", at, err)
+			}
+		}
 	}
 }
 
@@ -188,6 +198,9 @@ func TestClientSaysNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = server.close() })
+	if err := server.addTCP(); err != nil {
+		t.Fatal(err)
+	}
 	conns := make(chan network.Conn, 1)
 	streams := make(chan network.Stream, 10)
 	server.swarm.Notify(&network.NotifyBundle{ConnectedF: func(_ network.Network, c network.Conn) { conns <- c }})

@@ -31,6 +31,10 @@ func (l *connLimits) OpenConnection(network.Direction, bool, multiaddr.Multiaddr
 	return &connScope{limits: l}, nil
 }
 
+// crowded reports whether more than half of the room is taken. Then a stranger
+// who speaks QUIC has to show that his address is his before he gets any.
+func (l *connLimits) crowded() bool { return l.open.Load() > l.most/2 }
+
 // connScope is one connection's share of the limits.
 type connScope struct {
 	network.NullScope
@@ -41,6 +45,15 @@ type connScope struct {
 
 // Done makes room for another connection. libp2p may call it more than once.
 func (s *connScope) Done() { s.once.Do(func() { s.limits.open.Add(-1) }) }
+
+// ReserveMemory is asked by QUIC before a connection's window grows, and for
+// the windows of yamux.
+func (s *connScope) ReserveMemory(_ int, priority uint8) error {
+	if priority < network.ReservationPriorityAlways && !s.admitted.Load() {
+		return errNotAdmitted
+	}
+	return nil
+}
 
 // PeerScope is where yamux asks for the memory of its windows.
 func (s *connScope) PeerScope() network.PeerScope { return &windowScope{conn: s} }
@@ -55,9 +68,6 @@ func (w *windowScope) BeginSpan() (network.ResourceScopeSpan, error) { return w,
 
 // ReserveMemory is asked with the highest priority for a stream's first
 // window, with a lower one to let it grow.
-func (w *windowScope) ReserveMemory(_ int, priority uint8) error {
-	if priority < network.ReservationPriorityAlways && !w.conn.admitted.Load() {
-		return errNotAdmitted
-	}
-	return nil
+func (w *windowScope) ReserveMemory(size int, priority uint8) error {
+	return w.conn.ReserveMemory(size, priority)
 }

@@ -34,8 +34,8 @@ type listener struct {
 	slots    map[*slot]struct{}
 }
 
-// Listen accepts sessions under key at TCP multiaddrs such as
-// /ip4/0.0.0.0/tcp/3457; port 0 takes a free one. It fails unless it can
+// Listen accepts sessions under key at multiaddrs such as /ip4/0.0.0.0/tcp/3457
+// and /ip4/0.0.0.0/udp/3457/quic-v1; port 0 takes a free one. It fails unless it can
 // listen at every one of them.
 func Listen(key ed25519.PrivateKey, addresses []string, o Options, accept Accept) (transport.Listener, error) {
 	o = o.withDefaults()
@@ -47,6 +47,9 @@ func Listen(key ed25519.PrivateKey, addresses []string, o Options, accept Accept
 	h, err := newHost(key, o.muxer(earlyWindow), limits, o.DialTimeout)
 	if err != nil {
 		return nil, err
+	}
+	if err := errors.Join(h.addTCP(), h.addQUIC()); err != nil {
+		return nil, errors.Join(err, h.close())
 	}
 	l := &listener{key: key, host: h, limits: limits, options: o, accept: accept, sessions: map[network.Conn]*session{}, slots: map[*slot]struct{}{}}
 	h.swarm.Notify(&network.NotifyBundle{ConnectedF: l.connected, DisconnectedF: l.disconnected})
@@ -69,8 +72,8 @@ func parseListen(addresses []string) ([]ma.Multiaddr, error) {
 		if err != nil {
 			return nil, fmt.Errorf("listen at %q: %w", s, err)
 		}
-		if transport.KindOf(grid.Hint(s)) != transport.TCP {
-			return nil, fmt.Errorf("listen at %q: %w: want the form /ip4/192.0.2.7/tcp/3457", s, transport.ErrNoAddress)
+		if k := transport.KindOf(grid.Hint(s)); k != transport.TCP && k != transport.QUIC {
+			return nil, fmt.Errorf("listen at %q: %w: want the form /ip4/192.0.2.7/tcp/3457 or /ip4/192.0.2.7/udp/3457/quic-v1", s, transport.ErrNoAddress)
 		}
 		addrs = append(addrs, a)
 	}
@@ -99,13 +102,18 @@ func (h *host) hints() []grid.Hint {
 func (l *listener) Close() error {
 	l.mu.Lock()
 	l.closed = true
-	for _, s := range l.sessions {
+	var conns []network.Conn
+	for c, s := range l.sessions {
 		s.because(errHere)
+		conns = append(conns, c)
 	}
 	slots := slices.Collect(maps.Keys(l.slots))
 	l.mu.Unlock()
 	for _, s := range slots {
 		s.Close()
+	}
+	for _, c := range conns {
+		c.Close() // over QUIC nobody could be told once the socket is closed
 	}
 	err := l.host.close()
 	l.live.Wait()

@@ -3,6 +3,7 @@ package p2p
 import (
 	"context"
 	"log/slog"
+	"os"
 
 	"github.com/libp2p/go-libp2p/gologshim"
 )
@@ -11,7 +12,10 @@ import (
 // somebody acts on arrives through callbacks, and libp2p calls a closed
 // listener an error. It is called before the first Listen or Dial of the
 // process; otherwise libp2p writes to standard error.
-func LogTo(h slog.Handler) { gologshim.SetDefaultHandler(quietHandler{h}) }
+func LogTo(h slog.Handler) {
+	gologshim.SetDefaultHandler(quietHandler{h})
+	_ = os.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true") // its one way to be quiet
+}
 
 // quietHandler passes on warnings and errors, as debug lines.
 type quietHandler struct{ to slog.Handler }

@@ -1,8 +1,9 @@
 // Package p2p is the transport over libp2p, and the only importer of it: TCP,
-// TLS 1.3 (Noise where the other side has no TLS), yamux.
+// TLS 1.3 (Noise where the other side has no TLS), yamux; and QUIC where asked.
 //
-// A Dialer makes a host for each connection: a fresh Ed25519 identity, no
-// listener, no identify service, no shared source port. What the other side
+// A Dialer makes a host for each connection: a fresh Ed25519 identity, those
+// dialers that the target's connections name, no listener, no identify
+// service, no shared source port. What the other side
 // learns is that key, the network address, and the names of the protocols. A
 // Listener has the node's long-lived identity and limits of its own.
 //
@@ -33,13 +34,15 @@ type Options struct {
 	// Window is up to how many bytes of a conversation the other side may send
 	// before they are read. It starts at 1 MiB where the session was dialled, at
 	// 256 KiB where it was accepted, and doubles while the reader keeps up;
-	// before Admit it stays as it is. Default 4 MiB.
+	// before Admit it stays as it is. Default 4 MiB. QUIC has windows of its
+	// own, 512 KiB at first, 768 KiB for a connection before Admit, and up to
+	// 15 MiB after.
 	Window uint32
 	// DialTimeout bounds a dial, handshakes included. Default 15 s.
 	DialTimeout time.Duration
 	// KeepAlive is after how much silence the other side is asked whether it
 	// lives; without an answer for as long again, the session is over.
-	// Default 15 s.
+	// Default 15 s, which QUIC always has.
 	KeepAlive time.Duration
 	// Stall is how long a frame may make no progress before its conversation
 	// is given up, so that who does not read cannot pin memory. Default 60 s.

@@ -22,7 +22,10 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-var loopback = []string{"/ip4/127.0.0.1/tcp/0"}
+var (
+	loopback     = []string{"/ip4/127.0.0.1/tcp/0"}
+	quicLoopback = []string{"/ip4/127.0.0.1/udp/0/quic-v1"}
+)
 
 func key(b byte) ed25519.PrivateKey {
 	seed := make([]byte, ed25519.SeedSize)
@@ -31,13 +34,23 @@ func key(b byte) ed25519.PrivateKey {
 }
 
 func TestSuite(t *testing.T) {
-	transporttest.Run(t, func(t *testing.T) transporttest.World {
+	runSuite(t, loopback, "/ip4/127.0.0.1/tcp/1", transport.DirectConnections)
+}
+
+func TestSuiteOverQUIC(t *testing.T) {
+	runSuite(t, quicLoopback, "/ip4/127.0.0.1/udp/1/quic-v1", overQUIC)
+}
+
+var overQUIC = transport.Connections{QUIC: transport.Direct}
+
+func runSuite(t *testing.T, listen []string, dead grid.Hint, connections transport.Connections) {
+	transporttest.Run(t, func(*testing.T) transporttest.World {
 		return transporttest.World{
 			Dialer:      p2p.NewDialer(p2p.Options{}),
-			DeadHint:    "/ip4/127.0.0.1/tcp/1",
-			Connections: transport.DirectConnections,
+			DeadHint:    dead,
+			Connections: connections,
 			Listen: func(key ed25519.PrivateKey, accept func(transport.Session) transport.SessionEvents) (transport.Listener, error) {
-				return p2p.Listen(key, loopback, p2p.Options{}, accept)
+				return p2p.Listen(key, listen, p2p.Options{}, accept)
 			},
 		}
 	})

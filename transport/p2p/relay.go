@@ -32,6 +32,9 @@ func ServeRelay(key ed25519.PrivateKey, addresses []string, limits transport.Rel
 	if err != nil {
 		return nil, err
 	}
+	if err := h.addTCP(); err != nil {
+		return nil, errors.Join(err, h.close())
+	}
 	service, err := relay.New(h, limits)
 	if err != nil {
 		return nil, errors.Join(err, h.close())

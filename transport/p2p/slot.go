@@ -67,12 +67,15 @@ func (l *listener) reserve(ctx context.Context, relay transport.Target, lost fun
 	}
 	s := &slot{listener: l, relay: id, lost: lost}
 	ctx, s.stop = context.WithCancel(ctx)
-	addrs := dialable(relay, id)
+	addrs := dialable(relay, transport.Direct, id)
 	if s.hints = circuitHints(addrs, id); len(s.hints) == 0 {
 		return nil, transport.ErrNoAddress
 	}
 	if s.host, err = newHost(l.key, l.options.muxer(earlyWindow), l.limits, l.options.DialTimeout); err != nil {
 		return nil, err
+	}
+	if err := s.host.addTransports(addrs); err != nil {
+		return nil, errors.Join(err, s.host.close())
 	}
 	if !l.addSlot(s) {
 		return nil, errors.Join(transport.ErrClosed, s.host.close())
