@@ -61,12 +61,12 @@ func (d *dialer) Dial(t transport.Target, ev transport.SessionEvents, done func(
 func (d *dialer) connect(ctx context.Context, t transport.Target, ev transport.SessionEvents) (*session, error) {
 	failed := transport.ErrNoAddress
 	for _, way := range []transport.Way{transport.Direct, transport.Tor} {
-		one := &dial{options: d.options, target: t, way: way, ev: ev}
+		one := &dial{options: d.options.by(way), target: t, way: way, ev: ev}
 		s, err := one.run(ctx)
 		switch {
 		case err == nil:
 			return s, nil
-		case ctx.Err() != nil:
+		case ctx.Err() != nil && !errors.Is(err, transport.ErrNoAddress):
 			return nil, err
 		case errors.Is(failed, transport.ErrNoAddress):
 			failed = err
@@ -88,15 +88,11 @@ func (d *dial) run(ctx context.Context) (*session, error) {
 	if len(addrs) == 0 {
 		return nil, transport.ErrNoAddress
 	}
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("make identity: %w", err)
+	if d.way == transport.Tor && d.options.SOCKS == "" {
+		return nil, fmt.Errorf("%w: it would go through Tor, and no SOCKS port of Tor is known", transport.ErrNoAddress)
 	}
-	if d.host, err = newHost(key, d.options.muxer(bulkWindow), &network.NullResourceManager{}, d.options.DialTimeout); err != nil {
+	if err := d.makeHost(addrs); err != nil {
 		return nil, err
-	}
-	if err := d.host.addTransports(addrs); err != nil {
-		return nil, errors.Join(err, d.host.close())
 	}
 	d.host.swarm.Notify(&network.NotifyBundle{ConnectedF: d.connected, DisconnectedF: d.disconnected})
 	d.host.swarm.SetStreamHandler(d.stream)
@@ -104,7 +100,36 @@ func (d *dial) run(ctx context.Context) (*session, error) {
 	return d.connect(ctx, id)
 }
 
+// makeHost makes the host, under a new identity, with what it takes to dial the
+// addresses in its way.
+func (d *dial) makeHost(addrs []ma.Multiaddr) error {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return fmt.Errorf("make identity: %w", err)
+	}
+	var more []swarm.Option
+	if d.way == transport.Tor {
+		more = append(more, swarm.WithMultiaddrResolver(noNames{}))
+	}
+	if d.host, err = newHost(key, d.options.muxer(bulkWindow), &network.NullResourceManager{}, d.options.DialTimeout, more...); err != nil {
+		return err
+	}
+	if d.way == transport.Tor {
+		err = d.host.addTor(d.options.SOCKS, addrs)
+	} else {
+		err = d.host.addDirect(addrs)
+	}
+	if err == nil && need(addrs, ma.P_CIRCUIT) {
+		err = d.host.addCircuits()
+	}
+	if err != nil {
+		return errors.Join(err, d.host.close())
+	}
+	return nil
+}
+
 func (d *dial) connect(ctx context.Context, id peer.ID) (*session, error) {
+	ctx = network.WithDialPeerTimeout(ctx, d.options.DialTimeout) // libp2p's own is a minute
 	limited, cancel := context.WithTimeout(ctx, d.options.DialTimeout)
 	defer cancel()
 	_, err := d.host.swarm.DialPeer(limited, id)
@@ -173,6 +198,9 @@ func (d *dial) connected(_ network.Network, c network.Conn) {
 	s := newSession(c, d.target.Server.Key(), d.options)
 	s.ev = d.ev
 	s.host, s.dialled = d.host, true
+	if d.way == transport.Tor && s.path == transport.PathDirect {
+		s.path = transport.PathTor
+	}
 	s.admitted.Store(true)
 	s.events.Lock()
 	d.session = s

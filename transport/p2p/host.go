@@ -47,7 +47,7 @@ type host struct {
 
 // newHost makes a host without listeners that can't dial either: it has those
 // transports that are added. timeout bounds a dial.
-func newHost(key ed25519.PrivateKey, muxer *yamux.Transport, limits network.ResourceManager, timeout time.Duration) (*host, error) {
+func newHost(key ed25519.PrivateKey, muxer *yamux.Transport, limits network.ResourceManager, timeout time.Duration, more ...swarm.Option) (*host, error) {
 	priv, err := crypto.UnmarshalEd25519PrivateKey(key)
 	if err != nil {
 		return nil, fmt.Errorf("make host: %w", err)
@@ -60,7 +60,7 @@ func newHost(key ed25519.PrivateKey, muxer *yamux.Transport, limits network.Reso
 	if err != nil {
 		return nil, fmt.Errorf("make host: %w", err)
 	}
-	h, err := assemble(id, priv, peers, muxer, limits, timeout)
+	h, err := assemble(id, priv, peers, muxer, limits, timeout, more)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make host: %w", err), peers.Close())
 	}
@@ -69,14 +69,15 @@ func newHost(key ed25519.PrivateKey, muxer *yamux.Transport, limits network.Reso
 
 // assemble puts the host together from its parts; libp2p.New would bring more
 // transports and services than are wanted.
-func assemble(id peer.ID, priv crypto.PrivKey, peers peerstore.Peerstore, muxer *yamux.Transport, limits network.ResourceManager, timeout time.Duration) (*host, error) {
+func assemble(id peer.ID, priv crypto.PrivKey, peers peerstore.Peerstore, muxer *yamux.Transport, limits network.ResourceManager, timeout time.Duration, more []swarm.Option) (*host, error) {
 	if err := errors.Join(peers.AddPrivKey(id, priv), peers.AddPubKey(id, priv.GetPublic())); err != nil {
 		return nil, err
 	}
 	bus := eventbus.NewBus()
-	sw, err := swarm.NewSwarm(id, peers, bus,
+	sw, err := swarm.NewSwarm(id, peers, bus, append([]swarm.Option{
 		swarm.WithDialTimeout(timeout), swarm.WithDialTimeoutLocal(timeout), swarm.WithResourceManager(limits),
-		swarm.WithUDPBlackHoleSuccessCounter(nil), swarm.WithIPv6BlackHoleSuccessCounter(nil), swarm.WithDialRanker(rank))
+		swarm.WithUDPBlackHoleSuccessCounter(nil), swarm.WithIPv6BlackHoleSuccessCounter(nil), swarm.WithDialRanker(rank),
+	}, more...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -114,18 +115,15 @@ func newUpgrader(priv crypto.PrivKey, muxer *yamux.Transport, limits network.Res
 	return upgrader.New([]sec.SecureTransport{tls, noise}, muxers, nil, limits, nil)
 }
 
-// addTransports lets the host dial these addresses, and none that needs another
+// addDirect lets the host dial these addresses, and none that needs another
 // transport.
-func (h *host) addTransports(addrs []ma.Multiaddr) error {
+func (h *host) addDirect(addrs []ma.Multiaddr) error {
 	var err error
 	if need(addrs, ma.P_TCP) {
 		err = h.addTCP()
 	}
 	if need(addrs, ma.P_QUIC_V1) {
 		err = errors.Join(err, h.addQUIC())
-	}
-	if need(addrs, ma.P_CIRCUIT) {
-		err = errors.Join(err, h.addCircuits())
 	}
 	return err
 }

@@ -35,14 +35,39 @@ type listener struct {
 }
 
 // Listen accepts sessions under key at multiaddrs such as /ip4/0.0.0.0/tcp/3457
-// and /ip4/0.0.0.0/udp/3457/quic-v1; port 0 takes a free one. It fails unless it can
-// listen at every one of them.
+// and /ip4/0.0.0.0/udp/3457/quic-v1; port 0 takes a free one. onion:3457 is an
+// onion service at that port, made of o.Onion, which comes when Tor does. Listen
+// fails unless it can listen at every other one of them.
 func Listen(key ed25519.PrivateKey, addresses []string, o Options, accept Accept) (transport.Listener, error) {
-	o = o.withDefaults()
-	addrs, err := parseListen(addresses)
+	if len(addresses) == 0 {
+		return nil, fmt.Errorf("listen: %w", transport.ErrNoAddress)
+	}
+	others, onion, err := splitOnion(addresses)
 	if err != nil {
 		return nil, err
 	}
+	addrs, err := parseListen(others)
+	if err != nil {
+		return nil, err
+	}
+	l, err := newListener(key, o.withDefaults(), accept)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.listen(addrs...); err != nil {
+		return nil, errors.Join(err, l.host.close())
+	}
+	if onion == 0 {
+		return l, nil
+	}
+	hidden, err := l.serveOnion(onion)
+	if err != nil {
+		return nil, errors.Join(err, l.host.close())
+	}
+	return hidden, nil
+}
+
+func newListener(key ed25519.PrivateKey, o Options, accept Accept) (*listener, error) {
 	limits := &connLimits{most: int64(o.Connections)}
 	h, err := newHost(key, o.muxer(earlyWindow), limits, o.DialTimeout)
 	if err != nil {
@@ -54,18 +79,19 @@ func Listen(key ed25519.PrivateKey, addresses []string, o Options, accept Accept
 	l := &listener{key: key, host: h, limits: limits, options: o, accept: accept, sessions: map[network.Conn]*session{}, slots: map[*slot]struct{}{}}
 	h.swarm.Notify(&network.NotifyBundle{ConnectedF: l.connected, DisconnectedF: l.disconnected})
 	h.swarm.SetStreamHandler(l.stream)
-	for _, a := range addrs {
-		if err := h.swarm.AddListenAddr(a); err != nil {
-			return nil, errors.Join(fmt.Errorf("listen at %s: %w", a, err), h.close())
-		}
-	}
 	return l, nil
 }
 
-func parseListen(addresses []string) ([]ma.Multiaddr, error) {
-	if len(addresses) == 0 {
-		return nil, fmt.Errorf("listen: %w", transport.ErrNoAddress)
+func (l *listener) listen(addrs ...ma.Multiaddr) error {
+	for _, a := range addrs {
+		if err := l.host.swarm.AddListenAddr(a); err != nil {
+			return fmt.Errorf("listen at %s: %w", a, err)
+		}
 	}
+	return nil
+}
+
+func parseListen(addresses []string) ([]ma.Multiaddr, error) {
 	var addrs []ma.Multiaddr
 	for _, s := range addresses {
 		a, err := ma.NewMultiaddr(s)
@@ -73,7 +99,7 @@ func parseListen(addresses []string) ([]ma.Multiaddr, error) {
 			return nil, fmt.Errorf("listen at %q: %w", s, err)
 		}
 		if k := transport.KindOf(grid.Hint(s)); k != transport.TCP && k != transport.QUIC {
-			return nil, fmt.Errorf("listen at %q: %w: want the form /ip4/192.0.2.7/tcp/3457 or /ip4/192.0.2.7/udp/3457/quic-v1", s, transport.ErrNoAddress)
+			return nil, fmt.Errorf("listen at %q: %w: want the form /ip4/192.0.2.7/tcp/3457, /ip4/192.0.2.7/udp/3457/quic-v1 or onion:3457", s, transport.ErrNoAddress)
 		}
 		addrs = append(addrs, a)
 	}

@@ -1,5 +1,6 @@
 // Package p2p is the transport over libp2p, and the only importer of it: TCP,
-// TLS 1.3 (Noise where the other side has no TLS), yamux; and QUIC where asked.
+// TLS 1.3 (Noise where the other side has no TLS), yamux; QUIC where asked; and
+// TCP through Tor.
 //
 // A Dialer makes a host for each connection: a fresh Ed25519 identity, those
 // dialers that the target's connections name, no listener, no identify
@@ -13,6 +14,8 @@
 package p2p
 
 import (
+	"crypto/ed25519"
+	"log/slog"
 	"time"
 
 	yamuxconfig "github.com/libp2p/go-yamux/v5"
@@ -20,6 +23,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 
 	"github.com/tarn-grid/tarn/transport"
+	"github.com/tarn-grid/tarn/transport/tor"
 )
 
 // Options bound what a connection may cost. The zero value of each field
@@ -38,8 +42,9 @@ type Options struct {
 	// own, 512 KiB at first, 768 KiB for a connection before Admit, and up to
 	// 15 MiB after.
 	Window uint32
-	// DialTimeout bounds a dial, handshakes included. Default 15 s.
-	DialTimeout time.Duration
+	// DialTimeout bounds a dial, handshakes included; TorDialTimeout one through
+	// Tor. Default 15 s and 90 s.
+	DialTimeout, TorDialTimeout time.Duration
 	// KeepAlive is after how much silence the other side is asked whether it
 	// lives; without an answer for as long again, the session is over.
 	// Default 15 s, which QUIC always has.
@@ -47,6 +52,22 @@ type Options struct {
 	// Stall is how long a frame may make no progress before its conversation
 	// is given up, so that who does not read cannot pin memory. Default 60 s.
 	Stall time.Duration
+
+	// SOCKS is Tor's port for those connections of a dialer that go through Tor;
+	// without it there are none.
+	SOCKS tor.Address
+	// Onion makes the onion service of a listener that is to have one.
+	Onion Onion
+}
+
+// Onion is what an onion service is made of.
+type Onion struct {
+	// Control is Tor's control port.
+	Control tor.Control
+	// Key is the service's own, for ever; its address is made of it.
+	Key ed25519.PrivateKey
+	// Log hears when the service comes and goes; nil discards.
+	Log *slog.Logger
 }
 
 func (o Options) withDefaults() Options {
@@ -54,8 +75,18 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.Conversations, 128)
 	setDefault(&o.Window, 4<<20)
 	setDefault(&o.DialTimeout, 15*time.Second)
+	setDefault(&o.TorDialTimeout, 90*time.Second)
 	setDefault(&o.KeepAlive, 15*time.Second)
 	setDefault(&o.Stall, 60*time.Second)
+	return o
+}
+
+// by is o for dials in one way: Tor takes its time.
+func (o Options) by(way transport.Way) Options {
+	if way == transport.Tor {
+		o.DialTimeout = o.TorDialTimeout
+		o.KeepAlive *= 3
+	}
 	return o
 }
 

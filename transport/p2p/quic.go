@@ -73,6 +73,6 @@ func (s *sockets) close() {
 	defer s.mu.Unlock()
 	s.closed = true
 	for _, c := range s.open {
-		c.Close() // again where a dial failed
+		_ = c.Close() // again where a dial failed
 	}
 }

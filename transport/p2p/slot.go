@@ -74,7 +74,7 @@ func (l *listener) reserve(ctx context.Context, relay transport.Target, lost fun
 	if s.host, err = newHost(l.key, l.options.muxer(earlyWindow), l.limits, l.options.DialTimeout); err != nil {
 		return nil, err
 	}
-	if err := s.host.addTransports(addrs); err != nil {
+	if err := s.host.addDirect(addrs); err != nil {
 		return nil, errors.Join(err, s.host.close())
 	}
 	if !l.addSlot(s) {
