@@ -30,6 +30,7 @@ type HelperConfig struct {
 	// sign for.
 	Key      ed25519.PrivateKey
 	Listen   []string
+	OnionKey ed25519.PrivateKey // see StorageConfig
 	Announce []grid.Hint
 	// Space is how many bytes of ciphertext are kept at most until they are
 	// placed.
@@ -73,7 +74,7 @@ type HelperStatus struct {
 func (n *Node) helperParts(dialer transport.Dialer) *helper.Config {
 	c := n.config.Helper
 	parts := &helper.Config{
-		Key: c.Key, Listen: listen(c.Key, c.Listen), Spool: n.folder.helperFiles(), Space: c.Space, Fatal: n.end,
+		Key: c.Key, Listen: n.listen(c.Key, c.Listen, c.OnionKey), Spool: n.folder.helperFiles(), Space: c.Space, Fatal: n.end,
 		Connections: n.roleConnections("helper", dialer),
 	}
 	parts.Connections.References = newHelperReferences()

@@ -26,6 +26,7 @@ type ManagerConfig struct {
 	// membership cards.
 	Key      ed25519.PrivateKey
 	Listen   []string
+	OnionKey ed25519.PrivateKey // see StorageConfig
 	Announce []grid.Hint
 }
 
@@ -43,12 +44,15 @@ func (c ManagerConfig) hints(listening []grid.Hint) []grid.Hint {
 func (c ManagerConfig) known() []grid.Hint {
 	var hints []grid.Hint
 	for _, address := range c.Listen {
-		if strings.HasSuffix(address, "/0") {
+		if _, hidden := OnionPort(address); hidden {
+			continue
+		}
+		if strings.HasSuffix(address, "/0") || strings.Contains(address, "/udp/0/") {
 			return nil
 		}
 		hints = append(hints, grid.Hint(address))
 	}
-	return hints
+	return append(hints, onion(c.Listen, c.OnionKey)...)
 }
 
 // Manager decides who is a member of a commercial grid and which servers it

@@ -30,6 +30,7 @@ import (
 	"github.com/tarn-grid/tarn/lease/store"
 	"github.com/tarn-grid/tarn/transport"
 	"github.com/tarn-grid/tarn/transport/p2p"
+	"github.com/tarn-grid/tarn/transport/tor"
 )
 
 // Node is a running node. Its methods are safe for concurrent use.
@@ -69,7 +70,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	n := &Node{config: c, folder: nodeFolder{c.Dir}, log: c.Log, started: time.Now(), done: make(chan struct{}), counters: newCounters()}
+	n := &Node{config: c.withOnions(), folder: nodeFolder{c.Dir}, log: c.Log, started: time.Now(), done: make(chan struct{}), counters: newCounters()}
 	n.metrics = n.newRegistry()
 	if err := n.open(ctx); err != nil {
 		return nil, errors.Join(public(err), n.release())
@@ -105,7 +106,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 // parts puts the roles together.
 func (n *Node) parts() (actors.Config, error) {
 	c := actors.Config{Fatal: n.end}
-	dialer := p2p.NewDialer(p2p.Options{})
+	dialer := p2p.NewDialer(p2p.Options{SOCKS: tor.Address(n.config.Tor.SOCKS)})
 	if n.config.Client != nil {
 		parts, err := n.clientParts(dialer)
 		if err != nil {
@@ -122,7 +123,7 @@ func (n *Node) parts() (actors.Config, error) {
 	}
 	if in := n.config.Introducer; in != nil {
 		c.Introducer = &introducer.Config{
-			Listen: listen(in.Key, in.Listen), Store: published{n.folder.private("announcements")}, Fatal: n.end,
+			Listen: n.listen(in.Key, in.Listen, in.OnionKey), Store: published{n.folder.private("announcements")}, Fatal: n.end,
 		}
 	}
 	if n.config.Relay != nil {
@@ -133,7 +134,7 @@ func (n *Node) parts() (actors.Config, error) {
 		c.Relay = parts
 	}
 	if m := n.config.Manager; m != nil {
-		c.Manager = &manager.Config{Key: m.Key, Listen: listen(m.Key, m.Listen), Store: n.folder.memberFiles(), Fatal: n.end}
+		c.Manager = &manager.Config{Key: m.Key, Listen: n.listen(m.Key, m.Listen, m.OnionKey), Store: n.folder.memberFiles(), Fatal: n.end}
 	}
 	if n.config.Aggregator != nil {
 		parts, err := n.aggregatorParts(dialer)
@@ -210,7 +211,7 @@ func (n *Node) storageParts(dialer transport.Dialer) (*server.Config, error) {
 	}
 	s := n.config.Storage
 	c := &server.Config{
-		Key: s.Key, Nickname: n.config.Nickname, Listen: listen(s.Key, s.Listen), Announce: s.Announce,
+		Key: s.Key, Nickname: n.config.Nickname, Listen: n.listen(s.Key, s.Listen, s.OnionKey), Announce: s.Announce,
 		Sequence: sequence, Dialer: dialer, Store: serverStore{n.store}, References: keys,
 		Policy:           lease.LedgerPolicy{Duration: leaseDuration, ReservedSpace: reservedSpace(s.ReservedSpace)},
 		ReadsNeedAccount: s.ReadsNeedAccount, Relays: s.Relays.parts(), Introducers: targets(n.config.Introducers), Fatal: n.end,
@@ -374,9 +375,9 @@ func target(ref IntroducerRef) transport.Target {
 }
 
 // listen is how a role accepts connections.
-func listen(key ed25519.PrivateKey, addresses []string) inbound.Listen {
+func (n *Node) listen(key ed25519.PrivateKey, addresses []string, onion ed25519.PrivateKey) inbound.Listen {
 	return func(accept func(transport.Session) transport.SessionEvents) (transport.Listener, error) {
-		l, err := p2p.Listen(key, addresses, p2p.Options{}, accept)
+		l, err := p2p.Listen(key, addresses, p2p.Options{Onion: n.onionOf(onion)}, accept)
 		if err != nil && isInUse(err) {
 			return nil, fmt.Errorf("%w: %w", ErrPortInUse, err)
 		}

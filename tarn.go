@@ -36,6 +36,8 @@ type Config struct {
 	Aggregator *AggregatorConfig
 	Helper     *HelperConfig
 	Renewer    *RenewerConfig
+	// Tor is the Tor beside the node.
+	Tor TorConfig
 	// Log receives everything; nil discards.
 	Log *slog.Logger
 }
@@ -70,8 +72,11 @@ type StorageConfig struct {
 	// Key is the server's long-lived Ed25519 key: identity, announcements.
 	Key ed25519.PrivateKey
 	// Listen are multiaddrs to accept connections on, such as
-	// /ip4/0.0.0.0/tcp/3457.
+	// /ip4/0.0.0.0/tcp/3457, or onion:3457 for an onion service at that port.
 	Listen []string
+	// OnionKey is that of its onion service, for ever; wanted where Listen has
+	// onion: and a port.
+	OnionKey ed25519.PrivateKey
 	// Announce replaces the addresses that are announced; those listened on
 	// when empty.
 	Announce []grid.Hint
@@ -92,6 +97,7 @@ type IntroducerConfig struct {
 	// Key is the introducer's long-lived Ed25519 key.
 	Key      ed25519.PrivateKey
 	Listen   []string
+	OnionKey ed25519.PrivateKey // see StorageConfig
 	Announce []grid.Hint
 }
 

@@ -31,6 +31,7 @@ type settings struct {
 	Aggregator  *aggregatorSettings `yaml:"aggregator"`
 	Helper      *helperSettings     `yaml:"helper"`
 	Renewer     *renewerSettings    `yaml:"renewer"`
+	Tor         *torSettings        `yaml:"tor"`
 }
 
 type clientSettings struct {
@@ -84,6 +85,11 @@ type renewerSettings struct {
 	Caps int `yaml:"caps"`
 }
 
+type torSettings struct {
+	SOCKS   string `yaml:"socks"`
+	Control string `yaml:"control"`
+}
+
 // parseSettings reads tarn.yaml. An unknown setting, one that stands there
 // twice and a value of the wrong kind are errors with their lines. The
 // warnings name settings that are read under an old name.
@@ -123,7 +129,7 @@ func mapping(document *yaml.Node) *yaml.Node {
 
 // sections must have something in them: an empty one would silently be a role
 // that is off.
-var sections = map[string]bool{"client": true, "web": true, "storage": true, "introducer": true, "relay": true, "manager": true, "aggregator": true, "helper": true, "renewer": true}
+var sections = map[string]bool{"client": true, "web": true, "storage": true, "introducer": true, "relay": true, "manager": true, "aggregator": true, "helper": true, "renewer": true, "tor": true}
 
 func checkSections(document *yaml.Node) error {
 	top := mapping(document)

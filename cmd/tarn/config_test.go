@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -20,6 +21,7 @@ func exampleSettings() settings {
 		Aggregator: &aggregatorSettings{"15m"},
 		Helper:     &helperSettings{[]string{"/ip6/::1/tcp/7"}, []string{"/dns/e/tcp/8"}, "10GB"},
 		Renewer:    &renewerSettings{7},
+		Tor:        &torSettings{"127.0.0.1:9050", "unix:/run/tor/control"},
 	}
 }
 
@@ -167,6 +169,61 @@ func TestKeysAndSecrets(t *testing.T) {
 	} {
 		if _, err := parseConvergence(text); (err == nil) != ok {
 			t.Errorf("parseConvergence(%q): %v", text, err)
+		}
+	}
+}
+
+// The key of an onion service is made once, for its owner alone, and each role
+// has another.
+func TestOnionKeys(t *testing.T) {
+	f := folder{t.TempDir()}
+	if err := os.Mkdir(f.private(""), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	listen := []string{"/ip4/127.0.0.1/tcp/1", "onion:3457"}
+	first, err := f.onionKey("", listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := f.onionKey("", listen)
+	if err != nil || !again.Equal(first) {
+		t.Errorf("another key at the next start: %v", err)
+	}
+	info, err := os.Stat(f.private("onion.privkey"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("onion.privkey: %v, %v", info, err)
+	}
+	other, err := f.onionKey("introducer-", listen)
+	if err != nil || other.Equal(first) {
+		t.Errorf("two roles with one key: %v", err)
+	}
+	if none, err := f.onionKey("manager-", listen[:1]); none != nil || err != nil || hasFile(f.private("manager-onion.privkey")) {
+		t.Errorf("a key that nothing needs: %v", err)
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	const onion = "/onion3/vww6ybal4bd7szmgncyruucpgfkqahzddi37ktceo3ah7ngmcopnpyyd:3457"
+	for address, good := range map[string]struct{ listen, announce bool }{
+		"/ip4/127.0.0.1/tcp/1":           {true, true},
+		"/ip4/127.0.0.1/tcp/0":           {true, false},
+		"/ip4/127.0.0.1/udp/1/quic-v1":   {true, true},
+		"/ip4/127.0.0.1/udp/0/quic-v1":   {true, false},
+		"/dns/example.org/udp/1/quic-v1": {true, true},
+		"onion:3457":                     {true, false},
+		onion:                            {false, true},
+		"onion:0":                        {},
+		"/ip4/127.0.0.1/udp/1":           {},
+		"/ip4/127.0.0.1/tcp/1/quic-v1":   {},
+		"/ip4/127.0.0.1/udp/1/quic":      {},
+		"/ip4/127.0.0.1/quic-v1":         {},
+		"/onion3/short:1":                {},
+	} {
+		if err := checkListen([]string{address}); (err == nil) != good.listen {
+			t.Errorf("listen at %s: %v", address, err)
+		}
+		if err := checkAnnounce([]string{address}); (err == nil) != good.announce {
+			t.Errorf("announce %s: %v", address, err)
 		}
 	}
 }

@@ -60,7 +60,9 @@ web:
 # The storage server keeps shares for accounts that its operator has added
 # with: tarn server add-account.
 storage:
-  # Addresses to accept connections on. 0.0.0.0 is every interface.
+  # Addresses to accept connections on. 0.0.0.0 is every interface,
+  # /ip4/0.0.0.0/udp/3457/quic-v1 is QUIC, and onion:3457 an onion service made
+  # through Tor (see tor below); its key is in private/onion.privkey.
   listen:{{list .Listen}}
   # Addresses under which others reach it, if they are not those above.
   announce:{{list .Announce}}
@@ -138,6 +140,17 @@ renewer:
   # How many caps it takes at most. It is connected to each server once for
   # each of them.
   caps: {{.Caps}}
+{{end}}
+# A Tor that runs beside the node: the SOCKS port is for connections that go
+# through it, the control port makes an onion service where a role listens at
+# onion:3457 or another port. The control port's password, if it has one, is in
+# private/tor.password; else its cookie file is read.
+{{with .Tor}}tor:
+  socks: {{quote .SOCKS}}
+  control: {{quote .Control}}
+{{else}}# tor:
+#   socks: 127.0.0.1:9050
+#   control: 127.0.0.1:9051
 {{end}}`))
 
 // text is the file, with a comment at each setting.

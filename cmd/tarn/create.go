@@ -109,7 +109,8 @@ func (o *listenFlags) addresses() ([]string, bool) {
 		return o.announce, true
 	}
 	for _, address := range o.listen {
-		if strings.HasSuffix(address, "/0") || strings.Contains(address, "/tcp/0/") {
+		_, hidden := tarn.OnionPort(address) // its key is made when the node runs
+		if hidden || strings.HasSuffix(address, "/0") || strings.Contains(address, "/udp/0/") {
 			return nil, false
 		}
 	}

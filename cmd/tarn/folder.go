@@ -14,6 +14,9 @@ import (
 //	tarn.yaml                 settings
 //	node.url                  where the gateway is, while the node runs
 //	private/node.privkey      the storage server's key
+//	private/onion.privkey     the key of its onion service; introducer-onion.privkey
+//	                          and so on are those of other roles
+//	private/tor.password      what Tor's control port wants to be told
 //	private/introducer.privkey, introducer.ref
 //	private/manager.privkey   the account manager's key
 //	private/helper.privkey, helper.ref

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/tarn-grid/tarn"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
 )
@@ -19,6 +20,8 @@ const (
 	managerKeyFile    = "manager.privkey"
 	helperKeyFile     = "helper.privkey"
 	relayKeyFile      = "relay.privkey"
+	onionKeyFile      = "onion.privkey"
+	torPasswordFile   = "tor.password"
 	aggregatorFile    = "aggregator.authority"
 	membersFile       = "members.json"
 	accountFile       = "account"
@@ -57,6 +60,17 @@ func parseKey(text string) (ed25519.PrivateKey, error) {
 		return nil, err
 	}
 	return ed25519.NewKeyFromSeed(seed), nil
+}
+
+// onionKey is the key of a role's onion service, nil if it has none. The storage
+// server's is in onion.privkey, another role's has its name before that.
+func (f folder) onionKey(prefix string, listen []string) (ed25519.PrivateKey, error) {
+	for _, address := range listen {
+		if _, ok := tarn.OnionPort(address); ok {
+			return f.roleKey(prefix + onionKeyFile)
+		}
+	}
+	return nil, nil
 }
 
 // parseConvergence reads base32 of 16 to 64 bytes.

@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -88,6 +90,9 @@ func (s settings) config(f folder) (tarn.Config, error) {
 		c.Introducers = append(c.Introducers, ref)
 	}
 	var err error
+	if c.Tor, err = s.tor(f); err != nil {
+		return c, err
+	}
 	if s.Client != nil {
 		if c.Client, err = s.Client.config(f); err != nil {
 			return c, err
@@ -132,6 +137,49 @@ func (s settings) config(f folder) (tarn.Config, error) {
 		return c, f.wrong("the file", errors.New("none of the sections client, storage, introducer, relay, manager, aggregator, helper and renewer is there, so there is nothing to run"))
 	}
 	return c, nil
+}
+
+// tor is where Tor is. Who is to be reached as an onion service needs its
+// control port.
+func (s settings) tor(f folder) (tarn.TorConfig, error) {
+	var c tarn.TorConfig
+	if s.Tor != nil {
+		c = tarn.TorConfig{SOCKS: s.Tor.SOCKS, Control: s.Tor.Control}
+	}
+	if err := c.Validate(); err != nil {
+		return c, f.wrong("tor", err)
+	}
+	if c.Control == "" {
+		for _, address := range s.listening() {
+			if _, ok := tarn.OnionPort(address); ok {
+				return c, f.wrong("tor.control", fmt.Errorf("it is not set, and %s needs it (such as 127.0.0.1:9051, ControlPort in Tor's settings)", address))
+			}
+		}
+	}
+	if !hasFile(f.private(torPasswordFile)) {
+		return c, nil
+	}
+	var err error
+	c.Password, err = readSecret(f, torPasswordFile, func(text string) (string, error) { return text, nil })
+	return c, err
+}
+
+// listening are the addresses that all roles listen at.
+func (s settings) listening() []string {
+	var all []string
+	if s.Storage != nil {
+		all = append(all, s.Storage.Listen...)
+	}
+	if s.Introducer != nil {
+		all = append(all, s.Introducer.Listen...)
+	}
+	if s.Manager != nil {
+		all = append(all, s.Manager.Listen...)
+	}
+	if s.Helper != nil {
+		all = append(all, s.Helper.Listen...)
+	}
+	return all
 }
 
 func (s *clientSettings) config(f folder) (*tarn.ClientConfig, error) {
@@ -216,6 +264,9 @@ func (s *storageSettings) config(f folder) (*tarn.StorageConfig, error) {
 	if c.PassOnBelow, err = optionalSize(s.PassOnBelow); err != nil {
 		return nil, f.wrong("storage.pass-on-below", err)
 	}
+	if c.OnionKey, err = f.onionKey("", s.Listen); err != nil {
+		return nil, err
+	}
 	c.Key, err = readSecret(f, serverKeyFile, parseKey)
 	return c, err
 }
@@ -227,8 +278,12 @@ func (s *introducerSettings) config(f folder) (*tarn.IntroducerConfig, error) {
 	if err := checkAnnounce(s.Announce); err != nil {
 		return nil, f.wrong("introducer.announce", err)
 	}
+	onion, err := f.onionKey("introducer-", s.Listen)
+	if err != nil {
+		return nil, err
+	}
 	key, err := readSecret(f, introducerKeyFile, parseKey)
-	return &tarn.IntroducerConfig{Listen: s.Listen, Announce: hints(s.Announce), Key: key}, err
+	return &tarn.IntroducerConfig{Listen: s.Listen, OnionKey: onion, Announce: hints(s.Announce), Key: key}, err
 }
 
 func (s *managerSettings) config(f folder) (*tarn.ManagerConfig, error) {
@@ -238,8 +293,12 @@ func (s *managerSettings) config(f folder) (*tarn.ManagerConfig, error) {
 	if err := checkAnnounce(s.Announce); err != nil {
 		return nil, f.wrong("manager.announce", err)
 	}
+	onion, err := f.onionKey("manager-", s.Listen)
+	if err != nil {
+		return nil, err
+	}
 	key, err := readSecret(f, managerKeyFile, parseKey)
-	return &tarn.ManagerConfig{Listen: s.Listen, Announce: hints(s.Announce), Key: key}, err
+	return &tarn.ManagerConfig{Listen: s.Listen, OnionKey: onion, Announce: hints(s.Announce), Key: key}, err
 }
 
 func (s *helperSettings) config(f folder) (*tarn.HelperConfig, error) {
@@ -253,8 +312,12 @@ func (s *helperSettings) config(f folder) (*tarn.HelperConfig, error) {
 	if err != nil {
 		return nil, f.wrong("helper.space", err)
 	}
+	onion, err := f.onionKey("helper-", s.Listen)
+	if err != nil {
+		return nil, err
+	}
 	key, err := f.roleKey(helperKeyFile)
-	return &tarn.HelperConfig{Listen: s.Listen, Announce: hints(s.Announce), Key: key, Space: space}, err
+	return &tarn.HelperConfig{Listen: s.Listen, OnionKey: onion, Announce: hints(s.Announce), Key: key, Space: space}, err
 }
 
 // maxCaps is the most caps that a renewer may be set to take.
@@ -334,7 +397,10 @@ func checkListen(addresses []string) error {
 	if len(addresses) == 0 {
 		return errors.New("want at least one address such as /ip4/127.0.0.1/tcp/3457")
 	}
-	return checkAddresses(addresses, 0)
+	return checkAddresses(slices.DeleteFunc(slices.Clone(addresses), func(a string) bool {
+		_, ok := tarn.OnionPort(a)
+		return ok
+	}), 0)
 }
 
 // checkAnnounce wants ports that someone can connect to.
@@ -345,16 +411,22 @@ func checkAnnounce(addresses []string) error { return checkAddresses(addresses, 
 func checkAddresses(addresses []string, leastPort uint64) error {
 	for _, a := range addresses {
 		if err := checkAddress(a, leastPort); err != nil {
-			return fmt.Errorf("%q: %w (want one such as /ip4/127.0.0.1/tcp/3457 or /dns/one.example.org/tcp/3457)", a, err)
+			return fmt.Errorf("%q: %w (want one such as /ip4/127.0.0.1/tcp/3457 or /dns/one.example.org/tcp/3457, with /udp/3457/quic-v1 for QUIC; to listen, also onion:3457)", a, err)
 		}
 	}
 	return nil
 }
 
+var onionAddress = regexp.MustCompile(`^/onion3/[a-z2-7]{56}:[1-9][0-9]{0,4}$`)
+
 func checkAddress(text string, leastPort uint64) error {
-	parts := strings.Split(text, "/")
-	if len(parts) != 5 || parts[0] != "" || parts[3] != "tcp" {
-		return errors.New("not an address and a TCP port")
+	if leastPort > 0 && onionAddress.MatchString(text) {
+		return nil
+	}
+	parts := strings.Split(strings.TrimSuffix(text, "/quic-v1"), "/")
+	quic := strings.HasSuffix(text, "/quic-v1")
+	if len(parts) != 5 || parts[0] != "" || parts[3] != "tcp" && parts[3] != "udp" || quic != (parts[3] == "udp") {
+		return errors.New("not an address and a port of TCP or QUIC")
 	}
 	ip, err := netip.ParseAddr(parts[2])
 	switch kind := parts[1]; {

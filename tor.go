@@ -1,0 +1,91 @@
+package tarn
+
+import (
+	"crypto/ed25519"
+	"slices"
+
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/transport/p2p"
+	"github.com/tarn-grid/tarn/transport/tor"
+)
+
+// TorConfig says where a Tor is that runs beside the node. Addresses are an IP
+// address and a port, or unix: and a path.
+type TorConfig struct {
+	// SOCKS is the port for connections that go through Tor; without it there
+	// are none.
+	SOCKS string
+	// Control is the control port, by which the node makes onion services.
+	Control string
+	// Password is what the control port wants; without one, Tor's cookie file is
+	// read.
+	Password string
+}
+
+// Validate reports addresses that can't be.
+func (c TorConfig) Validate() error {
+	for _, a := range []string{c.SOCKS, c.Control} {
+		if a == "" {
+			continue
+		}
+		if err := tor.Address(a).Validate(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c TorConfig) control() tor.Control {
+	return tor.Control{Address: tor.Address(c.Control), Password: c.Password}
+}
+
+// OnionPort reads onion:3457, which stands for an onion service of the node's
+// own in a list of addresses to listen at. ok is false for any other text.
+func OnionPort(listen string) (port uint16, ok bool) { return tor.OnionPort(listen) }
+
+// onion is the onion address that listening makes, none without onion: in it.
+func onion(listen []string, key ed25519.PrivateKey) []grid.Hint {
+	for _, a := range listen {
+		if port, ok := tor.OnionPort(a); ok && key != nil {
+			return []grid.Hint{tor.Hint(key, port)}
+		}
+	}
+	return nil
+}
+
+// withOnions announces each role's onion address beside what replaces the
+// addresses that it listens at.
+func (c Config) withOnions() Config {
+	add := func(announce *[]grid.Hint, listen []string, key ed25519.PrivateKey) {
+		for _, h := range onion(listen, key) {
+			if len(*announce) > 0 && !slices.Contains(*announce, h) {
+				*announce = append(slices.Clone(*announce), h)
+			}
+		}
+	}
+	if s := c.Storage; s != nil {
+		role := *s
+		add(&role.Announce, s.Listen, s.OnionKey)
+		c.Storage = &role
+	}
+	if s := c.Introducer; s != nil {
+		role := *s
+		add(&role.Announce, s.Listen, s.OnionKey)
+		c.Introducer = &role
+	}
+	if s := c.Manager; s != nil {
+		role := *s
+		add(&role.Announce, s.Listen, s.OnionKey)
+		c.Manager = &role
+	}
+	if s := c.Helper; s != nil {
+		role := *s
+		add(&role.Announce, s.Listen, s.OnionKey)
+		c.Helper = &role
+	}
+	return c
+}
+
+func (n *Node) onionOf(key ed25519.PrivateKey) p2p.Onion {
+	return p2p.Onion{Control: n.config.Tor.control(), Key: key, Log: n.log}
+}
