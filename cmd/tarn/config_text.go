@@ -141,12 +141,13 @@ renewer:
   # each of them.
   caps: {{.Caps}}
 {{end}}
-# A Tor that runs beside the node: the SOCKS port is for connections that go
-# through it, the control port makes an onion service where a role listens at
-# onion:3457 or another port. The control port's password, if it has one, is in
-# private/tor.password; else its cookie file is read.
+# A Tor that runs beside the node.
 {{with .Tor}}tor:
+  # Where connections go that are to be made through Tor.
   socks: {{quote .SOCKS}}
+  # Makes an onion service where a role listens at onion:3457 or another port.
+  # Its password, if it has one, is in private/tor.password; else its cookie file
+  # is read.
   control: {{quote .Control}}
 {{else}}# tor:
 #   socks: 127.0.0.1:9050
