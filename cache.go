@@ -9,49 +9,30 @@ import (
 	"slices"
 	"strings"
 
-	"go.yaml.in/yaml/v4"
-
-	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/actors/client"
+	"github.com/tarn-grid/tarn/transport"
+	"github.com/tarn-grid/tarn/transport/clause"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
 
-// announcementCache keeps what one introducer announced in a YAML file with
-// one clause for each server, in two parts: local says how we connect to it,
-// announcement is what the server says of itself, with its signature. It
-// implements client.AnnouncementCache.
-type announcementCache struct{ path string }
+// announcementCache keeps what one introducer announced in a YAML file with one
+// clause for each server (transport/clause). It implements
+// client.AnnouncementCache.
+type announcementCache struct {
+	path string
+	own  transport.Connections // the node's settings, written into each clause
+}
 
 // maxCache bounds a cache file, in bytes.
 const maxCache = 64 << 20
 
-const cacheHead = "# What this introducer announced, for starting without it. Written by the node: changes are lost.\n"
+const cacheHead = `# What this introducer announced, for starting without it. Written by the node:
+# changes are lost. To change how a server is reached, copy its clause to
+# servers.yaml and change it there.
+`
 
-type clause struct {
-	Local        clauseLocal        `yaml:"local"`
-	Announcement clauseAnnouncement `yaml:"announcement"`
-}
-
-type clauseLocal struct {
-	// Connections says for each kind of hint how it is dialled.
-	Connections map[string]string `yaml:"connections"`
-}
-
-// clauseAnnouncement repeats the signed announcement for people to read; only
-// Signed counts.
-type clauseAnnouncement struct {
-	Nickname  string   `yaml:"nickname"`
-	Addresses []string `yaml:"addresses"`
-	Sequence  uint64   `yaml:"sequence"`
-	Signed    string   `yaml:"signed"` // base64
-}
-
-// ownConnections are the node's connection settings, written into each
-// clause.
-var ownConnections = map[string]string{"tcp": "direct"}
-
-// Load implements client.AnnouncementCache. Signatures are verified by the
-// caller, as if the announcement had just come.
-func (c announcementCache) Load() ([][]byte, error) {
+// Load implements client.AnnouncementCache. Every signature is verified.
+func (c announcementCache) Load() ([]client.Cached, error) {
 	b, err := readBounded(c.path, maxCache)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -59,52 +40,51 @@ func (c announcementCache) Load() ([][]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the cache of announcements: %w", err)
 	}
-	var clauses map[string]clause
-	if err := yaml.Unmarshal(b, &clauses); err != nil {
-		return nil, fmt.Errorf("read the cache of announcements %s: %w", c.path, err)
-	}
-	var list [][]byte
-	var bad error
-	for _, id := range sortedKeys(clauses) {
-		signed, err := base64.StdEncoding.DecodeString(clauses[id].Announcement.Signed)
-		if err != nil {
-			bad = errors.Join(bad, fmt.Errorf("clause %s: the signed announcement is not base64", id))
-			continue
+	clauses, mistakes := clause.Parse(b)
+	var list []client.Cached
+	for _, one := range clauses {
+		if one.Announcement != nil {
+			list = append(list, client.Cached{Signed: one.Signed, Heard: one.Heard})
 		}
-		list = append(list, signed)
+	}
+	var bad error
+	for _, m := range mistakes {
+		bad = errors.Join(bad, fmt.Errorf("%s: %w", c.path, m))
 	}
 	return list, bad
 }
 
 // Save implements client.AnnouncementCache.
-func (c announcementCache) Save(list [][]byte) error {
-	clauses := map[string]clause{}
-	for _, signed := range list {
-		a, err := wire.OpenAnnouncement(signed)
+func (c announcementCache) Save(list []client.Cached) error {
+	var clauses []clause.Clause
+	for _, one := range list {
+		a, err := wire.OpenAnnouncement(one.Signed)
 		if err != nil {
 			return fmt.Errorf("write the cache of announcements: %w", err)
 		}
-		clauses[a.Server.String()] = clause{
-			Local: clauseLocal{Connections: ownConnections},
-			Announcement: clauseAnnouncement{
-				Nickname: a.Nickname, Addresses: hintTexts(a.Hints), Sequence: a.Sequence,
-				Signed: base64.StdEncoding.EncodeToString(signed),
-			},
-		}
+		clauses = append(clauses, clause.Clause{Server: a.Server, Signed: one.Signed, Announcement: &a, Heard: one.Heard})
 	}
-	b, err := yaml.Marshal(clauses)
+	b, err := clause.Format(cacheHead, clauses, c.own)
 	if err != nil {
 		return fmt.Errorf("write the cache of announcements: %w", err)
 	}
-	return writeFile(c.path, append([]byte(cacheHead), b...))
+	return writeFile(c.path, b)
 }
 
-func hintTexts(hints []grid.Hint) []string {
-	out := make([]string, len(hints))
-	for i, h := range hints {
-		out[i] = string(h)
+// overrideFile is the one that the node's owner writes. It implements
+// client.OverrideFile.
+type overrideFile struct{ path string }
+
+// Load implements client.OverrideFile.
+func (f overrideFile) Load() ([]byte, error) {
+	b, err := readBounded(f.path, 2*clause.MaxOverrides) // clause tells what is too large
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
 	}
-	return out
+	if err == nil && b == nil {
+		b = []byte{}
+	}
+	return b, err
 }
 
 func sortedKeys[V any](m map[string]V) []string {

@@ -25,7 +25,8 @@ import (
 //	private/reference.keys     what seals the references that this server hands out
 //	private/references/        references that servers handed to this client
 //	private/authorities/       what client add-authority was given
-//	private/introducer-N.yaml  what the N-th introducer announced
+//	private/introducer-ID.yaml what that introducer announced
+//	private/servers.yaml       what the node's owner says of servers
 //	private/memberships/       account managers whose cards this client uses
 //	private/usage/             what this aggregator collected, by server and by day
 //	private/helper/            ciphertext that this helper was sent, what came of it

@@ -48,7 +48,7 @@ func (n *Node) GridUsage(ctx context.Context, how ...Option) (GridUsage, error) 
 	var all GridUsage
 	for i, s := range picture.Servers {
 		if errs[i] != nil {
-			all.Failed = append(all.Failed, ServerError{s.Announcement.Server, s.Announcement.Nickname, errs[i]})
+			all.Failed = append(all.Failed, ServerError{s.Announcement.Server, s.Name(), errs[i]})
 		} else {
 			all.Servers = append(all.Servers, usage[i])
 		}

@@ -99,16 +99,16 @@ func (n *Node) helperStatus(ctx context.Context, s *Status) error {
 }
 
 // helperFor is where a file is to be sent, nil being to the servers themselves.
-func (c ClientConfig) helperFor(o PutOptions) (*transport.Target, error) {
+func (c Config) helperFor(o PutOptions) (*transport.Target, error) {
 	ref := o.Helper
 	switch {
 	case ref == nil && !o.Helped:
 		return nil, nil
 	case ref == nil:
-		ref = c.Helper
+		ref = c.Client.Helper
 	}
 	if ref == nil {
 		return nil, ErrNoHelper
 	}
-	return new(target(IntroducerRef(*ref))), nil
+	return new(c.target(IntroducerRef(*ref))), nil
 }

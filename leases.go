@@ -118,7 +118,7 @@ func (n *Node) RenewLeases(ctx context.Context) (Leases, error) {
 
 func serverLeases(s lease.JournalServer, known client.ServerStatus, round client.Renewal) ServerLeases {
 	l := ServerLeases{
-		Server: s.Server, Nickname: known.Announcement.Nickname, Leases: s.Leases, Lapsed: s.Lapsed, Checked: round.Ended,
+		Server: s.Server, Nickname: known.Name(), Leases: s.Leases, Lapsed: s.Lapsed, Checked: round.Ended,
 		Renewed: round.Renewed, Others: round.Others, Refused: round.Refused, Err: round.Err,
 	}
 	if known.State != client.LoggedIn {
@@ -319,7 +319,7 @@ func (n *Node) onFile(ctx context.Context, capability string, renew bool, how ..
 	for _, id := range fileServers(servers, placed) {
 		s := servers[id]
 		f, held := n.onFileAt(ctx, s, si, at(id, placed), renew)
-		f.Server, f.Nickname = id, s.Announcement.Nickname
+		f.Server, f.Nickname = id, s.Name()
 		if f.Leases > 0 || f.Err != nil && len(at(id, placed)) > 0 {
 			all = append(all, f)
 		}

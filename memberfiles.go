@@ -246,9 +246,9 @@ func (f nodeFolder) forgetMembership(r MembershipRef) error {
 	return os.Remove(f.membershipPath(r.Manager.Server, referenceSuffix))
 }
 
-func (f nodeFolder) membership(r MembershipRef) client.Membership {
+func (f nodeFolder) membership(c Config, r MembershipRef) client.Membership {
 	return client.Membership{
-		Manager: target(r.Manager), Secret: wire.Secret(r.Secret),
+		Manager: c.target(r.Manager), Secret: wire.Secret(r.Secret),
 		Store: membershipFile{f.membershipPath(r.Manager.Server, stateSuffix)},
 	}
 }

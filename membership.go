@@ -3,7 +3,6 @@ package tarn
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/tarn-grid/tarn/actors"
 	"github.com/tarn-grid/tarn/actors/client"
@@ -44,7 +43,7 @@ func (n *Node) Join(ctx context.Context, r MembershipRef) (Membership, error) {
 	if err := n.folder.saveMembership(r); err != nil {
 		return Membership{}, err
 	}
-	m := client.Join{Membership: n.folder.membership(r)}
+	m := client.Join{Membership: n.folder.membership(n.config, r)}
 	for _, ref := range n.addIntroducers(r.Introducers) {
 		m.Introducers = append(m.Introducers, n.introducer(ref))
 	}
@@ -68,11 +67,7 @@ func (n *Node) joined(r MembershipRef, err error) error {
 // addIntroducers are those that the node did not know, and does now.
 func (n *Node) addIntroducers(refs []IntroducerRef) []IntroducerRef {
 	before := len(n.introducers)
-	for _, ref := range refs {
-		if !slices.ContainsFunc(n.introducers, func(known IntroducerRef) bool { return known.Server == ref.Server }) {
-			n.introducers = append(n.introducers, ref)
-		}
-	}
+	n.introducers = append(n.introducers, unknownOf(refs, n.introducers)...)
 	return n.introducers[before:]
 }
 
@@ -107,8 +102,7 @@ func membershipOf(s client.MembershipStatus) Membership {
 	return m
 }
 
-// introducer is one that a membership brought, with its cache of announcements.
-func (n *Node) introducer(ref IntroducerRef) client.Introducer {
-	cache := announcementCache{n.folder.private("introducer-" + ref.Server.Short() + ".yaml")}
-	return client.Introducer{Target: target(ref), Cache: cache}
+// introducer is one with its cache of announcements, which is that of a role.
+func (n *Node) introducer(ref IntroducerRef, role ...string) client.Introducer {
+	return client.Introducer{Target: n.config.target(ref), Cache: n.folder.announcements(n.config, ref, role...)}
 }

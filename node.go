@@ -79,11 +79,17 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 }
 
 func (n *Node) open(ctx context.Context) (err error) {
+	if err := n.config.checkAnonymous(); err != nil {
+		return err
+	}
 	if n.lock, err = n.folder.lock(); err != nil {
 		return err
 	}
 	if err := n.folder.prepare(); err != nil {
 		return err
+	}
+	if _, err := n.folder.overrides().Load(); err != nil {
+		return fmt.Errorf("read the file of servers: %w", err)
 	}
 	parts, err := n.parts()
 	if err != nil {
@@ -166,12 +172,12 @@ func (n *Node) clientParts(dialer transport.Dialer) (*client.Config, error) {
 		return nil, err
 	}
 	c := &client.Config{
-		Dialer: dialer, Account: n.config.Client.Account, Authority: authority, Named: n.namedServers(),
+		Dialer: dialer, Rules: n.config.rules(), Overrides: n.folder.overrides(), Account: n.config.Client.Account, Authority: authority, Named: n.namedServers(),
 		References: references{n.folder.private("references")}, Journal: n.journal,
 		Subcontract: n.config.Client.Subcontract,
 	}
-	for i, ref := range n.config.Introducers {
-		c.Introducers = append(c.Introducers, client.Introducer{Target: target(ref), Cache: n.folder.announcements(i)})
+	for _, ref := range n.config.Introducers {
+		c.Introducers = append(c.Introducers, n.introducer(ref))
 	}
 	n.introducers = slices.Clone(n.config.Introducers)
 	memberships, err := n.folder.memberships()
@@ -179,7 +185,7 @@ func (n *Node) clientParts(dialer transport.Dialer) (*client.Config, error) {
 		return nil, err
 	}
 	for _, ref := range memberships {
-		c.Memberships = append(c.Memberships, n.folder.membership(ref))
+		c.Memberships = append(c.Memberships, n.folder.membership(n.config, ref))
 		for _, in := range n.addIntroducers(ref.Introducers) {
 			c.Introducers = append(c.Introducers, n.introducer(in))
 		}
@@ -214,7 +220,7 @@ func (n *Node) storageParts(dialer transport.Dialer) (*server.Config, error) {
 		Key: s.Key, Nickname: n.config.Nickname, Listen: n.listen(s.Key, s.Listen, s.OnionKey), Announce: s.Announce,
 		Sequence: sequence, Dialer: dialer, Store: serverStore{n.store}, References: keys,
 		Policy:           lease.LedgerPolicy{Duration: leaseDuration, ReservedSpace: reservedSpace(s.ReservedSpace)},
-		ReadsNeedAccount: s.ReadsNeedAccount, Relays: s.Relays.parts(), Introducers: targets(n.config.Introducers), Fatal: n.end,
+		ReadsNeedAccount: s.ReadsNeedAccount, Relays: n.config.relays(), Introducers: n.config.targets(), Fatal: n.end,
 	}
 	if s.PassOnBelow > 0 {
 		if err := os.MkdirAll(n.folder.private("storage"), 0o700); err != nil {
@@ -229,10 +235,9 @@ func (n *Node) storageParts(dialer transport.Dialer) (*server.Config, error) {
 // roleConnections are those of a role that reaches servers without an authority
 // of its own.
 func (n *Node) roleConnections(role string, dialer transport.Dialer) client.Config {
-	c := client.Config{Dialer: dialer, OnlyLent: true}
-	for i, ref := range n.config.Introducers {
-		cache := announcementCache{n.folder.private(role, fmt.Sprintf("introducer-%d.yaml", i+1))}
-		c.Introducers = append(c.Introducers, client.Introducer{Target: target(ref), Cache: cache})
+	c := client.Config{Dialer: dialer, Rules: n.config.rules(), Overrides: n.folder.overrides(), OnlyLent: true}
+	for _, ref := range n.config.Introducers {
+		c.Introducers = append(c.Introducers, n.introducer(ref, role))
 	}
 	return c
 }
@@ -367,11 +372,6 @@ func (n *Node) Err() error {
 	default:
 		return nil
 	}
-}
-
-// target is the node that a reference names.
-func target(ref IntroducerRef) transport.Target {
-	return transport.Target{Server: ref.Server, Hints: ref.Hints, Connections: transport.DirectConnections}
 }
 
 // listen is how a role accepts connections.

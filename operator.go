@@ -145,7 +145,7 @@ func (n *Node) OwnUsage(ctx context.Context, how ...Option) ([]AccountUsage, []S
 	for _, s := range picture.Servers {
 		u, err := n.usageAt(ctx, s)
 		if err != nil {
-			failed = append(failed, ServerError{s.Announcement.Server, s.Announcement.Nickname, err})
+			failed = append(failed, ServerError{s.Announcement.Server, s.Name(), err})
 			continue
 		}
 		usage = append(usage, u)
@@ -159,7 +159,7 @@ func (n *Node) usageAt(ctx context.Context, s client.ServerStatus) (AccountUsage
 		return AccountUsage{}, err
 	}
 	u := AccountUsage{
-		Server: s.Announcement.Server, Nickname: s.Announcement.Nickname, Key: r.Label,
+		Server: s.Announcement.Server, Nickname: s.Name(), Key: r.Label,
 		Bytes: int64(r.Bytes), Shares: int64(r.Shares), Reserved: int64(r.Reserved),
 		BytesIn: int64(r.BytesIn), BytesOut: int64(r.BytesOut),
 	}

@@ -39,7 +39,7 @@ func (n *Node) Put(ctx context.Context, r io.Reader, o PutOptions) (PutResult, e
 	if err := params.Validate(); err != nil {
 		return PutResult{}, err
 	}
-	helper, err := c.helperFor(o)
+	helper, err := n.config.helperFor(o)
 	if err != nil {
 		return PutResult{}, err
 	}
@@ -125,7 +125,7 @@ func (n *Node) upload(ctx context.Context, spec client.PutSpec, o PutOptions) (P
 func leftOut(list []client.LeftOut) []ServerError {
 	var out []ServerError
 	for _, l := range list {
-		out = append(out, ServerError{l.Server, l.Nickname, l.Err})
+		out = append(out, ServerError{l.Server, l.Name, l.Err})
 	}
 	return out
 }

@@ -83,7 +83,7 @@ func (n *Node) Reconcile(ctx context.Context, o ReconcileOptions, how ...Option)
 	var all []Reconciliation
 	for _, id := range fileServers(servers, places) {
 		s := servers[id]
-		c := reconciler{n: n, ctx: ctx, o: o, server: s, result: Reconciliation{Server: id, Nickname: s.Announcement.Nickname}}
+		c := reconciler{n: n, ctx: ctx, o: o, server: s, result: Reconciliation{Server: id, Nickname: s.Name()}}
 		err := c.run()
 		if errors.As(err, new(foundError)) || ctx.Err() != nil {
 			return all, n.cause(err)

@@ -76,7 +76,7 @@ func (n *Node) relayParts(dialer transport.Dialer) (*relay.Config, error) {
 	}
 	return &relay.Config{
 		Key: c.Key, Nickname: n.config.Nickname, Announce: c.Announce, Sequence: sequence, Dialer: dialer, Fatal: n.end,
-		Introducers: targets(n.config.Introducers),
+		Introducers: n.config.targets(),
 		Serve: func() (transport.RelayService, error) {
 			service, err := p2p.ServeRelay(c.Key, c.Listen, c.Limits, p2p.Options{})
 			if err != nil && isInUse(err) {
@@ -87,22 +87,15 @@ func (n *Node) relayParts(dialer transport.Dialer) (*relay.Config, error) {
 	}, nil
 }
 
-func targets(refs []IntroducerRef) []transport.Target {
-	var all []transport.Target
-	for _, ref := range refs {
-		all = append(all, target(ref))
-	}
-	return all
-}
-
-// parts is r for the storage role; nil is where everybody can dial the server.
-func (r *StorageRelays) parts() *server.Relays {
+// relays is for the storage role; nil is where everybody can dial the server.
+func (c Config) relays() *server.Relays {
+	r := c.Storage.Relays
 	if r == nil {
 		return nil
 	}
-	parts := &server.Relays{Offered: r.Offered, Connections: transport.DirectConnections}
+	parts := &server.Relays{Offered: r.Offered, Connections: c.rules().Connections}
 	for _, ref := range r.Named {
-		parts.Named = append(parts.Named, target(IntroducerRef(ref)))
+		parts.Named = append(parts.Named, c.target(IntroducerRef(ref)))
 	}
 	return parts
 }

@@ -130,7 +130,7 @@ func (n *Node) Renewer() (Renewer, error) {
 
 func (n *Node) renewerParts(dialer transport.Dialer) *renewer.Config {
 	c := n.config.Renewer
-	n.caps = n.folder.renewalFiles(c.account(), dialer, n.config.Introducers)
+	n.caps = n.folder.renewalFiles(n.config, c.account(), dialer)
 	return &renewer.Config{Store: n.caps, Most: c.Caps, Fatal: n.end}
 }
 

@@ -26,10 +26,11 @@ import (
 // when each lease ends; and what is cached of introducers, servers and account
 // managers. All methods are safe from any goroutine.
 type renewalFiles struct {
-	dir         string
-	account     lease.Account
-	dialer      transport.Dialer
-	introducers []IntroducerRef
+	node    nodeFolder
+	config  Config // of the node
+	dir     string
+	account lease.Account
+	dialer  transport.Dialer
 
 	mu   sync.Mutex
 	open map[string]*renewalJournal // by name
@@ -53,9 +54,9 @@ type renewalRecord struct {
 	Cap    []byte `json:"cap"` // its text
 }
 
-func (f nodeFolder) renewalFiles(account lease.Account, dialer transport.Dialer, introducers []IntroducerRef) *renewalFiles {
+func (f nodeFolder) renewalFiles(c Config, account lease.Account, dialer transport.Dialer) *renewalFiles {
 	return &renewalFiles{
-		dir: f.private("renewer"), account: account, dialer: dialer, introducers: introducers, open: map[string]*renewalJournal{},
+		node: f, config: c, dir: f.private("renewer"), account: account, dialer: dialer, open: map[string]*renewalJournal{},
 	}
 }
 
@@ -123,15 +124,14 @@ func (f *renewalFiles) kept(dir string, r renewalRecord, c lease.RenewalCap) (re
 	f.open[r.Name] = guarded
 	f.mu.Unlock()
 	connections := client.Config{
-		Dialer: f.dialer, Authority: authority, Journal: guarded, References: references{filepath.Join(dir, "references")},
+		Dialer: f.dialer, Rules: f.config.rules(), Overrides: f.node.overrides(), Authority: authority, Journal: guarded, References: references{filepath.Join(dir, "references")},
 	}
-	for _, ref := range withIntroducers(f.introducers, c.Introducers) {
-		cache := announcementCache{filepath.Join(dir, "introducer-"+ref.Server.Short()+".yaml")}
-		connections.Introducers = append(connections.Introducers, client.Introducer{Target: target(ref), Cache: cache})
+	for _, ref := range withIntroducers(f.config.Introducers, c.Introducers) {
+		connections.Introducers = append(connections.Introducers, client.Introducer{Target: f.config.target(ref), Cache: f.config.cacheIn(dir, ref)})
 	}
 	for _, m := range c.Managers {
 		connections.Memberships = append(connections.Memberships, client.Membership{
-			Manager: target(IntroducerRef{m.Server, m.Hints}), Guest: true,
+			Manager: f.config.target(IntroducerRef{m.Server, m.Hints}), Guest: true,
 			Store: membershipFile{filepath.Join(dir, "manager-"+m.Server.Short()+".json")},
 		})
 	}

@@ -44,7 +44,7 @@ type shelf struct {
 
 func newShelf(t *testing.T, dir string) shelf {
 	own := IntroducerRef{anyServer(7), []grid.Hint{"/dns/own/tcp/1"}}
-	s := shelf{t, nodeFolder{dir}.renewalFiles(renewerAccount, nil, []IntroducerRef{own})}
+	s := shelf{t, nodeFolder{dir}.renewalFiles(Config{Introducers: []IntroducerRef{own}}, renewerAccount, nil)}
 	t.Cleanup(func() { s.must(s.close()) })
 	return s
 }
@@ -216,7 +216,7 @@ func TestRenewalFilesThatCannotBeUsed(t *testing.T) {
 		}
 	}
 	s.must(os.WriteFile(path, good, 0o600))
-	other := nodeFolder{dir}.renewalFiles(lease.OneKeyAccount([lease.SeedSize]byte{1}), nil, nil)
+	other := nodeFolder{dir}.renewalFiles(Config{}, lease.OneKeyAccount([lease.SeedSize]byte{1}), nil)
 	if _, err := other.Load(); !errors.Is(err, lease.ErrNotSigner) {
 		t.Errorf("with another key: %v", err)
 	}

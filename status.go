@@ -21,6 +21,9 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 	ctx, cancel := n.until(ctx)
 	defer cancel()
 	s := Status{Nickname: n.config.Nickname, Version: version(), Started: n.started}
+	if n.config.Control != nil {
+		s.Control = grid.PublicKeyOf(n.config.Control)
+	}
 	for _, fill := range []func(context.Context, *Status) error{n.clientStatus, n.storageStatus, n.introducerStatus, n.relayStatus, n.managerStatus, n.helperStatus, n.renewerStatus} {
 		if err := fill(ctx, &s); err != nil {
 			return Status{}, n.cause(err)
@@ -45,6 +48,7 @@ func (n *Node) clientStatus(ctx context.Context, s *Status) error {
 			Ref: IntroducerRef{in.Target.Server, in.Target.Hints}, Connected: in.Connected, Since: in.Since, LastError: errorText(in.Err),
 		})
 	}
+	s.Mistakes = mistakesOf(c.Mistakes)
 	s.Leases, err = n.leaseStatus()
 	return err
 }
@@ -72,7 +76,7 @@ func (n *Node) clientPicture(ctx context.Context, question client.AskStatus) (cl
 
 func (n *Node) serverStatus(s client.ServerStatus) ServerStatus {
 	out := ServerStatus{
-		Server: s.Announcement.Server, Nickname: s.Announcement.Nickname, State: string(s.State), Since: s.Since,
+		Server: s.Announcement.Server, Nickname: s.Announcement.Nickname, Petname: s.Petname, Stale: s.Stale, State: string(s.State), Since: s.Since,
 		Address: s.Address, Path: string(s.Path), Account: s.Account, LoggedIn: s.State == client.LoggedIn, RoundTrip: s.RoundTrip,
 		LastError: errorText(s.Err), Known: s.Known, Room: int64(min(s.Room, 1<<62)),
 	}

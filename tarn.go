@@ -7,6 +7,7 @@
 package tarn
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"io"
 	"log/slog"
@@ -26,6 +27,17 @@ type Config struct {
 	// Introducers are references of the introducers to learn servers from
 	// and, as a storage server, to announce to.
 	Introducers []IntroducerRef
+	// Connections say how others are dialled; the zero value takes what
+	// ConnectionsOf gives without settings. Of single servers the node's owner may
+	// say something else in private/servers.yaml.
+	Connections Connections
+	// Anonymous keeps everything from being dialled, listened on or announced that
+	// would make the node's address known: what is not allowed is an error of Open
+	// (ErrNotAnonymous).
+	Anonymous bool
+	// Control is the node's identity towards whoever controls it. It is apart from
+	// all others: no server, introducer or client is ever shown it.
+	Control ed25519.PrivateKey
 	// Client, Storage, Introducer, Relay, Manager, Aggregator, Helper and Renewer are the
 	// roles; nil is off.
 	Client     *ClientConfig
@@ -192,8 +204,10 @@ type File interface {
 
 // ServerStatus is what a client knows of one storage server.
 type ServerStatus struct {
-	Server   grid.ServerID
-	Nickname string
+	Server grid.ServerID
+	// Nickname is what the server calls itself, Petname what the node's owner
+	// calls it; either may be empty.
+	Nickname, Petname string
 	// State is idle, dialing, connected, logged-in or backoff.
 	State string
 	// Since is when State was reached.
@@ -209,8 +223,10 @@ type ServerStatus struct {
 	RoundTrip time.Duration
 	// LastError is why the last connection or login failed, empty when not.
 	LastError string
-	// Known is when its newest announcement arrived.
+	// Known is when its newest announcement arrived, zero if none did.
 	Known time.Time
+	// Stale says that it is known from an introducer that is not connected now.
+	Stale bool
 	// Room is the largest share that it would take now, as last heard, bytes.
 	Room int64
 }
@@ -237,7 +253,14 @@ type Status struct {
 	Manager     *ManagerStatus // as an account manager
 	Helper      *HelperStatus  // as a helper
 	Renewer     *RenewerStatus // as a renewer
+	// Control is the node's identity towards whoever controls it, zero for none.
+	Control grid.PublicKey
+	// Mistakes are those of private/servers.yaml.
+	Mistakes []OverrideMistake
 }
+
+// Name is what people call the server: its petname, or else its nickname.
+func (s ServerStatus) Name() string { return cmp.Or(s.Petname, s.Nickname) }
 
 // ManagerStatus is what an operator sees of the own account manager.
 type ManagerStatus struct {

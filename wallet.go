@@ -1,7 +1,6 @@
 package tarn
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -18,7 +17,6 @@ import (
 	"github.com/tarn-grid/tarn/actors/env"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
-	"github.com/tarn-grid/tarn/transport/wire"
 )
 
 // ErrNoAuthority means that the client was not given what is asked for.
@@ -29,10 +27,10 @@ var ErrNoAuthority = errors.New("this client has no such authority")
 // works whether or not the node runs; what is added or taken away through it a
 // running node notices when it starts again.
 type Wallet struct {
-	folder      nodeFolder
-	own         lease.Account
-	roles       map[string]lease.Account
-	introducers int
+	folder nodeFolder
+	own    lease.Account
+	roles  map[string]lease.Account
+	config Config
 }
 
 // Held is one thing that the client was given.
@@ -50,7 +48,7 @@ func OpenWallet(c Config) (*Wallet, error) {
 	if c.Client == nil {
 		return nil, ErrNoClient
 	}
-	return &Wallet{nodeFolder{c.Dir}, c.Client.Account, c.Client.Roles, len(c.Introducers)}, nil
+	return &Wallet{nodeFolder{c.Dir}, c.Client.Account, c.Client.Roles, c}, nil
 }
 
 // Account is the client's own account.
@@ -59,24 +57,20 @@ func (w *Wallet) Account() lease.Account { return w.own }
 // Roles are the client's keys for what it does for others.
 func (w *Wallet) Roles() map[string]lease.Account { return w.roles }
 
-// Servers are the announcements that the node has cached, by server id, the
-// newest of each. What of the cache can't be read is left out.
+// Servers are those that the node knows, by id: from its caches of what
+// introducers announced, the newest of each, and from the owner's file. What of
+// that can't be read is left out, and what the owner has ignored.
 func (w *Wallet) Servers() []grid.Announcement {
-	newest := map[grid.ServerID]grid.Announcement{}
-	for i := range w.introducers {
-		list, _ := w.folder.announcements(i).Load() // it is only a cache
-		for _, signed := range list {
-			a, err := wire.OpenAnnouncement(signed)
-			if known, ok := newest[a.Server]; err == nil && (!ok || known.Sequence < a.Sequence) {
-				newest[a.Server] = a
-			}
-		}
+	known, err := w.folder.known(w.config)
+	if err != nil {
+		return nil // they are only caches
 	}
 	var all []grid.Announcement
-	for _, a := range newest {
-		all = append(all, a)
+	for _, s := range known.Servers {
+		if s.LastError == "" {
+			all = append(all, s.announcement)
+		}
 	}
-	slices.SortFunc(all, func(a, b grid.Announcement) int { return bytes.Compare(a.Server[:], b.Server[:]) })
 	return all
 }
 
@@ -89,9 +83,15 @@ func (w *Wallet) ServerIDs() []grid.ServerID {
 	return ids
 }
 
-// announcements is the cache of the i-th introducer, from 0 on.
-func (f nodeFolder) announcements(i int) announcementCache {
-	return announcementCache{f.private(fmt.Sprintf("introducer-%d.yaml", i+1))}
+// announcements is the cache of what an introducer announced to a role.
+func (f nodeFolder) announcements(c Config, ref IntroducerRef, role ...string) announcementCache {
+	return c.cacheIn(f.private(role...), ref)
+}
+
+// cacheIn is the cache of what an introducer announced. It has the introducer's
+// name, so that no other's is read as its own when introducers come and go.
+func (c Config) cacheIn(dir string, ref IntroducerRef) announcementCache {
+	return announcementCache{filepath.Join(dir, "introducer-"+ref.Server.String()+".yaml"), c.rules().Connections}
 }
 
 // Authority is all that the client can use: what it was given comes first,
@@ -116,7 +116,7 @@ func (w *Wallet) cards() (lease.Authority, error) {
 	var all lease.Authority
 	memberships, err := w.folder.memberships()
 	for _, ref := range memberships {
-		state, loadErr := w.folder.membership(ref).Store.Load()
+		state, loadErr := w.folder.membership(w.config, ref).Store.Load()
 		err = errors.Join(err, loadErr)
 		for _, b := range state.Cards {
 			if card, err := lease.ReadCard(b, ref.Manager.Server.Key()); err == nil {

@@ -222,11 +222,11 @@ func (a *Aggregator) ask(ctx actor.Context, m client.Status) {
 	for _, s := range m.Servers {
 		id := s.Announcement.Server
 		if s.State != client.LoggedIn || s.Account.IsZero() {
-			a.tally.Fail(id, s.Announcement.Nickname, reason(s))
+			a.tally.Fail(id, s.Name(), reason(s))
 			continue
 		}
 		open := &answer{server: s.PID, reading: newReading(id)}
-		open.report.Nickname = s.Announcement.Nickname
+		open.report.Nickname = s.Name()
 		a.round.open[id] = open
 		a.askPage(ctx, id)
 	}

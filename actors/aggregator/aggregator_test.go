@@ -19,6 +19,7 @@ import (
 	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/lease/tally"
 	"github.com/tarn-grid/tarn/transport"
+	"github.com/tarn-grid/tarn/transport/clause"
 	"github.com/tarn-grid/tarn/transport/fake"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
@@ -41,8 +42,13 @@ type rig struct {
 // cache is a client.AnnouncementCache.
 type cache struct{ saved [][]byte }
 
-func (c cache) Load() ([][]byte, error) { return c.saved, nil }
-func (c cache) Save([][]byte) error     { return nil }
+func (c cache) Load() (list []client.Cached, err error) {
+	for _, signed := range c.saved {
+		list = append(list, client.Cached{Signed: signed, Heard: sim.Start})
+	}
+	return list, nil
+}
+func (c cache) Save([]client.Cached) error { return nil }
 
 // references is a client.ReferenceCache that keeps nothing.
 type references struct{}
@@ -113,6 +119,7 @@ func (r *rig) start() {
 	account := lease.OneKeyAccount([lease.SeedSize]byte{9})
 	r.pid, _ = r.world.Sys.Root("aggregator", aggregator.New(r.world.Env(), aggregator.Config{
 		Connections: client.Config{
+			Rules:  clause.Rules{Connections: transport.DirectConnections},
 			Dialer: r.net.Dialer("aggregator"), References: references{}, Authority: lease.Authority{Holdings: []lease.Holding{{Account: account}}},
 			Introducers: []client.Introducer{{Target: transport.Target{Server: grid.ServerID{200}, Hints: []grid.Hint{"/dns/introducer/tcp/1"}, Connections: transport.DirectConnections}, Cache: r.cache}},
 		},
@@ -352,6 +359,7 @@ func TestServersThatDoNotAnswer(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 	// What was kept is there after a restart, and old after a while.
+	r.pass(time.Second)
 	r.world.Crash("aggregator")
 	r.net.Crash("aggregator")
 	r.net.Partition("aggregator", "server1")
@@ -445,6 +453,7 @@ func TestLyingAggregator(t *testing.T) {
 	other.partner()
 	r.start()
 	r.collect()
+	r.pass(time.Second) // it is kept a moment later
 	pages, theirs := r.store.pages[honest.id()], r.store.pages[other.id()]
 	first, err := aggregator.ReadReport(honest.id(), pages)
 	if err != nil {

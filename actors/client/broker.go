@@ -3,6 +3,7 @@ package client
 import (
 	"cmp"
 	"errors"
+	"reflect"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -10,15 +11,19 @@ import (
 	"github.com/tarn-grid/tarn/actors/env"
 	"github.com/tarn-grid/tarn/file/placement"
 	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/transport/clause"
 )
 
-// broker knows who the servers are and how each is reached. It holds no
+// broker knows who the servers are and how each is reached: it puts together what
+// introducers announce, the user's file and the node's settings. It holds no
 // connection itself, so that its own failure drops none.
 //
-// Owns: the merged announcements, the last report of each server actor, requests that wait for connections to be decided.
+// Owns: the merged clauses, the last report of each server actor, requests that wait for connections to be decided.
 // On failure: starts empty; introductions and server actors tell it everything again.
 type broker struct {
 	env     *env.Env
+	rules   clause.Rules
+	own     overridden
 	total   int // of introducers; until all have reported nothing is settled
 	servers map[grid.ServerID]*entry
 	intros  map[int]introducerReport
@@ -30,11 +35,23 @@ type broker struct {
 
 // entry is what is known of one server.
 type entry struct {
-	announcement grid.Announcement
-	known        time.Time
-	first        time.Time // when any announcement of it was first heard
-	decided      bool      // it was connected, or not, at least once
-	report       serverReport
+	announced *grid.Announcement // the newest of all introducers; nil for none
+	known     time.Time          // when that came
+	sources   map[int]source     // by introducer
+	clause.Server
+	off     error     // why it is not connected to, nil when it is
+	unused  bool      // because it is nobody's business
+	first   time.Time // since when it is one to connect to
+	decided bool      // it was connected, or not, at least once
+	report  serverReport
+}
+
+// source is what an introducer announced of a server last, when, and over which
+// of its connections.
+type source struct {
+	sequence uint64
+	heard    time.Time
+	session  int
 }
 
 // waiter is a request that is held until connections are decided.
@@ -45,9 +62,9 @@ type waiter struct {
 	cancel func()
 }
 
-func newBroker(e *env.Env, introducers int) env.Producer {
+func newBroker(e *env.Env, r clause.Rules, introducers int) env.Producer {
 	return func() actor.Actor {
-		return &broker{env: e, total: introducers, servers: map[grid.ServerID]*entry{}, intros: map[int]introducerReport{}, places: newPlaces()}
+		return &broker{env: e, rules: r, total: introducers, servers: map[grid.ServerID]*entry{}, intros: map[int]introducerReport{}, places: newPlaces()}
 	}
 }
 
@@ -55,8 +72,27 @@ func newBroker(e *env.Env, introducers int) env.Producer {
 type (
 	// heard is an announcement that verified.
 	heard struct {
+		introducer   int
 		announcement grid.Announcement
-		at           time.Time
+		at           time.Time // when the introducer last said so
+		session      int       // over which of its connections; 0 is none
+	}
+	// aged asks about a server that an introducer has not announced of late;
+	// answered by reached if it is connected, by unheard if it is not and that
+	// was long ago.
+	aged struct {
+		introducer int
+		server     grid.ServerID
+		long       bool
+	}
+	reached struct {
+		introducer int
+		server     grid.ServerID
+	}
+	// unheard has it forgotten that an introducer announced a server.
+	unheard struct {
+		introducer int
+		server     grid.ServerID
 	}
 	// serverGone says that a server actor has ended.
 	serverGone struct{ server grid.ServerID }
@@ -89,7 +125,9 @@ type noServer struct{}
 // To the parent.
 type (
 	brokerUp    struct{}
-	serverKnown struct{ announcement grid.Announcement }
+	serverKnown struct{ server clause.Server }
+	// serverLeft is one that is not to be connected to.
+	serverLeft struct{ server grid.ServerID }
 )
 
 // candidateList answers candidates.
@@ -98,11 +136,12 @@ type candidateList struct {
 	left    []LeftOut
 }
 
-// LeftOut is a server that gets nothing of a file, and why.
+// LeftOut is a server that gets nothing of a file, and why. Name is what people
+// call it.
 type LeftOut struct {
-	Server   grid.ServerID
-	Nickname string
-	Err      error
+	Server grid.ServerID
+	Name   string
+	Err    error
 }
 
 // candidate is a connected server.
@@ -126,6 +165,16 @@ func (b *broker) Receive(ctx actor.Context) {
 		ctx.Send(ctx.Parent(), brokerUp{})
 	case heard:
 		b.heard(ctx, m)
+	case aged:
+		if e := b.servers[m.server]; e != nil && connected(e) {
+			ctx.Send(ctx.Parent(), reached{m.introducer, m.server})
+		} else if m.long {
+			ctx.Send(ctx.Parent(), unheard{m.introducer, m.server})
+		}
+	case unheard:
+		b.unheard(ctx, m)
+	case overridden:
+		b.overridden(ctx, m)
 	case serverReport:
 		b.reported(ctx, m)
 	case introducerReport:
@@ -137,7 +186,7 @@ func (b *broker) Receive(ctx actor.Context) {
 	case watchServers:
 		b.watcher = m.watcher
 		for _, id := range sortedServers(b.servers) {
-			ctx.Send(b.watcher, serverNews{b.servers[id].announcement, b.servers[id].report})
+			ctx.Send(b.watcher, serverNews{b.servers[id].Server, b.servers[id].report})
 		}
 	case askServer:
 		b.askServer(ctx, m)
@@ -167,36 +216,111 @@ func (b *broker) Receive(ctx actor.Context) {
 	}
 }
 
-// heard keeps the newest announcement of a server and passes it on.
+// heard keeps the newest announcement of a server, and who says so.
 func (b *broker) heard(ctx actor.Context, m heard) {
-	e := b.servers[m.announcement.Server]
-	if e != nil && e.announcement.Sequence >= m.announcement.Sequence {
-		return
+	e := b.entry(m.announcement.Server)
+	e.sources[m.introducer] = source{m.announcement.Sequence, m.at, m.session}
+	if e.announced == nil || e.announced.Sequence < m.announcement.Sequence {
+		e.announced, e.known = &m.announcement, m.at
+		b.merge(ctx, m.announcement.Server)
 	}
-	if e == nil {
-		e = &entry{first: b.env.Clock.Now(), report: serverReport{server: m.announcement.Server, state: Idle}}
-		b.servers[m.announcement.Server] = e
-		b.env.Clock.After(freshTime, ctx.Self(), notFresh{})
-	}
-	e.announcement, e.known = m.announcement, m.at
-	ctx.Send(ctx.Parent(), serverKnown{m.announcement})
 }
 
-func (b *broker) reported(ctx actor.Context, m serverReport) {
+func (b *broker) entry(id grid.ServerID) *entry {
+	e := b.servers[id]
+	if e == nil {
+		e = &entry{sources: map[int]source{}, off: errHeld, report: serverReport{server: id, state: Idle}}
+		b.servers[id] = e
+	}
+	return e
+}
+
+func (b *broker) unheard(ctx actor.Context, m unheard) {
 	e := b.servers[m.server]
 	if e == nil {
 		return
 	}
+	if delete(e.sources, m.introducer); len(e.sources) == 0 {
+		e.announced = nil
+		b.merge(ctx, m.server)
+	}
+}
+
+// overridden puts the user's file in force.
+func (b *broker) overridden(ctx actor.Context, m overridden) {
+	b.own = m
+	for id := range m.Clauses {
+		b.entry(id)
+	}
+	for id := range m.Held {
+		b.entry(id)
+	}
+	for _, id := range sortedServers(b.servers) {
+		b.merge(ctx, id)
+	}
+	b.release(ctx)
+}
+
+// merge finds out how a server is to be reached now, if at all, and passes it on
+// when that is new.
+func (b *broker) merge(ctx actor.Context, id grid.ServerID) {
+	if !b.own.known {
+		return
+	}
+	e := b.servers[id]
+	if _, said := b.own.Clauses[id]; e.announced == nil && !said && b.own.Held[id] == (clause.Mistake{}) {
+		delete(b.servers, id)
+		ctx.Send(ctx.Parent(), serverLeft{id})
+		return
+	}
+	was, wasOff := e.Server, e.off
+	e.Server, e.off = b.rules.Of(id, e.announced, b.own.Overrides)
+	e.unused = errors.Is(e.off, clause.ErrIgnored) || errors.Is(e.off, clause.ErrNowhere)
+	switch {
+	case e.off != nil:
+		b.switchOff(ctx, e)
+	case wasOff != nil:
+		b.switchOn(ctx, e)
+	case !reflect.DeepEqual(was, e.Server):
+		ctx.Send(ctx.Parent(), serverKnown{e.Server})
+	}
+}
+
+func (b *broker) switchOn(ctx actor.Context, e *entry) {
+	e.first, e.decided = b.env.Clock.Now(), false
+	e.report = serverReport{server: e.Announcement.Server, state: Idle}
+	b.env.Clock.After(freshTime, ctx.Self(), notFresh{})
+	ctx.Send(ctx.Parent(), serverKnown{e.Server})
+}
+
+func (b *broker) switchOff(ctx actor.Context, e *entry) {
+	id := e.Announcement.Server
+	e.decided = true
+	e.report = serverReport{server: id, state: Idle, since: b.env.Clock.Now(), err: e.off, settled: true}
+	ctx.Send(ctx.Parent(), serverLeft{id})
+	if b.watcher != nil {
+		ctx.Send(b.watcher, serverNews{e.Server, e.report})
+	}
+}
+
+// errHeld is why a server is not connected to yet.
+var errHeld = errors.New("the file of servers is not read yet")
+
+func (b *broker) reported(ctx actor.Context, m serverReport) {
+	e := b.servers[m.server]
+	if e == nil || e.off != nil {
+		return
+	}
 	e.report, e.decided = m, e.decided || m.settled
 	if b.watcher != nil {
-		ctx.Send(b.watcher, serverNews{e.announcement, m})
+		ctx.Send(b.watcher, serverNews{e.Server, m})
 	}
 	b.release(ctx)
 }
 
 func (b *broker) askServer(ctx actor.Context, m askServer) {
-	if e := b.servers[m.server]; e != nil {
-		ctx.Send(m.replyTo, serverNews{e.announcement, e.report})
+	if e := b.servers[m.server]; e != nil && e.off == nil {
+		ctx.Send(m.replyTo, serverNews{e.Server, e.report})
 		return
 	}
 	ctx.Send(m.replyTo, noServer{})
@@ -208,7 +332,7 @@ func withKey(e *entry) bool   { return loggedIn(e) && !e.report.account.IsZero()
 
 // trouble is why a server is of less use than it might be; nil when not.
 func (b *broker) trouble(e *entry) error {
-	if loggedIn(e) && !b.places.may(e.announcement.Server) {
+	if loggedIn(e) && !b.places.may(e.Announcement.Server) {
 		return errOtherGrid
 	}
 	return e.report.err
@@ -216,7 +340,7 @@ func (b *broker) trouble(e *entry) error {
 
 // mayStore is a server that takes shares of ours, and gets them.
 func (b *broker) mayStore(e *entry) bool {
-	return loggedIn(e) && b.places.may(e.announcement.Server)
+	return loggedIn(e) && b.places.may(e.Announcement.Server)
 }
 
 func (b *broker) candidates(ctx actor.Context, m candidates) {
@@ -234,13 +358,13 @@ func (b *broker) permuted(si grid.StorageIndex, ready func(*entry) bool) []candi
 	var list []placement.Candidate
 	for _, id := range sortedServers(b.servers) {
 		if e := b.servers[id]; ready(e) {
-			list = append(list, placement.Candidate{ID: id, Seed: e.announcement.PermutationSeed})
+			list = append(list, placement.Candidate{ID: id, Seed: e.Announcement.PermutationSeed})
 		}
 	}
 	var out []candidate
 	for _, c := range placement.Permute(si, list) {
 		e := b.servers[c.ID]
-		out = append(out, candidate{c.ID, e.report.pid, e.announcement, e.report.label, e.report.generation})
+		out = append(out, candidate{c.ID, e.report.pid, e.Announcement, e.report.label, e.report.generation})
 	}
 	return out
 }
@@ -249,8 +373,8 @@ func (b *broker) permuted(si grid.StorageIndex, ready func(*entry) bool) []candi
 func (b *broker) leftOut(ready func(*entry) bool) []LeftOut {
 	var list []LeftOut
 	for _, id := range sortedServers(b.servers) {
-		if e := b.servers[id]; !ready(e) {
-			list = append(list, LeftOut{id, e.announcement.Nickname, cmp.Or(b.trouble(e), errNotYet)})
+		if e := b.servers[id]; !ready(e) && !e.unused {
+			list = append(list, LeftOut{id, e.Name(), cmp.Or(b.trouble(e), errNotYet)})
 		}
 	}
 	return list
@@ -274,8 +398,17 @@ func (b *broker) wait(ctx actor.Context, w *waiter) {
 		w.answer(ctx)
 		return
 	}
-	w.cancel = b.env.Clock.After(settleTime, ctx.Self(), late{w})
+	w.cancel = b.env.Clock.After(b.patience(), ctx.Self(), late{w})
 	b.waiting = append(b.waiting, w)
+}
+
+// patience is how long a request waits: where the node is anonymous connections
+// take their time, that to an introducer and those to servers.
+func (b *broker) patience() time.Duration {
+	if b.rules.Anonymous {
+		return settleTime + 2*spreadTime
+	}
+	return settleTime
 }
 
 // enough reports whether as many servers are ready as are wanted, and no new
@@ -329,7 +462,7 @@ func (b *broker) tryAll(ctx actor.Context, ready func(*entry) bool) {
 
 // unsettled reports whether something is still being found out.
 func (b *broker) unsettled() bool {
-	if len(b.intros) < b.total || !b.places.known() {
+	if !b.own.known || len(b.intros) < b.total || !b.places.known() {
 		return true
 	}
 	for _, e := range b.servers {

@@ -18,6 +18,7 @@ package client
 import (
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -25,12 +26,17 @@ import (
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/transport"
+	"github.com/tarn-grid/tarn/transport/clause"
 )
 
 // Config is what the client branch needs. It is not changed once given.
 type Config struct {
 	// Dialer makes connections, each under a new identity.
 	Dialer transport.Dialer
+	// Rules are the node's own settings of how servers are connected to,
+	// Overrides the user's for some of them; nil where there are none.
+	Rules     clause.Rules
+	Overrides OverrideFile
 	// Introducers to learn servers from.
 	Introducers []Introducer
 	// Authority is what the node may use, the preferred holdings first.
@@ -63,11 +69,25 @@ type Introducer struct {
 // AnnouncementCache keeps what one introducer announced. Both methods may
 // block and are called by one goroutine at a time.
 type AnnouncementCache interface {
-	// Load returns the signed announcements (wire.OpenAnnouncement) that were
-	// saved; unreadable ones are left out and reported in the error.
-	Load() ([][]byte, error)
+	// Load returns the announcements that were saved; unreadable ones are left
+	// out and reported in the error.
+	Load() ([]Cached, error)
 	// Save replaces them all, durably.
-	Save(announcements [][]byte) error
+	Save([]Cached) error
+}
+
+// Cached is an announcement as it was signed (wire.OpenAnnouncement), and when it
+// was last heard, or the server there.
+type Cached struct {
+	Signed []byte
+	Heard  time.Time
+}
+
+// OverrideFile is where the user says of some servers how they are to be
+// reached. Its method may block and is called by one goroutine at a time.
+type OverrideFile interface {
+	// Load returns the content, nil where there is no file.
+	Load() ([]byte, error)
 }
 
 // ReferenceCache keeps a reference for each credential at each server. Its
@@ -98,6 +118,8 @@ type Client struct {
 	branch   // under the node's own authority
 	config   Config
 	renewer  *actor.PID
+	own      *actor.PID // reads the user's file
+	turns    turns
 	intros   []*actor.PID
 	members  members
 	jobs     int                            // how many files were asked for, which names requests in logs
@@ -110,7 +132,7 @@ type Client struct {
 func New(e *env.Env, c Config) env.Producer {
 	return func() actor.Actor {
 		return &Client{
-			branch: newBranch(e, transport.AtMost(c.Dialer, maxDials), c.References), config: c, members: newMembers(),
+			branch: newBranch(e, c), config: c, members: newMembers(), turns: newTurns(),
 			using: map[string]func(actor.Context){}, lent: map[lease.AuthorityID]*lending{},
 		}
 	}
@@ -162,19 +184,39 @@ func (c *Client) Receive(ctx actor.Context) {
 		c.start(ctx)
 	case brokerUp:
 		c.tellPlaces(ctx)
+		ctx.Send(c.own, sayAgain{})
 		c.each(func(pid *actor.PID) { ctx.Send(pid, sayAgain{}) })
 		if c.renewer != nil {
 			ctx.Send(c.renewer, sayAgain{})
 		}
 		c.askIntroducers(ctx)
 	case lentUp:
+		ctx.Send(c.own, sayAgain{})
 		c.askIntroducers(ctx)
-	case heard, introducerReport:
+	case heard, introducerReport, overridden:
 		c.tellBrokers(ctx, m)
+	case aged:
+		ctx.Send(c.broker, m)
+	case reached:
+		ctx.Send(c.intros[m.introducer-1], m)
+	case unheard:
+		c.tellBrokers(ctx, m)
+		ctx.Send(c.intros[m.introducer-1], m)
 	case serverKnown:
 		if !c.config.OnlyLent {
-			c.known(ctx, m.announcement)
+			c.tellServer(ctx, m.server)
 		}
+	case serverLeft:
+		c.drop(ctx, m.server)
+	case askTurn:
+		c.turns.ask(m)
+		c.giveTurns(ctx)
+	case turnOver:
+		c.turns.over(m.pid)
+		c.giveTurns(ctx)
+	case turnsDue:
+		c.turns.timer = false
+		c.giveTurns(ctx)
 	case Put:
 		c.put(ctx, m)
 	case Open:
@@ -220,7 +262,9 @@ func (c *Client) Receive(ctx actor.Context) {
 }
 
 func (c *Client) start(ctx actor.Context) {
+	c.branch.turns = ctx.Self()
 	c.startBranch(ctx, c.config.Authority, c.config.Account, len(c.config.Introducers))
+	c.own = c.env.Spawn.Child(ctx, "overrides", newOverrides(c.env, c.config.Overrides, c.config.Rules))
 	if c.config.Journal != nil {
 		c.renewer = c.env.Spawn.Child(ctx, "renewer", newRenewer(c.env, c.config.Journal, c.parts()))
 	}
@@ -250,7 +294,7 @@ func (c *Client) put(ctx actor.Context, m Put) {
 
 func (c *Client) introduce(ctx actor.Context, in Introducer) {
 	n := len(c.intros) + 1
-	c.intros = append(c.intros, c.env.Spawn.Child(ctx, "introduction/"+itoa(n), newIntroduction(c.env, c.config.Dialer, in, n, ctx.Self())))
+	c.intros = append(c.intros, c.env.Spawn.Child(ctx, "introduction/"+itoa(n), newIntroduction(c.env, c.config.Dialer, c.config.Rules, in, n, ctx.Self())))
 }
 
 // askIntroducers has everything said again for a broker that knows nothing.
@@ -293,7 +337,7 @@ func (c *Client) terminated(ctx actor.Context, who *actor.PID) {
 		}
 	}
 	c.members.gone(who)
-	if who.Equal(c.renewer) {
+	if who.Equal(c.renewer) || who.Equal(c.own) {
 		panic("client: " + who.Id + " failed for good")
 	}
 	c.ended(ctx, who)

@@ -11,6 +11,7 @@ import (
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/integration/sim"
 	"github.com/tarn-grid/tarn/transport"
+	"github.com/tarn-grid/tarn/transport/clause"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
 
@@ -58,6 +59,7 @@ func TestFloodOfAnnouncements(t *testing.T) {
 	w := sim.New(3, nil)
 	d := &desert{world: w, servers: map[grid.ServerID]bool{}, hints: map[grid.Hint]bool{}}
 	w.Sys.Root("client", client.New(w.Env(), client.Config{
+		Rules:  clause.Rules{Connections: transport.DirectConnections},
 		Dialer: d, References: noReferences{},
 		Introducers: []client.Introducer{{Target: transport.Target{Server: grid.ServerID{1}}, Cache: announced}},
 	}))

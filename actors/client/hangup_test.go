@@ -10,6 +10,7 @@ import (
 	"github.com/tarn-grid/tarn/integration/sim"
 	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/transport"
+	"github.com/tarn-grid/tarn/transport/clause"
 	"github.com/tarn-grid/tarn/transport/fake"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
@@ -17,8 +18,10 @@ import (
 // cached is an AnnouncementCache with one announcement.
 type cached []byte
 
-func (c cached) Load() ([][]byte, error) { return [][]byte{c}, nil }
-func (cached) Save([][]byte) error       { return nil }
+func (c cached) Load() ([]client.Cached, error) {
+	return []client.Cached{{Signed: c, Heard: sim.Start}}, nil
+}
+func (cached) Save([]client.Cached) error { return nil }
 
 // noReferences is a ReferenceCache that keeps nothing.
 type noReferences struct{}
@@ -74,6 +77,7 @@ func hangUp(t *testing.T, authority lease.Authority) {
 		t.Fatal(err)
 	}
 	pid, _ := w.Sys.Root("client", client.New(w.Env(), client.Config{
+		Rules:  clause.Rules{Connections: transport.DirectConnections},
 		Dialer: net.Dialer("client"), Authority: authority, References: noReferences{},
 		Introducers: []client.Introducer{{Target: transport.Target{Server: id}, Cache: cached(signed)}},
 	}))

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"testing"
 	"time"
 
@@ -17,9 +18,11 @@ type introducer struct {
 	silent   bool // for the first session
 }
 
-func (r *rig) introducer() *introducer {
+func (r *rig) introducer() *introducer { return r.introducerAs("introducer", key(200)) }
+
+func (r *rig) introducerAs(name string, key ed25519.PrivateKey) *introducer {
 	in := &introducer{}
-	_, err := r.net.Listen("introducer", key(200), func(s transport.Session) transport.SessionEvents {
+	_, err := r.net.Listen(name, key, func(s transport.Session) transport.SessionEvents {
 		in.sessions = append(in.sessions, s)
 		s.Admit()
 		return transport.SessionEvents{Incoming: func(c transport.Conversation, _ transport.Protocol) (transport.Handler, int) {

@@ -10,10 +10,13 @@ import (
 	"github.com/tarn-grid/tarn/actors/env"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/transport"
+	"github.com/tarn-grid/tarn/transport/clause"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
 
-// introduction hears announcements from one introducer.
+// introduction hears announcements from one introducer. It keeps those of
+// servers that the introducer has not repeated for a while, too: that one may be
+// down, or lie.
 //
 // Owns: the session to the introducer and its identity, the announcements heard there, their cache file.
 // On failure: restarts from the cache file and connects anew, under a new identity.
@@ -21,10 +24,12 @@ type introduction struct {
 	env    *env.Env
 	dialer transport.Dialer
 	in     Introducer
+	rules  clause.Rules
 	number int
 	client *actor.PID // that wants to know
 
 	link      *link
+	session   int // counts links
 	stopTimer func()
 	backoff   backoff
 	heard     map[grid.ServerID]announcementOf
@@ -35,15 +40,15 @@ type introduction struct {
 }
 
 type announcementOf struct {
-	signed []byte
-	parsed grid.Announcement
-	at     time.Time
+	Cached
+	parsed  grid.Announcement
+	session int // over which it came last; 0 is none
 }
 
-func newIntroduction(e *env.Env, d transport.Dialer, in Introducer, number int, client *actor.PID) env.Producer {
+func newIntroduction(e *env.Env, d transport.Dialer, r clause.Rules, in Introducer, number int, client *actor.PID) env.Producer {
 	return func() actor.Actor {
 		return &introduction{
-			env: e, dialer: d, in: in, number: number, client: client,
+			env: e, dialer: d, rules: r, in: in, number: number, client: client,
 			heard: map[grid.ServerID]announcementOf{}, backoff: backoff{env: e},
 		}
 	}
@@ -51,11 +56,13 @@ func newIntroduction(e *env.Env, d transport.Dialer, in Introducer, number int, 
 
 type (
 	cacheLoaded struct {
-		announcements [][]byte
+		announcements []Cached
 		err           error
 	}
 	cacheSaved struct{ err error }
-	dialNow    struct{}
+	// ageDue has old announcements forgotten.
+	ageDue  struct{}
+	dialNow struct{}
 	// subscribeLate ends the wait for an introducer that does not answer.
 	subscribeLate struct{ link *link }
 )
@@ -81,6 +88,14 @@ func (n *introduction) Receive(ctx actor.Context) {
 		}
 	case cacheSaved:
 		n.saved(ctx, m)
+	case ageDue:
+		n.age(ctx)
+	case reached:
+		n.refresh(ctx, m.server)
+		n.save(ctx)
+	case unheard:
+		delete(n.heard, m.server)
+		n.save(ctx)
 	case sayAgain:
 		n.sayAgain(ctx)
 	case *actor.Stopping, *actor.Restarting:
@@ -92,13 +107,21 @@ func (n *introduction) loaded(ctx actor.Context, m cacheLoaded) {
 	if m.err != nil {
 		n.env.Log.Warn("part of the cache of announcements could not be read", "introducer", n.in.Target.Server.Short(), "error", m.err)
 	}
-	for _, signed := range m.announcements {
-		n.take(ctx, signed)
+	for _, c := range m.announcements {
+		if n.env.Clock.Now().Sub(c.Heard) <= forgetTime {
+			n.take(ctx, c, 0)
+		}
+	}
+	n.age(ctx)
+	if n.rules.Anonymous {
+		n.env.Clock.After(drawn(n.env), ctx.Self(), dialNow{})
+		return
 	}
 	n.dial(ctx)
 }
 
 func (n *introduction) dial(ctx actor.Context) {
+	n.session++
 	n.link = dial(n.env, ctx.Self(), n.dialer, n.in.Target, false)
 	n.stopTimer = n.env.Clock.After(helloTime, ctx.Self(), subscribeLate{n.link})
 }
@@ -128,7 +151,7 @@ func (n *introduction) frame(ctx actor.Context, f wire.Frame) {
 	case *wire.Done:
 		n.done(ctx, f.ID)
 	case *wire.Announce:
-		if n.take(ctx, m.Announcement) {
+		if n.take(ctx, Cached{m.Announcement, n.env.Clock.Now()}, n.session) {
 			n.save(ctx)
 		}
 	case *wire.Error:
@@ -148,11 +171,13 @@ func (n *introduction) done(ctx actor.Context, request uint64) {
 	n.stopTimer()
 	n.backoff.reset()
 	n.say(ctx, introducerReport{connected: true, settled: true})
+	n.save(ctx) // all of it was heard now
 }
 
-// take keeps an announcement that verifies and is newer than what was known.
-func (n *introduction) take(ctx actor.Context, signed []byte) bool {
-	a, err := wire.OpenAnnouncement(signed)
+// take keeps an announcement that verifies, unless a newer one is known. It
+// reports whether it is new.
+func (n *introduction) take(ctx actor.Context, c Cached, session int) bool {
+	a, err := wire.OpenAnnouncement(c.Signed)
 	if err != nil {
 		n.env.Log.Debug("announcement ignored", "introducer", n.in.Target.Server.Short(), "error", err)
 		return false
@@ -160,13 +185,60 @@ func (n *introduction) take(ctx actor.Context, signed []byte) bool {
 	if a.Relay {
 		return false // servers say themselves by which relay they are reached
 	}
-	if old, ok := n.heard[a.Server]; ok && old.parsed.Sequence >= a.Sequence || !ok && len(n.heard) >= maxServers {
+	old, known := n.heard[a.Server]
+	switch {
+	case known && old.parsed.Sequence > a.Sequence, !known && len(n.heard) >= maxServers:
 		return false
+	case known && old.parsed.Sequence == a.Sequence:
+		c.Signed = old.Signed
 	}
-	of := announcementOf{signed, a, n.env.Clock.Now()}
-	n.heard[a.Server] = of
-	ctx.Send(n.client, heard{a, of.at})
-	return true
+	c.Heard = earlier(c.Heard, n.env.Clock.Now()) // of a file that was written before the clock was set back
+	n.heard[a.Server] = announcementOf{c, a, session}
+	n.tell(ctx, a.Server)
+	return !known || old.parsed.Sequence < a.Sequence
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+func (n *introduction) tell(ctx actor.Context, id grid.ServerID) {
+	of := n.heard[id]
+	ctx.Send(n.client, heard{n.number, of.parsed, of.Heard, of.session})
+}
+
+// age notes that what came over the link that stands is heard still, and asks
+// about the servers of which nothing was.
+func (n *introduction) age(ctx actor.Context) {
+	n.env.Clock.After(n.env.Jitter(ageInterval), ctx.Self(), ageDue{})
+	now := n.env.Clock.Now()
+	for _, id := range sortedServers(n.heard) {
+		if of := n.heard[id]; n.report.connected && of.session == n.session {
+			n.refresh(ctx, id)
+		} else {
+			ctx.Send(n.client, aged{n.number, id, now.Sub(of.Heard) > forgetTime})
+		}
+	}
+	n.save(ctx)
+}
+
+// refresh notes that the server is there now.
+func (n *introduction) refresh(ctx actor.Context, id grid.ServerID) {
+	if of, ok := n.heard[id]; ok {
+		of.Heard = n.env.Clock.Now()
+		n.heard[id] = of
+		n.tell(ctx, id)
+	}
 }
 
 // save writes the cache, once at a time.
@@ -176,9 +248,9 @@ func (n *introduction) save(ctx actor.Context) {
 		return
 	}
 	n.saving, n.unsaved = true, false
-	var list [][]byte
+	var list []Cached
 	for _, id := range sortedServers(n.heard) {
-		list = append(list, n.heard[id].signed)
+		list = append(list, n.heard[id].Cached)
 	}
 	n.env.Exec.Do(env.Disk, ctx.Self(), func() any { return cacheSaved{n.in.Cache.Save(list)} })
 }
@@ -206,18 +278,21 @@ func (n *introduction) lost(ctx actor.Context, err error) {
 }
 
 func (n *introduction) say(ctx actor.Context, r introducerReport) {
-	r.number, r.target, r.since = n.number, n.in.Target, n.env.Clock.Now()
+	r.number, r.target, r.since, r.session = n.number, n.in.Target, n.env.Clock.Now(), n.session
 	n.report = r
 	ctx.Send(n.client, r)
 }
 
 func (n *introduction) sayAgain(ctx actor.Context) {
 	for _, id := range sortedServers(n.heard) {
-		of := n.heard[id]
-		ctx.Send(n.client, heard{of.parsed, of.at})
+		n.tell(ctx, id)
 	}
 	ctx.Send(n.client, n.report) // last: it may settle things
 }
+
+// drawn is how long a node that wants to be anonymous waits before it connects
+// to somebody: those whom it connects to are not to see that it was at once.
+func drawn(e *env.Env) time.Duration { return time.Duration(e.Rand.Int64N(int64(spreadTime))) }
 
 // backoff is the time until the next attempt: it doubles with each failure in
 // a row.

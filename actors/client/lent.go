@@ -9,6 +9,7 @@ import (
 	"github.com/tarn-grid/tarn/actors/env"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/transport/clause"
 )
 
 // lent is what is connected under an authority that came with a request: hosts
@@ -22,14 +23,15 @@ type lent struct {
 	branch
 	authority lease.Authority
 	total     int // of introducers
-	unfit     map[grid.ServerID]grid.Announcement
+	unfit     map[grid.ServerID]clause.Server
 	reading   bool // unfit servers are dialled, too
 }
 
 func newLent(b branch, a lease.Authority, introducers int) env.Producer {
 	return func() actor.Actor {
-		fresh := newBranch(b.env, b.dialer, b.references)
-		return &lent{branch: fresh, authority: a, total: introducers, unfit: map[grid.ServerID]grid.Announcement{}}
+		fresh := newBranch(b.env, Config{Dialer: b.dialer, Rules: b.rules, References: b.references})
+		fresh.turns = b.turns
+		return &lent{branch: fresh, authority: a, total: introducers, unfit: map[grid.ServerID]clause.Server{}}
 	}
 }
 
@@ -46,15 +48,20 @@ func (l *lent) Receive(ctx actor.Context) {
 		l.each(func(pid *actor.PID) { ctx.Send(pid, sayAgain{}) })
 	case signGrants:
 		ctx.Send(l.vault, m)
-	case heard, introducerReport, AskStatus:
+	case heard, introducerReport, overridden, AskStatus:
 		ctx.Send(l.broker, m)
 	case candidates:
 		if !m.storing {
 			l.read(ctx)
 		}
 		ctx.Send(l.broker, m)
+	case unheard:
+		ctx.Send(l.broker, m)
 	case serverKnown:
-		l.knownHere(ctx, m.announcement)
+		l.knownHere(ctx, m.server)
+	case serverLeft:
+		delete(l.unfit, m.server)
+		l.drop(ctx, m.server)
 	case *actor.Terminated:
 		l.ended(ctx, m.Who)
 	}
@@ -62,14 +69,15 @@ func (l *lent) Receive(ctx actor.Context) {
 
 // knownHere connects to a server that may accept the authority, and tells the
 // broker of others why not.
-func (l *lent) knownHere(ctx actor.Context, a grid.Announcement) {
+func (l *lent) knownHere(ctx actor.Context, s clause.Server) {
+	a := s.Announcement
 	err := l.authority.Fit(a)
 	if err == nil || l.reading || l.servers[a.Server] != nil {
 		delete(l.unfit, a.Server)
-		l.known(ctx, a)
+		l.tellServer(ctx, s)
 		return
 	}
-	l.unfit[a.Server] = a
+	l.unfit[a.Server] = s
 	ctx.Send(l.broker, serverReport{server: a.Server, state: Idle, since: l.env.Clock.Now(), err: err, settled: true})
 }
 
@@ -82,7 +90,7 @@ func (l *lent) read(ctx actor.Context) {
 	for _, id := range sortedServers(l.unfit) {
 		a := l.unfit[id]
 		ctx.Send(l.broker, serverReport{server: id, state: Idle, since: l.env.Clock.Now()}) // no longer settled
-		l.known(ctx, a)
+		l.tellServer(ctx, a)
 	}
 	clear(l.unfit)
 }

@@ -125,7 +125,7 @@ func TestLeftOut(t *testing.T) {
 	}
 	for _, l := range stored.LeftOut {
 		if want := map[grid.ServerID]string{refusing.id(): "no root", other.id(): "not for this server"}[l.Server]; !strings.Contains(l.Err.Error(), want) {
-			t.Errorf("%s was left out: %v", l.Nickname, l.Err)
+			t.Errorf("%s was left out: %v", l.Name, l.Err)
 		}
 	}
 	j := r.putAs(both, content(1000), wide(2, 2))

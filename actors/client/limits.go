@@ -16,6 +16,20 @@ const (
 	// are jittered by a quarter.
 	firstBackoff = time.Second
 	maxBackoff   = 5 * time.Minute
+	// steadyTime is how long a connection has to stand to show that the server
+	// is well.
+	steadyTime = time.Minute
+	// spreadTime is over how long connections to different servers, and one after
+	// another to the same, are strewn where the node is anonymous.
+	spreadTime = 30 * time.Second
+	// ageInterval is how often announcements are gone through, forgetTime how
+	// long one is kept that no introducer repeats, of a server that is not there.
+	ageInterval = 24 * time.Hour
+	forgetTime  = 60 * 24 * time.Hour
+	// overridesInterval is how often the user's file of servers is looked at,
+	// overridesSoon while the node waits for it.
+	overridesInterval = 2 * time.Second
+	overridesSoon     = 100 * time.Millisecond
 	// helloTime is how long a server may take for hello and login.
 	helloTime = 20 * time.Second
 	// callTime is how long a server may take for an answer, or for whatever
@@ -91,11 +105,14 @@ const (
 const (
 	// maxServers is how many servers one introducer can make us know.
 	maxServers = 10000
-	// maxDials is how many servers are dialled at a time, maxDialHints how many
-	// addresses of one in one go: anybody may announce servers, at anybody's
-	// addresses.
-	maxDials     = 32
-	maxDialHints = 4
+	// maxDials is how many servers are dialled at a time, dialsPerMinute how many
+	// in the long run, dialBurst how many more after a rest, maxDialHints how
+	// many addresses of one in one go: anybody may announce servers, at anybody's
+	// addresses, and a router at home remembers so many connections.
+	maxDials       = 32
+	dialsPerMinute = 300
+	dialBurst      = 120
+	maxDialHints   = 4
 	// maxCalls is how many unanswered requests a server is sent at a time,
 	// unless it says less.
 	maxCalls = 64

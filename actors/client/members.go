@@ -90,7 +90,7 @@ func (c *Client) member(ctx actor.Context, m Membership) *actor.PID {
 	if !m.Guest {
 		ctx.Send(c.broker, gridServers{manager: id})
 	}
-	pid := c.env.Spawn.Child(ctx, "membership/"+id.String(), newMembership(c.env, c.config.Dialer, m, c.vault, c.broker))
+	pid := c.env.Spawn.Child(ctx, "membership/"+id.String(), newMembership(c.env, c.config.Dialer, c.config.Rules, m, c.vault, c.broker))
 	c.members.actors[id] = pid
 	return pid
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/transport"
+	"github.com/tarn-grid/tarn/transport/clause"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
 
@@ -87,6 +88,7 @@ type membership struct {
 	env    *env.Env
 	log    *slog.Logger
 	dialer transport.Dialer
+	rules  clause.Rules
 	Membership
 	vault, broker *actor.PID
 
@@ -107,6 +109,7 @@ type membership struct {
 	ask     ask
 	timer   func() // stops what would happen next
 	backoff backoff
+	quiet   time.Time // until when nobody is asked, unless somebody joins
 	joining []*actor.PID
 	joined  []*actor.PID // are told once it is kept
 	saving  bool
@@ -114,10 +117,10 @@ type membership struct {
 	leaving []*actor.PID // who has it forgotten
 }
 
-func newMembership(e *env.Env, d transport.Dialer, m Membership, vault, broker *actor.PID) env.Producer {
+func newMembership(e *env.Env, d transport.Dialer, r clause.Rules, m Membership, vault, broker *actor.PID) env.Producer {
 	return func() actor.Actor {
 		return &membership{
-			env: e, log: e.Log.With("manager", m.Manager.Server.Short()), dialer: d, Membership: m, vault: vault, broker: broker,
+			env: e, log: e.Log.With("manager", m.Manager.Server.Short()), dialer: d, rules: r, Membership: m, vault: vault, broker: broker,
 			listed: map[grid.ServerID]bool{}, cards: map[grid.ServerID]lease.Card{}, due: map[grid.ServerID]time.Time{},
 			below:   map[lease.ServerKey]*belowCard{},
 			backoff: backoff{env: e},
@@ -235,6 +238,9 @@ func (m *membership) loaded(ctx actor.Context, msg stateLoaded) {
 			m.below[card.At()] = &belowCard{card, now.Add(m.draw(spread(card.Until, now)))}
 		}
 	}
+	if m.rules.Anonymous {
+		m.quiet = now.Add(drawn(m.env))
+	}
 	m.tellVault(ctx)
 	m.say(ctx)
 	if m.Guest {
@@ -285,7 +291,7 @@ func (m *membership) join(ctx actor.Context, msg joinNow) {
 	m.Secret = msg.secret
 	m.joining = append(m.joining, msg.replyTo)
 	m.backoff.reset()
-	m.listDue, m.enrolDue = time.Time{}, time.Time{}
+	m.listDue, m.enrolDue, m.quiet = time.Time{}, time.Time{}, time.Time{}
 	m.due = map[grid.ServerID]time.Time{}
 	clear(m.listed)
 	if m.link == nil && m.timer != nil {

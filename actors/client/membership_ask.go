@@ -71,7 +71,7 @@ func (m *membership) next(ctx actor.Context) {
 	}
 	now := m.env.Clock.Now()
 	next, at := m.decide(now)
-	if at.After(now) {
+	if at = later(at, m.quiet); at.After(now) {
 		m.wait(ctx, at.Sub(now))
 		return
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/integration/sim"
 	"github.com/tarn-grid/tarn/transport"
+	"github.com/tarn-grid/tarn/transport/clause"
 	"github.com/tarn-grid/tarn/transport/fake"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
@@ -17,8 +18,13 @@ import (
 // saved is an AnnouncementCache with some announcements.
 type saved [][]byte
 
-func (s saved) Load() ([][]byte, error) { return s, nil }
-func (saved) Save([][]byte) error       { return nil }
+func (s saved) Load() (list []client.Cached, err error) {
+	for _, signed := range s {
+		list = append(list, client.Cached{Signed: signed, Heard: sim.Start})
+	}
+	return list, nil
+}
+func (saved) Save([]client.Cached) error { return nil }
 
 // lookalike is one of two servers whose short names are the same: a million
 // keys are tried in a minute, and anybody may publish.
@@ -42,6 +48,7 @@ func TestServersOfOneShortName(t *testing.T) {
 	w := sim.New(1, nil)
 	net := fake.New(func(d time.Duration, fn func()) { w.After(d, fn) }, w.Rand())
 	pid, dead := w.Sys.Root("client", client.New(w.Env(), client.Config{
+		Rules:  clause.Rules{Connections: transport.DirectConnections},
 		Dialer: net.Dialer("client"), References: noReferences{},
 		Introducers: []client.Introducer{{Target: transport.Target{Server: a}, Cache: saved{first, second}}},
 	}))

@@ -81,7 +81,7 @@ func (s *server) pullFrame(ctx actor.Context, e pullFrame) {
 			return
 		}
 		r := s.pulls[i].offeredReader
-		ctx.Send(r.owner, readerAsked{s.announcement.Server, r.num, e.conv, e.frame.ID, *m})
+		ctx.Send(r.owner, readerAsked{s.known.Announcement.Server, r.num, e.conv, e.frame.ID, *m})
 	default:
 		e.conv.Close(transport.ErrProtocol)
 	}
@@ -118,7 +118,7 @@ func (s *server) notice(ctx actor.Context, f wire.Frame) {
 		return
 	}
 	for _, name := range sortedNames(s.subs) {
-		ctx.Send(s.subs[name], shareStored{s.announcement.Server, *m})
+		ctx.Send(s.subs[name], shareStored{s.known.Announcement.Server, *m})
 	}
 }
 
@@ -142,7 +142,7 @@ func (s *server) unsubscribe(who *actor.PID) {
 }
 
 func (s *server) linkState() linkState {
-	return linkState{s.announcement.Server, s.report.state == LoggedIn, s.generation}
+	return linkState{s.known.Announcement.Server, s.report.state == LoggedIn, s.generation}
 }
 
 func (s *server) tellSubscribers(ctx actor.Context) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tarn-grid/tarn/actors/env"
 	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/transport/clause"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
 
@@ -58,7 +59,7 @@ func (p *passing) Receive(ctx actor.Context) {
 	case noServer:
 		p.failed(ctx, errUnknownServer)
 	case serverNews:
-		p.connect(ctx, m.announcement)
+		p.connect(ctx, m.server)
 	case serverReport:
 		p.reported(ctx, m)
 	case Reply:
@@ -90,13 +91,13 @@ func (p *passing) tryNext(ctx actor.Context) {
 // other is the server that is being asked.
 func (p *passing) other() wire.Other { return p.ask.To[p.next-1] }
 
-func (p *passing) connect(ctx actor.Context, a grid.Announcement) {
-	if a.Server != p.other().Server || p.child != nil {
+func (p *passing) connect(ctx actor.Context, s clause.Server) {
+	if s.Announcement.Server != p.other().Server || p.child != nil {
 		return // it came too late
 	}
 	parts := p.parts
 	parts.broker = ctx.Self()
-	p.child = p.env.Spawn.Child(ctx, "server/"+itoa(p.next), newServer(p.env, parts, a))
+	p.child = p.env.Spawn.Child(ctx, "server/"+itoa(p.next), newServer(p.env, parts, s))
 }
 
 func (p *passing) reported(ctx actor.Context, m serverReport) {

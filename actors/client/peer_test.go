@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"crypto/ed25519"
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"slices"
@@ -44,9 +45,12 @@ type peerSession struct {
 	over    bool
 }
 
-func newPeer(r *rig, n byte) *peer {
+func newPeer(r *rig, n byte) *peer { return newPeerOf(r, int(n)) }
+
+func newPeerOf(r *rig, n int) *peer {
+	seed := binary.BigEndian.AppendUint64(make([]byte, ed25519.SeedSize-8), uint64(n))
 	p := &peer{
-		rig: r, name: fmt.Sprintf("server%d", n), key: key(n), asked: map[wire.Kind]int{}, expires: 24 * time.Hour, patience: 4,
+		rig: r, name: fmt.Sprintf("server%d", n), key: ed25519.NewKeyFromSeed(seed), asked: map[wire.Kind]int{}, expires: 24 * time.Hour, patience: 4,
 		shares: map[grid.StorageIndex]map[grid.ShareNum][]byte{}, pulled: map[grid.ShareNum][]byte{},
 	}
 	p.listen()

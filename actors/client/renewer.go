@@ -177,7 +177,12 @@ func (r *renewer) heard(ctx actor.Context, m serverNews) {
 		o = &round{last: Renewal{Server: m.report.server}}
 		r.rounds[m.report.server] = o
 	}
+	was := o.server.server
 	o.server = m
+	if o.child != nil && (m.report.state == Idle && m.report.settled || !was.SameRoad(m.server)) {
+		o.queue = nil
+		r.endErrand(ctx, o, ErrNotConnected) // its connection is not one to make now
+	}
 	if m.report.state == LoggedIn && o.stage == unplanned {
 		r.plan(ctx, o, r.env.Jitter(firstRound))
 	}
@@ -354,7 +359,7 @@ func (r *renewer) goOn(ctx actor.Context, o *round, err error) {
 	case o.child != nil:
 		r.endErrand(ctx, o, err)
 	case err == nil && len(o.others) > 0:
-		ctx.Send(r.parts.vault, askLabels{ctx.Self(), o.server.announcement, o.number})
+		ctx.Send(r.parts.vault, askLabels{ctx.Self(), o.server.server.Announcement, o.number})
 	default:
 		r.end(ctx, o, err)
 	}

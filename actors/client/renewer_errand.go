@@ -8,6 +8,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/transport/clause"
 )
 
 // errands is under which account a round renews, and for which others it does
@@ -36,8 +37,8 @@ func (n othersLeases) plus(m othersLeases) othersLeases {
 type (
 	// serverNews is what is new of a server.
 	serverNews struct {
-		announcement grid.Announcement
-		report       serverReport
+		server clause.Server
+		report serverReport
 	}
 	// labelsKnown is the accounts in whose name the node may log in at a server.
 	labelsKnown struct {
@@ -75,7 +76,7 @@ func (r *renewer) nextErrand(ctx actor.Context, o *round) {
 	parts := r.parts
 	parts.broker, parts.label = ctx.Self(), o.queue[0]
 	o.label, o.queue = o.queue[0], o.queue[1:]
-	o.child = r.env.Spawn.Child(ctx, "server/"+o.id().String()+"/"+itoa(int(r.number)), newServer(r.env, parts, o.server.announcement))
+	o.child = r.env.Spawn.Child(ctx, "server/"+o.id().String()+"/"+itoa(int(r.number)), newServer(r.env, parts, o.server.server))
 	o.pid, o.begun = o.child, false
 }
 

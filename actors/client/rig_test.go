@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"testing"
 	"time"
 
@@ -20,6 +19,7 @@ import (
 	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/lease/store"
 	"github.com/tarn-grid/tarn/transport"
+	"github.com/tarn-grid/tarn/transport/clause"
 	"github.com/tarn-grid/tarn/transport/fake"
 )
 
@@ -51,7 +51,7 @@ func newLoggingRig(t *testing.T, servers int, log *slog.Logger) *rig {
 	r := &rig{T: t, world: w, cache: &cache{}, refs: references{}, journal: &journal{Journal: store.NewMemoryJournal()}}
 	r.net = fake.New(func(d time.Duration, fn func()) { w.After(d, fn) }, w.Rand())
 	r.config = client.Config{
-		Dialer: r.net.Dialer("client"), References: r.refs, Journal: r.journal,
+		Dialer: r.net.Dialer("client"), Rules: clause.Rules{Connections: transport.DirectConnections}, References: r.refs, Journal: r.journal,
 		Introducers: []client.Introducer{{Target: transport.Target{Server: idOf(key(200)), Hints: []grid.Hint{"/dns/introducer/tcp/1"}, Connections: transport.DirectConnections}, Cache: r.cache}},
 		Authority:   lease.Authority{Holdings: []lease.Holding{{Account: account(1)}}},
 	}
@@ -73,12 +73,25 @@ func account(n byte) lease.Account { return lease.AccountOf([lease.SeedSize]byte
 // cache is a client.AnnouncementCache.
 type cache struct {
 	saved [][]byte
-	saves int
+	heard map[string]time.Time // of those that a client saved
 }
 
-func (c *cache) Load() ([][]byte, error) { return c.saved, nil }
-func (c *cache) Save(list [][]byte) error {
-	c.saved, c.saves = slices.Clone(list), c.saves+1
+func (c *cache) Load() (list []client.Cached, err error) {
+	for _, signed := range c.saved {
+		heard, ok := c.heard[string(signed)]
+		if !ok {
+			heard = sim.Start
+		}
+		list = append(list, client.Cached{Signed: signed, Heard: heard})
+	}
+	return list, nil
+}
+
+func (c *cache) Save(list []client.Cached) error {
+	c.saved, c.heard = nil, map[string]time.Time{}
+	for _, a := range list {
+		c.saved, c.heard[string(a.Signed)] = append(c.saved, a.Signed), a.Heard
+	}
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/transport"
+	"github.com/tarn-grid/tarn/transport/clause"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
 
@@ -24,11 +25,13 @@ import (
 type server struct {
 	env *env.Env
 	serverParts
-	announcement grid.Announcement
+	known clause.Server
 
 	link       *link
 	generation uint64    // of the link; answers for another one are stale
 	heard      time.Time // when it last said something
+	since      time.Time // when it was made
+	asked      bool      // for a turn to dial, which is not over
 	unreached  int       // dials that found nobody
 	renewing   bool
 	backoff    backoff
@@ -48,24 +51,28 @@ type server struct {
 
 // serverParts is what every server actor is born with.
 type serverParts struct {
-	dialer        transport.Dialer
-	references    ReferenceCache
-	vault, broker *actor.PID
-	label         grid.PublicKey // the only account to log in for; zero is any
+	dialer               transport.Dialer
+	rules                clause.Rules
+	references           ReferenceCache
+	turns, vault, broker *actor.PID
+	label                grid.PublicKey // the only account to log in for; zero is any
 }
 
-func newServer(e *env.Env, p serverParts, a grid.Announcement) env.Producer {
+func newServer(e *env.Env, p serverParts, known clause.Server) env.Producer {
 	return func() actor.Actor {
 		return &server{
-			env: e, serverParts: p, announcement: a, backoff: backoff{env: e},
+			env: e, serverParts: p, known: known, backoff: backoff{env: e},
 			offers: map[wire.Secret]offeredReader{}, subs: map[string]*actor.PID{}, calls: newCalls(),
 		}
 	}
 }
 
 type (
-	// announced is a newer announcement of the server.
-	announced struct{ announcement grid.Announcement }
+	// announced is what is new of the server: of what it says, or of how it is to
+	// be reached.
+	announced struct{ server clause.Server }
+	// drawnTime has come for a dial.
+	drawnTime struct{ generation uint64 }
 	// tryAgain makes a server that is down, or that refused us, be tried now.
 	tryAgain struct{}
 	// loginAnew makes a server that is logged in go through our keys again: one
@@ -91,8 +98,13 @@ func (s *server) Receive(ctx actor.Context) {
 		s.generation = uint64(s.env.Rand.Int64N(1 << 62)) // no other actor's
 		s.dial(ctx)
 	case announced:
-		s.announcement = m.announcement
-		ctx.Send(s.broker, s.report) // a new broker knows the server only now
+		s.announced(ctx, m.server)
+	case drawnTime:
+		if m.generation == s.generation {
+			s.askTurn(ctx)
+		}
+	case yourTurn:
+		s.connect(ctx, m)
 	case dialNow:
 		s.dial(ctx)
 	case tryAgain:
@@ -130,20 +142,63 @@ func (s *server) Receive(ctx actor.Context) {
 	case *actor.Stopping, *actor.Restarting:
 		s.calls.failAll(ctx, ErrNotConnected)
 		s.link.close()
+		s.endTurn(ctx)
 	}
 }
 
-// dial makes a connection under a new identity.
+// announced keeps to what is new. A connection that is not to be as it is any
+// more ends at once.
+func (s *server) announced(ctx actor.Context, known clause.Server) {
+	was := s.known
+	s.known = known
+	switch {
+	case was.SameRoad(known):
+		ctx.Send(s.broker, s.report) // a new broker knows the server only now
+	default:
+		s.backoff.reset()
+		s.again(ctx)
+	}
+}
+
+// dial asks for a turn to connect, after a time drawn at random if the node is
+// anonymous.
 func (s *server) dial(ctx actor.Context) {
 	s.generation++
 	s.stopTimers()
 	s.say(ctx, Dialing, s.report.err)
-	s.link = dial(s.env, ctx.Self(), s.dialer, transport.Target{Server: s.announcement.Server, Hints: s.hints(), Connections: transport.DirectConnections}, true)
+	if s.rules.Anonymous {
+		s.stopTimer = s.env.Clock.After(drawn(s.env), ctx.Self(), drawnTime{s.generation})
+		return
+	}
+	s.askTurn(ctx)
+}
+
+func (s *server) askTurn(ctx actor.Context) {
+	s.asked = true
+	ctx.Send(s.turns, askTurn{ctx.Self(), s.generation, s.backoff.failures})
+}
+
+// connect makes a connection under a new identity.
+func (s *server) connect(ctx actor.Context, m yourTurn) {
+	if m.generation != s.generation {
+		return // it was given up
+	}
+	s.since = s.env.Clock.Now()
+	target := transport.Target{Server: s.known.Announcement.Server, Hints: s.hints(), Connections: s.known.Connections}
+	s.link = dial(s.env, ctx.Self(), s.dialer, target, true)
+}
+
+// endTurn lets others have theirs.
+func (s *server) endTurn(ctx actor.Context) {
+	if s.asked {
+		s.asked = false
+		ctx.Send(s.turns, turnOver{ctx.Self()})
+	}
 }
 
 // hints are the addresses to dial: a few, after a failure the next ones.
 func (s *server) hints() []grid.Hint {
-	all := s.announcement.Hints
+	all := s.known.Connections.Dialable(s.known.Announcement.Hints)
 	if len(all) <= maxDialHints {
 		return all
 	}
@@ -196,6 +251,7 @@ func (s *server) linkEvent(ctx actor.Context, m linkEvent) {
 	}
 	switch e := m.event.(type) {
 	case linkOpen:
+		s.endTurn(ctx)
 		s.link.open(e.session, transport.Storage)
 		s.stopTimer = s.env.Clock.After(helloTime, ctx.Self(), helloLate{s.generation})
 		s.request(&wire.Hello{Version: wire.Version, MaxBody: wire.MaxRead, MaxRequests: maxCalls}, s.hello)
@@ -260,7 +316,7 @@ func (s *server) askVault(ctx actor.Context) {
 	var nonce lease.Nonce
 	_, _ = s.env.Rand.Read(nonce[:]) // never fails
 	m := signLogin{
-		replyTo: ctx.Self(), generation: s.generation, server: s.announcement,
+		replyTo: ctx.Self(), generation: s.generation, server: s.known.Announcement,
 		beneficiary: s.link.session.Local(), nonce: nonce, credential: s.credential, label: s.serverParts.label,
 	}
 	if s.report.state == LoggedIn {
@@ -279,14 +335,14 @@ func (s *server) signed(ctx actor.Context, m signedLogin) {
 		s.withoutKey()
 		return
 	case m.err != nil:
-		s.env.Log.Error("login could not be signed", "server", s.announcement.Server.Short(), "error", m.err)
+		s.env.Log.Error("login could not be signed", "server", s.known.Announcement.Server.Short(), "error", m.err)
 		s.refusal = fmt.Errorf("sign the login: %w", m.err)
 		s.credential++
 		s.askVault(ctx)
 		return
 	}
 	s.signedAs = m
-	id, references := s.announcement.Server, s.references
+	id, references := s.known.Announcement.Server, s.references
 	s.env.Exec.Do(env.Disk, ctx.Self(), func() any {
 		reference, err := references.Load(id, m.id)
 		if err != nil {
@@ -381,7 +437,7 @@ func (s *server) loginRefused(ctx actor.Context, m *wire.Error) {
 		s.lost(ctx, m)
 	default:
 		if s.report.state == LoggedIn {
-			s.env.Log.Warn("the server accepts this node's authority no longer", "server", s.announcement.Server.Short(), "nickname", s.announcement.Nickname, "error", m)
+			s.env.Log.Warn("the server accepts this node's authority no longer", "server", s.known.Announcement.Server.Short(), "nickname", s.known.Name(), "error", m)
 		}
 		s.refusal = m
 		s.credential++
@@ -390,7 +446,7 @@ func (s *server) loginRefused(ctx actor.Context, m *wire.Error) {
 }
 
 func (s *server) keep(reference []byte) {
-	id, credential, references, log := s.announcement.Server, s.signedAs.id, s.references, s.env.Log
+	id, credential, references, log := s.known.Announcement.Server, s.signedAs.id, s.references, s.env.Log
 	s.env.Exec.Do(env.Disk, nil, func() any {
 		if err := references.Save(id, credential, reference); err != nil {
 			log.Warn("reference could not be cached; the next connection logs in again", "server", id.Short(), "error", err)
@@ -427,7 +483,6 @@ func (s *server) renew(ctx actor.Context) {
 // up is the end of a successful connect.
 func (s *server) up(ctx actor.Context, state State, err error) {
 	s.stopTimers()
-	s.backoff.reset()
 	if state == Connected {
 		s.loginLater(ctx, s.loginWait())
 	}
@@ -446,8 +501,12 @@ func (s *server) loginWait() time.Duration {
 	return wait
 }
 
-// lost waits before the next attempt.
+// lost waits before the next attempt, the longer the less of late a connection
+// stood.
 func (s *server) lost(ctx actor.Context, err error) {
+	if connected := s.report.state == Connected || s.report.state == LoggedIn; connected && s.env.Clock.Now().Sub(s.since) >= steadyTime {
+		s.backoff.reset()
+	}
 	s.linkDown(ctx, err)
 	s.say(ctx, Backoff, err)
 	s.stopTimer = s.env.Clock.After(s.backoff.next(), ctx.Self(), dialNow{})
@@ -456,6 +515,7 @@ func (s *server) lost(ctx actor.Context, err error) {
 // linkDown lets go of the connection and fails what was unanswered on it.
 func (s *server) linkDown(ctx actor.Context, err error) {
 	s.stopTimers()
+	s.endTurn(ctx)
 	s.link.close()
 	s.link = nil
 	s.generation++ // what comes of a login over it is stale
@@ -468,7 +528,7 @@ func (s *server) linkDown(ctx actor.Context, err error) {
 func (s *server) say(ctx actor.Context, state State, err error) {
 	r := &s.report
 	*r = serverReport{
-		server: s.announcement.Server, pid: ctx.Self(), state: state, since: s.env.Clock.Now(),
+		server: s.known.Announcement.Server, pid: ctx.Self(), state: state, since: s.env.Clock.Now(),
 		generation: s.generation, roundTrip: r.roundTrip, room: r.room, err: err, settled: state != Dialing,
 	}
 	if state == LoggedIn {
@@ -477,7 +537,7 @@ func (s *server) say(ctx actor.Context, state State, err error) {
 	if s.link != nil && s.link.session != nil {
 		r.address, r.path = s.link.session.Address(), s.link.session.Path()
 	}
-	if log := s.env.Log.With("server", s.announcement.Server.Short(), "nickname", s.announcement.Nickname); err != nil && state != Dialing {
+	if log := s.env.Log.With("server", s.known.Announcement.Server.Short(), "nickname", s.known.Name()); err != nil && state != Dialing {
 		log.Info("server "+string(state), "error", err)
 	} else if state != Dialing {
 		log.Info("server "+string(state), "address", r.address, "path", r.path)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/transport"
+	"github.com/tarn-grid/tarn/transport/clause"
 )
 
 // State is where a connection stands.
@@ -28,24 +29,38 @@ const (
 // Status is a picture of the client branch.
 type Status struct {
 	Servers     []ServerStatus     // by id
+	Unused      []ServerStatus     // that nothing is to do with, and why
 	Introducers []IntroducerStatus // in the order of the configuration
+	// Mistakes are those of the user's file of servers.
+	Mistakes []clause.Mistake
 }
 
 // ServerStatus is one server in a Status.
 type ServerStatus struct {
-	Announcement grid.Announcement
-	Known        time.Time // when that arrived
-	State        State
-	Since        time.Time
-	Address      string
-	Path         transport.Path
-	Account      grid.PublicKey // zero when not logged in
-	Label        grid.PublicKey // whose leases are made there; zero when not logged in
-	RoundTrip    time.Duration  // 0 when unknown
-	Room         uint64         // bytes, as last heard
-	Err          error          // why the last attempt failed
+	clause.Server
+	Known time.Time // when the announcement came, zero for none
+	// Sources are the introducers that announce it, by number from 1 on.
+	Sources []Source
+	// Stale says that none that is connected announces what counts: it is known
+	// from before.
+	Stale     bool
+	State     State
+	Since     time.Time
+	Address   string
+	Path      transport.Path
+	Account   grid.PublicKey // zero when not logged in
+	Label     grid.PublicKey // whose leases are made there; zero when not logged in
+	RoundTrip time.Duration  // 0 when unknown
+	Room      uint64         // bytes, as last heard
+	Err       error          // why the last attempt failed
 	// PID takes a Call.
 	PID *actor.PID
+}
+
+// Source is an introducer that announced a server, and when it last did.
+type Source struct {
+	Introducer int
+	Heard      time.Time
 }
 
 // IntroducerStatus is one introducer in a Status.
@@ -78,24 +93,38 @@ type introducerReport struct {
 	number    int
 	target    transport.Target
 	connected bool
+	session   int // counts connections
 	since     time.Time
 	err       error
 	settled   bool
 }
 
 func (b *broker) picture() Status {
-	var s Status
+	s := Status{Mistakes: b.own.Mistakes}
 	for _, id := range sortedServers(b.servers) {
-		e := b.servers[id]
-		s.Servers = append(s.Servers, ServerStatus{
-			Announcement: e.announcement, Known: e.known,
-			State: e.report.state, Since: e.report.since, Address: e.report.address, Path: e.report.path, Account: e.report.account, Label: e.report.label,
-			RoundTrip: e.report.roundTrip, Room: e.report.room, Err: b.trouble(e), PID: e.report.pid,
-		})
+		if e := b.servers[id]; e.unused {
+			s.Unused = append(s.Unused, b.serverStatus(e))
+		} else {
+			s.Servers = append(s.Servers, b.serverStatus(e))
+		}
 	}
 	for _, n := range slices.Sorted(maps.Keys(b.intros)) {
 		in := b.intros[n]
 		s.Introducers = append(s.Introducers, IntroducerStatus{in.target, in.connected, in.since, in.err})
+	}
+	return s
+}
+
+func (b *broker) serverStatus(e *entry) ServerStatus {
+	s := ServerStatus{
+		Server: e.Server, Known: e.known, Stale: e.announced != nil,
+		State: e.report.state, Since: e.report.since, Address: e.report.address, Path: e.report.path, Account: e.report.account, Label: e.report.label,
+		RoundTrip: e.report.roundTrip, Room: e.report.room, Err: b.trouble(e), PID: e.report.pid,
+	}
+	for _, n := range slices.Sorted(maps.Keys(e.sources)) {
+		from, in := e.sources[n], b.intros[n]
+		s.Sources = append(s.Sources, Source{n, from.heard})
+		s.Stale = s.Stale && !(in.connected && in.session == from.session && from.sequence == e.announced.Sequence)
 	}
 	return s
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/tarn-grid/tarn/integration/sim"
 	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/transport"
+	"github.com/tarn-grid/tarn/transport/clause"
 	"github.com/tarn-grid/tarn/transport/fake"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
@@ -55,14 +56,14 @@ func newRig(t *testing.T, servers int) *rig {
 	for i := range servers {
 		s := newStorage(r, byte(i+1))
 		r.servers = append(r.servers, s)
-		known.list = append(known.list, s.announcement())
+		known.list = append(known.list, client.Cached{Signed: s.announcement(), Heard: w.Now()})
 	}
 	r.config = helper.Config{
 		Key: helperKey, Space: space,
 		Listen: func(accept func(transport.Session) transport.SessionEvents) (transport.Listener, error) {
 			return r.net.Listen("helper", helperKey, accept)
 		},
-		Connections: client.Config{Dialer: r.net.Dialer("helper"), References: references{}, OnlyLent: true, Introducers: []client.Introducer{
+		Connections: client.Config{Dialer: r.net.Dialer("helper"), Rules: clause.Rules{Connections: transport.DirectConnections}, References: references{}, OnlyLent: true, Introducers: []client.Introducer{
 			{Target: transport.Target{Server: idOf(key(200)), Hints: []grid.Hint{"/dns/introducer/tcp/1"}, Connections: transport.DirectConnections}, Cache: known}}},
 		Fatal: func(err error) { r.fatal = append(r.fatal, err) },
 	}
@@ -129,10 +130,10 @@ func (r *rig) settled(ciphertexts int) {
 }
 
 // memory is a client.AnnouncementCache.
-type memory struct{ list [][]byte }
+type memory struct{ list []client.Cached }
 
-func (m *memory) Load() ([][]byte, error)  { return m.list, nil }
-func (m *memory) Save(list [][]byte) error { m.list = list; return nil }
+func (m *memory) Load() ([]client.Cached, error)  { return m.list, nil }
+func (m *memory) Save(list []client.Cached) error { m.list = list; return nil }
 
 // references is a client.ReferenceCache.
 type references map[string][]byte

@@ -17,6 +17,8 @@ import (
 	"github.com/tarn-grid/tarn/integration/sim"
 	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/lease/store"
+	"github.com/tarn-grid/tarn/transport"
+	"github.com/tarn-grid/tarn/transport/clause"
 	"github.com/tarn-grid/tarn/transport/fake"
 )
 
@@ -38,7 +40,7 @@ func (d *disk) Load() ([]renewer.Kept, error) {
 }
 
 func (d *disk) kept(name string) renewer.Kept {
-	c := client.Config{Dialer: d.net.Dialer("renewer"), Journal: store.NewMemoryJournal()}
+	c := client.Config{Dialer: d.net.Dialer("renewer"), Rules: clause.Rules{Connections: transport.DirectConnections}, Journal: store.NewMemoryJournal()}
 	return renewer.Kept{Name: name, Cap: d.caps[name], Connections: c}
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/tarn-grid/tarn/integration/sim"
 	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/transport"
+	"github.com/tarn-grid/tarn/transport/clause"
 	"github.com/tarn-grid/tarn/transport/fake"
 )
 
@@ -22,7 +23,7 @@ import (
 type helperNode struct {
 	node
 	key   ed25519.PrivateKey
-	cache memory
+	cache announcements
 	spool *spooltest.Memory
 }
 
@@ -33,7 +34,7 @@ func newHelper(w *sim.World, net *fake.Network, in *introducerNode) *helperNode 
 		return actors.Config{Helper: &helper.Config{
 			Key: n.key, Listen: n.listen(n.key, nil), Spool: n.spool, Space: 10 << 20,
 			Connections: client.Config{
-				Dialer: net.Dialer(n.name), References: references{}, OnlyLent: true,
+				Dialer: net.Dialer(n.name), Rules: clause.Rules{Connections: transport.DirectConnections}, References: references{}, OnlyLent: true,
 				Introducers: []client.Introducer{{Target: in.target(), Cache: &n.cache}},
 			},
 			Fatal: func(err error) {

@@ -18,6 +18,7 @@ import (
 	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/lease/store"
 	"github.com/tarn-grid/tarn/transport"
+	"github.com/tarn-grid/tarn/transport/clause"
 	"github.com/tarn-grid/tarn/transport/fake"
 )
 
@@ -105,12 +106,22 @@ func (n *node) listen(key ed25519.PrivateKey, wrap func(transport.Session, fake.
 	}
 }
 
-// memory keeps announcements over restarts, for introducers and clients.
+// memory keeps announcements over restarts, for introducers.
 type memory struct{ list [][]byte }
 
 func (m *memory) Load() ([][]byte, error) { return m.list, nil }
 
 func (m *memory) Save(list [][]byte) error {
+	m.list = slices.Clone(list)
+	return nil
+}
+
+// announcements keeps them over restarts, for clients.
+type announcements struct{ list []client.Cached }
+
+func (m *announcements) Load() ([]client.Cached, error) { return m.list, nil }
+
+func (m *announcements) Save(list []client.Cached) error {
 	m.list = slices.Clone(list)
 	return nil
 }
@@ -160,7 +171,7 @@ type clientNode struct {
 	given       []lease.Holding // besides the account
 	memberships []client.Membership
 	references  references
-	cache       memory
+	cache       announcements
 	journal     *store.Journal
 	subcontract bool   // its shares may be passed on
 	jobs        []*job // under way
@@ -215,7 +226,7 @@ func (n *storageNode) passing(in *introducerNode) *server.Passing {
 		return nil
 	}
 	return &server.Passing{Below: n.below, Connections: client.Config{
-		Dialer: n.net.Dialer(n.name), Introducers: []client.Introducer{{Target: in.target(), Cache: &memory{}}},
+		Dialer: n.net.Dialer(n.name), Rules: clause.Rules{Connections: transport.DirectConnections}, Introducers: []client.Introducer{{Target: in.target(), Cache: &announcements{}}},
 		References: references{}, OnlyLent: true,
 	}}
 }
@@ -230,6 +241,7 @@ func newClient(w *sim.World, net *fake.Network, i int, in *introducerNode) *clie
 	n.config = func() actors.Config {
 		return actors.Config{Client: &client.Config{
 			Dialer:      net.Dialer(n.name),
+			Rules:       clause.Rules{Connections: transport.DirectConnections},
 			Introducers: []client.Introducer{{Target: in.target(), Cache: &n.cache}},
 			Authority:   lease.Authority{Holdings: append([]lease.Holding{{Account: n.account}}, n.given...)},
 			Account:     n.account, Memberships: n.memberships,

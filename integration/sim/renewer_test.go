@@ -21,6 +21,7 @@ import (
 	"github.com/tarn-grid/tarn/lease/membership"
 	"github.com/tarn-grid/tarn/lease/store"
 	"github.com/tarn-grid/tarn/transport"
+	"github.com/tarn-grid/tarn/transport/clause"
 	"github.com/tarn-grid/tarn/transport/fake"
 )
 
@@ -136,9 +137,9 @@ func (n *renewerNode) Save(name string, c lease.RenewalCap) (renewer.Kept, error
 		}
 	}
 	k := &keptCap{renewer.Kept{Name: name, Added: n.world.Now(), Cap: c}, j}
-	k.Connections = client.Config{Dialer: n.net.Dialer(n.name), Authority: authority, Journal: j, References: references{}}
+	k.Connections = client.Config{Dialer: n.net.Dialer(n.name), Rules: clause.Rules{Connections: transport.DirectConnections}, Authority: authority, Journal: j, References: references{}}
 	for _, p := range c.Introducers {
-		in := client.Introducer{Target: targetOf(p), Cache: &memory{}}
+		in := client.Introducer{Target: targetOf(p), Cache: &announcements{}}
 		k.Connections.Introducers = append(k.Connections.Introducers, in)
 	}
 	for _, p := range c.Managers {

@@ -1,6 +1,7 @@
 package clause
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -77,6 +78,33 @@ func (r Rules) Merge(announced *grid.Announcement, own *Clause) (s Server, mista
 	m.roads()
 	slices.Sort(s.Own)
 	return s, m.mistakes, len(s.Announcement.Hints) > 0
+}
+
+// Why a server is not connected to, beside the Mistake of its clause.
+var (
+	ErrIgnored = errors.New("ignored, as private/servers.yaml says")
+	ErrNowhere = errors.New("no introducer announces it, and its clause in private/servers.yaml has no addresses")
+)
+
+// Of is how a server is to be connected to: the newest announcement of it, nil
+// where there is none, and the user's file together. The error is why it is not.
+func (r Rules) Of(id grid.ServerID, announced *grid.Announcement, o Overrides) (Server, error) {
+	var own *Clause
+	if c, ok := o.Clauses[id]; ok {
+		own = &c
+	}
+	s, _, ok := r.Merge(announced, own)
+	s.Announcement.Server = id
+	held, isHeld := o.Held[id]
+	switch {
+	case isHeld:
+		return s, fmt.Errorf("mistake in private/servers.yaml: %w", held)
+	case s.Ignored:
+		return s, ErrIgnored
+	case !ok:
+		return s, ErrNowhere
+	}
+	return s, nil
 }
 
 // unannounced is what a server is taken for that nobody knows but the user.

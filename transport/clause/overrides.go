@@ -2,6 +2,8 @@ package clause
 
 import (
 	"bytes"
+	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/tarn-grid/tarn/grid"
@@ -29,13 +31,34 @@ func (o Overrides) Then(content []byte) Overrides {
 		return o.spoiled(Mistake{Reason: "the file is empty; delete it if nothing is to be said of any server"})
 	}
 	good, mistakes := Parse(content)
-	next := Overrides{Clauses: map[grid.ServerID]Clause{}, Held: map[grid.ServerID]Mistake{}, Mistakes: mistakes}
-	slices.SortStableFunc(next.Mistakes, func(a, b Mistake) int { return a.Line - b.Line })
+	next := Overrides{Clauses: map[grid.ServerID]Clause{}, Held: map[grid.ServerID]Mistake{}, Mistakes: byLine(mistakes)}
 	for _, c := range good {
 		next.Clauses[c.Server] = c
 	}
 	next.keep(o)
 	return next
+}
+
+// Unreadable is o when the file can't be read: what was in force stays.
+func (o Overrides) Unreadable(err error) Overrides {
+	return o.spoiled(Mistake{Reason: fmt.Sprintf("the file can't be read: %v", err)})
+}
+
+// Under adds to the mistakes what is not in force because of the node's settings.
+func (o Overrides) Under(r Rules) Overrides {
+	mistakes := slices.Clone(o.Mistakes)
+	ids := slices.SortedFunc(maps.Keys(o.Clauses), func(a, b grid.ServerID) int { return slices.Compare(a[:], b[:]) })
+	for _, id := range ids {
+		_, more, _ := r.Merge(nil, new(o.Clauses[id]))
+		mistakes = append(mistakes, more...)
+	}
+	o.Mistakes = byLine(mistakes)
+	return o
+}
+
+func byLine(mistakes []Mistake) []Mistake {
+	slices.SortStableFunc(mistakes, func(a, b Mistake) int { return a.Line - b.Line })
+	return mistakes
 }
 
 // spoiled is o with a mistake that costs nothing but the new content.

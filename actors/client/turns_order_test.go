@@ -1,0 +1,77 @@
+package client
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+)
+
+func asks(n, failures int) askTurn {
+	return askTurn{pid: &actor.PID{Id: fmt.Sprint("server", n)}, generation: uint64(n), failures: failures}
+}
+
+func TestTurnsGoFirstToWhoFailedLeast(t *testing.T) {
+	now := time.Unix(1000, 0)
+	q := newTurns()
+	for n, failures := range []int{3, 0, 2, 0, 9} {
+		q.ask(asks(n, failures))
+	}
+	q.ask(asks(2, 0)) // asks anew
+	q.over(asks(0, 0).pid)
+	for _, want := range []uint64{1, 3, 2, 4} {
+		if m, ok, _ := q.next(now); !ok || m.generation != want {
+			t.Fatalf("it is the turn of %d (%v), not of %d", m.generation, ok, want)
+		}
+	}
+	if _, ok, wait := q.next(now); ok || wait != 0 {
+		t.Error("it is somebody's turn who did not ask")
+	}
+}
+
+func TestTurnsAreFewAtATimeAndInAMinute(t *testing.T) {
+	now := time.Unix(1000, 0)
+	q := newTurns()
+	for n := range 4_000 {
+		q.ask(asks(n, n%3))
+	}
+	given, underWay := 0, []*actor.PID{}
+	for end := now.Add(10 * time.Minute); now.Before(end); {
+		m, ok, wait := q.next(now)
+		switch {
+		case ok:
+			given++
+			underWay = append(underWay, m.pid)
+		case wait > 0:
+			now = now.Add(wait)
+		default:
+			if len(underWay) != maxDials {
+				t.Fatalf("nobody's turn while %d dial", len(underWay))
+			}
+			q.over(underWay[0])
+			underWay = underWay[1:]
+		}
+	}
+	if want := dialBurst + 10*dialsPerMinute; given < want-1 || given > want {
+		t.Errorf("%d turns in ten minutes", given)
+	}
+	now = now.Add(time.Hour) // a rest does not add up to more than a burst
+	given = 0
+	for {
+		m, ok, wait := q.next(now)
+		if wait > 0 {
+			break
+		}
+		if ok {
+			given++
+			underWay = append(underWay, m.pid)
+		} else {
+			q.over(underWay[0])
+			underWay = underWay[1:]
+		}
+	}
+	if given != dialBurst {
+		t.Errorf("%d turns at once", given)
+	}
+}
