@@ -95,6 +95,9 @@ func (c Config) Revealing() []string {
 	if r.Punch {
 		all = append(all, "connections.punch: true shows it to the servers behind relays")
 	}
+	if c.Client != nil && c.Client.Subcontract {
+		all = append(all, "client.subcontract: true tells servers of each other")
+	}
 	for _, role := range c.listening() {
 		all = append(all, role.revealing()...)
 	}
@@ -143,7 +146,7 @@ func hintTexts(hints []grid.Hint) []string {
 func (r listeningRole) revealing() []string {
 	var all []string
 	for _, address := range r.listen {
-		if !isLoopback(address) {
+		if _, onion := OnionPort(address); !onion && !isLoopback(address) {
 			all = append(all, fmt.Sprintf("%s.listen: %s can be reached by others than Tor on this machine", r.name, address))
 		}
 	}

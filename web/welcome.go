@@ -88,7 +88,7 @@ func view(s tarn.Status) welcomeView {
 		if server.LoggedIn {
 			v.Accounts++
 		}
-		v.Servers = append(v.Servers, row{server.Nickname, server.Server.Short(), serverSummary(server), clock(server.Since)})
+		v.Servers = append(v.Servers, row{server.Name(), server.Server.Short(), serverSummary(server), clock(server.Since)})
 	}
 	return v
 }

@@ -98,7 +98,7 @@ func listAccountKeys(ctx context.Context, e *env) error {
 	t := newTable(e.stdout)
 	sortForPeople(status.Servers)
 	for _, s := range status.Servers {
-		t.row(s.Server, s.Nickname, s.Account)
+		t.row(s.Server, s.Name(), s.Account)
 	}
 	return t.end()
 }

@@ -22,6 +22,8 @@ type settings struct {
 	Version     int                 `yaml:"version"`
 	Nickname    string              `yaml:"nickname"`
 	Introducers []string            `yaml:"introducers"`
+	Anonymous   bool                `yaml:"anonymous"`
+	Connections *connectionSettings `yaml:"connections"`
 	Client      *clientSettings     `yaml:"client"`
 	Web         *webSettings        `yaml:"web"`
 	Storage     *storageSettings    `yaml:"storage"`
@@ -32,6 +34,15 @@ type settings struct {
 	Helper      *helperSettings     `yaml:"helper"`
 	Renewer     *renewerSettings    `yaml:"renewer"`
 	Tor         *torSettings        `yaml:"tor"`
+}
+
+// connectionSettings say for each kind of address how it is dialled.
+type connectionSettings struct {
+	TCP   string `yaml:"tcp"`
+	QUIC  string `yaml:"quic"`
+	Onion string `yaml:"onion"`
+	Relay string `yaml:"relay"`
+	Punch bool   `yaml:"punch"`
 }
 
 type clientSettings struct {

@@ -12,6 +12,7 @@ func exampleSettings() settings {
 	convergent := true
 	return settings{
 		Version: settingsVersion, Nickname: "alice \"#: \\ ä", Introducers: []string{"tarn:introducer/v0-x@/ip4/127.0.0.1/tcp/1"},
+		Anonymous: true, Connections: &connectionSettings{"tor", "disabled", "tor", "direct", true},
 		Client:     &clientSettings{3, 4, 5, "1MiB", &convergent, []string{"v0-x"}, "tarn:helper/v0-y@/ip4/127.0.0.1/tcp/6", true},
 		Web:        &webSettings{"127.0.0.1:3456", []string{"tarn.example"}},
 		Storage:    &storageSettings{[]string{"/ip4/127.0.0.1/tcp/2"}, []string{"/dns/a/tcp/3", "/dns/b/tcp/3"}, []string{"auto"}, "5GB", true, "10GB"},

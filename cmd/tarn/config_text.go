@@ -23,7 +23,24 @@ nickname: {{quote .Nickname}}
 # References of introducers, tarn:introducer/v0-...@/ip4/...: from them the
 # node learns of storage servers, and its own storage server is made known.
 introducers:{{list .Introducers}}
-{{with .Client}}
+
+# true: nothing is dialled, listened on or announced that would make this node's
+# address known. It does not start with a setting that would. It needs Tor.
+anonymous: {{.Anonymous}}
+{{with .Connections}}
+connections:
+  # How addresses of others are dialled: direct, tor or disabled.
+  tcp: {{quote .TCP}}
+  quic: {{quote .QUIC}}
+  onion: {{quote .Onion}}
+  relay: {{quote .Relay}}
+  # true: a connection through a relay may become a direct one.
+  punch: {{.Punch}}
+{{else}}
+# How addresses of others are dialled: direct, tor or disabled. Of single servers
+# private/servers.yaml may say something else, see tarn servers --help.
+# connections: {tcp: direct, quic: disabled, onion: disabled, relay: direct}
+{{end}}{{with .Client}}
 # The client stores files on servers and reads them. Its account is in
 # private/account: keep a copy of that file in a safe place.
 client:

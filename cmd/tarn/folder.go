@@ -13,6 +13,7 @@ import (
 //
 //	tarn.yaml                 settings
 //	node.url                  where the gateway is, while the node runs
+//	private/control.privkey   the node's key towards whoever controls it
 //	private/node.privkey      the storage server's key
 //	private/onion.privkey     the key of its onion service; introducer-onion.privkey
 //	                          and so on are those of other roles

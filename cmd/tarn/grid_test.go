@@ -39,6 +39,7 @@ func TestGrid(t *testing.T) {
 			"keyof": keyofCommand, "withoutline": withoutlineCommand, "leave": leaveCommand, "emptyfolder": emptyfolderCommand, "nameof": nameofCommand,
 			"bigfile": bigfileCommand, "uploading": uploadingCommand, "emptied": emptiedCommand, "spooling": spoolingCommand, "keepport": keepPortCommand,
 			"verifycap": verifyCapCommand, "logins": loginsCommand, "known": knownCommand, "fromfile": fromfileCommand, "join": joinCommand, "account": accountCommand, "accountkey": accountKeyCommand,
+			"shows": showsCommand, "swap": swapCommand, "clauses": clausesCommand, "serverid": serverIDCommand, "expand": expandCommand,
 			"accept": acceptCommand, "gridserver": gridServerCommand, "metrics": metricsCommand, "renewed": renewedCommand,
 			"loseshare": loseshareCommand, "adopted": adoptedCommand,
 		},

@@ -22,6 +22,7 @@ const (
 	relayKeyFile      = "relay.privkey"
 	onionKeyFile      = "onion.privkey"
 	torPasswordFile   = "tor.password"
+	controlKeyFile    = "control.privkey"
 	aggregatorFile    = "aggregator.authority"
 	membersFile       = "members.json"
 	accountFile       = "account"
@@ -67,7 +68,7 @@ func parseKey(text string) (ed25519.PrivateKey, error) {
 func (f folder) onionKey(prefix string, listen []string) (ed25519.PrivateKey, error) {
 	for _, address := range listen {
 		if _, ok := tarn.OnionPort(address); ok {
-			return f.roleKey(prefix + onionKeyFile)
+			return f.ownKey(prefix + onionKeyFile)
 		}
 	}
 	return nil, nil

@@ -84,7 +84,7 @@ Try it with nothing but this machine: tarn demo
 	root.PersistentFlags().StringVarP(&e.dirFlag, "node-directory", "d", "", "the node's folder (default ~/.tarn)")
 	root.AddCommand(
 		newCreateIntroducer(e), newCreateNode(e), newCreateClient(e), newCreateManager(e), newCreateAggregator(e), newCreateHelper(e), newCreateRelay(e), newCreateRenewer(e), newRun(e),
-		newStatus(e), newPut(e), newGet(e), newCap(e), newUsage(e),
+		newStatus(e), newServers(e), newPut(e), newGet(e), newCap(e), newUsage(e),
 		newLeases(e), newReconcile(e), newCancel(e), newKeep(e), newRenewalCap(e),
 		newServer(e), newClient(e), newAuthority(e), newSign(e), newManager(e), newAggregator(e), newRenewer(e), newDemo(e), newVersion(e),
 	)

@@ -86,7 +86,7 @@ func (s *relaySettings) config(f folder) (*tarn.RelayConfig, error) {
 	if err != nil {
 		return nil, f.wrong("relay", err)
 	}
-	key, err := f.roleKey(relayKeyFile)
+	key, err := f.ownKey(relayKeyFile)
 	return &tarn.RelayConfig{Listen: s.Listen, Announce: hints(s.Announce), Key: key, Limits: limits}, err
 }
 

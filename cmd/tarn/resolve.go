@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -45,6 +46,9 @@ func (f folder) load(log *slog.Logger) (node, error) {
 		return node{}, err
 	}
 	n.config.Dir, n.config.Log = f.dir, log
+	if n.config.Control, err = f.ownKey(controlKeyFile); err != nil {
+		return node{}, err
+	}
 	if s.Web != nil {
 		n.hosts = s.Web.Hosts
 		if n.web, err = webAddress(s.Web.Listen); err != nil {
@@ -92,6 +96,10 @@ func (s settings) config(f folder) (tarn.Config, error) {
 	var err error
 	if c.Tor, err = s.tor(f); err != nil {
 		return c, err
+	}
+	c.Anonymous = s.Anonymous
+	if c.Connections, err = s.Connections.config(s.Anonymous, c.Tor.SOCKS != ""); err != nil {
+		return c, f.wrong("connections", err)
 	}
 	if s.Client != nil {
 		if c.Client, err = s.Client.config(f); err != nil {
@@ -180,6 +188,38 @@ func (s settings) listening() []string {
 		all = append(all, s.Helper.Listen...)
 	}
 	return all
+}
+
+// config takes the defaults for what is not set; onion addresses are dialled where
+// there is a Tor.
+func (s *connectionSettings) config(anonymous, tor bool) (tarn.Connections, error) {
+	if s == nil {
+		s = &connectionSettings{}
+	}
+	ways := map[string]string{"tcp": s.TCP, "quic": s.QUIC, "onion": s.Onion, "relay": s.Relay}
+	if tor && s.Onion == "" {
+		ways["onion"] = "tor"
+	}
+	maps.DeleteFunc(ways, func(_, way string) bool { return way == "" })
+	return tarn.ConnectionsOf(ways, s.Punch, anonymous)
+}
+
+// checkAnonymous refuses whatever would make an anonymous node's address known.
+func (n node) checkAnonymous(f folder) error {
+	reasons := n.config.Revealing()
+	if host, _, err := net.SplitHostPort(n.web); err == nil && !isLocal(host) {
+		reasons = append(reasons, fmt.Sprintf("web.listen: %s can be reached from other machines", n.web))
+	}
+	if !n.config.Anonymous || len(reasons) == 0 {
+		return nil
+	}
+	return f.wrong("anonymous", &tarn.NotAnonymous{Reasons: reasons})
+}
+
+// isLocal reports whether a host is this machine for itself alone.
+func isLocal(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 func (s *clientSettings) config(f folder) (*tarn.ClientConfig, error) {
@@ -316,7 +356,7 @@ func (s *helperSettings) config(f folder) (*tarn.HelperConfig, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := f.roleKey(helperKeyFile)
+	key, err := f.ownKey(helperKeyFile)
 	return &tarn.HelperConfig{Listen: s.Listen, OnionKey: onion, Announce: hints(s.Announce), Key: key, Space: space}, err
 }
 
@@ -329,12 +369,12 @@ func (s *renewerSettings) config(f folder) (*tarn.RenewerConfig, error) {
 	if s.Caps < 1 || s.Caps > maxCaps {
 		return nil, f.wrong("renewer.caps", fmt.Errorf("%d (want 1 to %d)", s.Caps, maxCaps))
 	}
-	key, err := f.roleKey(roleKeyFile(renewerRole))
+	key, err := f.ownKey(roleKeyFile(renewerRole))
 	return &tarn.RenewerConfig{Key: key, Caps: s.Caps}, err
 }
 
-// roleKey is the key of a role, made if there is none.
-func (f folder) roleKey(name string) (ed25519.PrivateKey, error) {
+// ownKey reads a key, or makes it where there is none yet.
+func (f folder) ownKey(name string) (ed25519.PrivateKey, error) {
 	if path := f.private(name); !hasFile(path) {
 		if err := writeFile(path, []byte(keyText(newKey())+"\n"), 0o600); err != nil {
 			return nil, notWritten(path, err)

@@ -63,6 +63,9 @@ func runRun(ctx context.Context, e *env, o runOptions) error {
 	if err != nil {
 		return err
 	}
+	if err := n.checkAnonymous(f); err != nil {
+		return err
+	}
 	for _, w := range n.warnings {
 		log.Warn("settings: " + w)
 	}

@@ -69,16 +69,18 @@ func writeStatus(w io.Writer, s control.Status) error {
 	}
 	sortForPeople(s.Servers)
 	for _, v := range s.Servers {
-		t.row("server", short(v.Server), v.Nickname, v.State, clock(v.Since), serverRemark(v))
+		t.row("server", short(v.Server), v.Name(), v.State, clock(v.Since), serverRemark(v))
 	}
 	return t.end()
 }
 
-// sortForPeople gives servers the same order each time, by nickname.
+// sortForPeople gives servers the same order each time, by name.
 func sortForPeople(servers []control.ServerStatus) {
-	slices.SortFunc(servers, func(a, b control.ServerStatus) int {
-		return cmp.Or(strings.Compare(a.Nickname, b.Nickname), strings.Compare(a.Server, b.Server))
-	})
+	slices.SortFunc(servers, byName)
+}
+
+func byName(a, b control.ServerStatus) int {
+	return cmp.Or(strings.Compare(a.Name(), b.Name()), strings.Compare(a.Server, b.Server))
 }
 
 // statusHead is what the node is.
@@ -89,6 +91,9 @@ func statusHead(s control.Status) string {
 	}
 	if s.Leases != nil && s.Leases.Lapsed > 0 {
 		text += fmt.Sprintf("Lapsed: %s of %d. Which files they are of, and what is left: tarn leases\n", counted(s.Leases.Lapsed, "lease"), s.Leases.Leases)
+	}
+	if len(s.Mistakes) > 0 {
+		text += fmt.Sprintf("private/servers.yaml has %s: tarn servers\n", counted(int64(len(s.Mistakes)), "mistake"))
 	}
 	if s.Storage != nil {
 		text += fmt.Sprintf("Storage server %s: %d accounts, %d sessions, %s free, %s being uploaded\n",
@@ -145,9 +150,13 @@ func serverRemark(v control.ServerStatus) string {
 	if v.LoggedIn {
 		remark += ", room for " + formatSize(v.Room)
 	}
+	if v.Stale {
+		remark += ", stale: known from before"
+	}
 	if v.LastError != "" {
 		remark += ": " + v.LastError
 	}
+	remark = strings.TrimPrefix(remark, ", ")
 	return strings.TrimPrefix(remark, ": ")
 }
 

@@ -29,6 +29,7 @@ type Node interface {
 	Put(ctx context.Context, r io.Reader, o tarn.PutOptions) (tarn.PutResult, error)
 	Open(ctx context.Context, capability string, how ...tarn.Option) (tarn.File, error)
 	Status(ctx context.Context) (tarn.Status, error)
+	Servers(ctx context.Context) (tarn.Servers, error)
 	OwnUsage(ctx context.Context, how ...tarn.Option) ([]tarn.AccountUsage, []tarn.ServerError, error)
 	ReadAuthority(r io.Reader) (lease.Authority, error)
 	AddAuthority(ctx context.Context, r io.Reader) (tarn.AuthoritySummary, error)
@@ -57,6 +58,7 @@ const (
 	pathPut             = "/v1/put"
 	pathGet             = "/v1/get"
 	pathStatus          = "/v1/status"
+	pathKnown           = "/v1/servers"
 	pathUsage           = "/v1/usage"
 	pathOperator        = "/v1/operator/"
 	pathAddAuthority    = "/v1/authority"

@@ -20,6 +20,7 @@ func Handler(node Node) http.Handler {
 	mux.HandleFunc("POST "+pathPut, s.put)
 	mux.HandleFunc("POST "+pathGet, s.get)
 	mux.HandleFunc("GET "+pathStatus, s.status)
+	mux.HandleFunc("GET "+pathKnown, s.servers)
 	mux.HandleFunc("POST "+pathUsage, s.usage)
 	s.operatorHandlers(mux)
 	mux.HandleFunc("POST "+pathAddAuthority, s.addAuthority)

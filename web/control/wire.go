@@ -22,6 +22,8 @@ type Status struct {
 	Manager     *ManagerStatus     `json:"manager,omitempty"`
 	Helper      *HelperStatus      `json:"helper,omitempty"`
 	Renewer     *RenewerStatus     `json:"renewer,omitempty"`
+	Control     string             `json:"control,omitempty"`
+	Mistakes    []OverrideMistake  `json:"mistakes,omitempty"`
 }
 
 // RenewerStatus is the node's own renewer.
@@ -87,6 +89,7 @@ type IntroducerStatus struct {
 type ServerStatus struct {
 	Server      string    `json:"server"`
 	Nickname    string    `json:"nickname"`
+	Petname     string    `json:"petname,omitempty"`
 	State       string    `json:"state"`
 	Since       time.Time `json:"since,omitzero"`
 	Address     string    `json:"address,omitempty"`
@@ -96,6 +99,7 @@ type ServerStatus struct {
 	RoundTripMS float64   `json:"round_trip_ms,omitempty"`
 	LastError   string    `json:"last_error,omitempty"`
 	Known       time.Time `json:"known,omitzero"`
+	Stale       bool      `json:"stale,omitempty"`
 	Room        int64     `json:"room"`
 }
 
@@ -143,6 +147,7 @@ func statusOf(s tarn.Status) Status {
 	if s.Relay != nil {
 		out.Relay = relayStatusOf(*s.Relay)
 	}
+	out.Control, out.Mistakes = keyText(s.Control), mistakesOf(s.Mistakes)
 	if h := s.Helper; h != nil {
 		out.Helper = &HelperStatus{h.Ref.String(), h.Jobs, h.Sessions, h.Spooled, h.Space}
 	}
@@ -173,7 +178,7 @@ func hintTexts(hints []grid.Hint) []string {
 
 func serverStatusOf(s tarn.ServerStatus) ServerStatus {
 	return ServerStatus{
-		Server: s.Server.String(), Nickname: s.Nickname, State: s.State, Since: s.Since,
+		Server: s.Server.String(), Nickname: s.Nickname, Petname: s.Petname, Stale: s.Stale, State: s.State, Since: s.Since,
 		Address: s.Address, Path: s.Path, Account: keyText(s.Account), LoggedIn: s.LoggedIn,
 		RoundTripMS: float64(s.RoundTrip.Microseconds()) / 1000,
 		LastError:   s.LastError, Known: s.Known, Room: s.Room,

@@ -23,8 +23,10 @@ import (
 
 // Node is the node. Its fields may be set before it is used.
 type Node struct {
-	// Now is what Status answers; Own and Failed what OwnUsage does.
+	// Now is what Status answers, Known what Servers does; Own and Failed what
+	// OwnUsage does.
 	Now    tarn.Status
+	Known  tarn.Servers
 	Own    []tarn.AccountUsage
 	Failed []tarn.ServerError
 	// PutError, if set, is what Put returns before it reads anything.
@@ -162,6 +164,9 @@ func (f *memFile) WriteRange(w io.Writer, offset, length int64) error {
 
 // Status is what Now says.
 func (n *Node) Status(context.Context) (tarn.Status, error) { return n.Now, nil }
+
+// Servers is what Known says.
+func (n *Node) Servers(context.Context) (tarn.Servers, error) { return n.Known, nil }
 
 // OwnUsage is what Own and Failed say.
 func (n *Node) OwnUsage(_ context.Context, how ...tarn.Option) ([]tarn.AccountUsage, []tarn.ServerError, error) {
