@@ -191,6 +191,10 @@ func TestDamagedCaches(t *testing.T) {
 	if err != nil || len(references) != 2 {
 		t.Fatalf("cached references: %q, %v (want 2)", references, err)
 	}
+	announcements, err := filepath.Glob(client.Path("private", "introducer-*.yaml"))
+	if err != nil || len(announcements) != 1 {
+		t.Fatalf("cached announcements: %q, %v (want 1)", announcements, err)
+	}
 	for _, c := range []struct {
 		name  string
 		paths []string
@@ -198,8 +202,8 @@ func TestDamagedCaches(t *testing.T) {
 		says  string // in the log, if a person should know
 	}{
 		{"references", references, "\x00damaged", ""},
-		{"announcements", []string{client.Path("private", "introducer-1.yaml")}, "{damaged", "cache of announcements"},
-		{"an announcement", []string{client.Path("private", "introducer-1.yaml")}, "v0-x:\n  announcement:\n    signed: '!!'\n", "cache of announcements"},
+		{"announcements", announcements, "{damaged", "cache of announcements"},
+		{"an announcement", announcements, "v0-x:\n  announcement:\n    signed: '!!'\n", "cache of announcements"},
 		{"journal", []string{client.Path("private", "journal.jsonl")}, "{\"time\":", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
