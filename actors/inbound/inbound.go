@@ -10,8 +10,9 @@
 // all frames of a conversation before its end, and of Closed last. No frame
 // is delivered before the child took the conversation, nor beyond the credit
 // that it gave. There are never more sessions than the bound; where it is
-// reached, the oldest of those that were not admitted makes room for a new one,
-// so nobody keeps others out by doing nothing.
+// reached, one that was not admitted makes room for a new one: the oldest from the
+// source that has most of them. So nobody keeps others out by doing nothing, and
+// one source does not keep out another.
 package inbound
 
 import (

@@ -81,13 +81,21 @@ func (r *rig) settle() {
 	}
 }
 
-// dial makes sessions, one after the other.
+// dial makes sessions from different addresses, one after the other.
 func (r *rig) dial(n int) {
+	r.Helper()
+	for range n {
+		r.dialFrom(fmt.Sprint("client", r.dials), 1)
+	}
+}
+
+// dialFrom makes sessions from one address.
+func (r *rig) dialFrom(from string, n int) {
 	r.Helper()
 	for range n {
 		number := r.dials
 		r.dials++
-		r.net.Dialer(fmt.Sprint("client", number)).Dial(
+		r.net.Dialer(from).Dial(
 			transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key)), Hints: []grid.Hint{"/dns/server/tcp/1"}, Connections: transport.DirectConnections},
 			transport.SessionEvents{Closed: func(error) { r.closed[number] = true }},
 			func(_ transport.Session, err error) {
@@ -123,6 +131,28 @@ func TestStrangersMakeRoom(t *testing.T) {
 	r.wantClosed(0)
 	r.dial(2)
 	r.wantClosed(0, 2, 3)
+}
+
+// TestOneSource: who comes again and again from one address is in nobody's way but
+// those who come from there, too; and there each has as long as any other.
+func TestOneSource(t *testing.T) {
+	r := newRig(t, 8)
+	r.dial(2)
+	r.dialFrom("flood", 4)
+	r.wantClosed()
+	r.dialFrom("flood", 3)
+	r.wantClosed(2, 3, 4)
+	r.arrivals[6].Session.Admit() // an honest one at the same address
+	r.settle()
+	r.dialFrom("flood", 10)
+	for n := range r.closed {
+		if n < 2 || n == 6 {
+			t.Errorf("session %d is closed for others", n)
+		}
+	}
+	if open := len(r.arrivals) - len(r.closed); open != 7 {
+		t.Errorf("%d sessions are open, want 6 strangers and one with a login", open)
+	}
 }
 
 // TestAllLoggedIn: where nobody can go, the new one does.

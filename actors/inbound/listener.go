@@ -2,7 +2,6 @@ package inbound
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -51,8 +50,8 @@ type Listener struct {
 	arrivals map[string]*arrival // by PID id
 	last     uint64
 
-	strangers []*arrival // open and not admitted, oldest first
-	admitted  int        // open and admitted
+	strangers transport.Crowd[*arrival] // open and not admitted
+	admitted  int                       // open and admitted
 	warned    time.Time
 }
 
@@ -120,7 +119,7 @@ func (l *Listener) listening(ctx actor.Context, m listened) {
 }
 
 func (l *Listener) accept(ctx actor.Context, a *arrival) {
-	if !l.makeRoom() {
+	if !l.makeRoom(a.session.Address()) {
 		a.session.Close()
 		return
 	}
@@ -132,27 +131,27 @@ func (l *Listener) accept(ctx actor.Context, a *arrival) {
 	l.actors[a] = pid
 	l.arrivals[pid.Id] = a
 	a.counted = true
-	l.strangers = append(l.strangers, a)
+	l.strangers.Add(a, a.session.Address())
 }
 
-// makeRoom closes the oldest session that was not admitted where there are too
-// many; false if there is none that could go.
-func (l *Listener) makeRoom() bool {
+// makeRoom closes a session that was not admitted where there are too many for
+// one more from this address; false if there is none that could go.
+func (l *Listener) makeRoom(address string) bool {
 	most := l.config.MaxSessions
-	if len(l.strangers)+l.admitted < most && len(l.strangers) < most-most/4 {
+	if l.strangers.Len()+l.admitted < most && l.strangers.Len() < most-most/4 {
 		return true
 	}
 	if now := l.env.Clock.Now(); l.warned.IsZero() || now.Sub(l.warned) >= warnEvery {
 		l.warned = now
 		l.env.Log.Warn("too many connections: old ones without a login are closed for new ones", "most", most, "logged in", l.admitted)
 	}
-	if len(l.strangers) == 0 {
+	first, ok := l.strangers.First(address)
+	if !ok {
 		return false
 	}
-	oldest := l.strangers[0]
-	l.env.Log.Debug("connection closed for a new one", "address", oldest.session.Address())
-	l.discount(oldest)
-	oldest.session.Close()
+	l.env.Log.Debug("connection closed for a new one", "address", first.session.Address())
+	l.discount(first)
+	first.session.Close()
 	return true
 }
 
@@ -172,7 +171,7 @@ func (l *Listener) discount(a *arrival) {
 	case a.admitted:
 		l.admitted--
 	default:
-		l.strangers = slices.DeleteFunc(l.strangers, func(s *arrival) bool { return s == a })
+		l.strangers.Remove(a)
 	}
 	a.counted = false
 }

@@ -3,8 +3,6 @@ package introducer
 import (
 	"errors"
 	"fmt"
-	"net/netip"
-	"strings"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -84,17 +82,6 @@ func (s *session) leave(ctx actor.Context) {
 	}
 }
 
-// sourceOf is what of an address one person can't have many of: not its port,
-// and the network only where a home gets a whole network (IPv6).
-func sourceOf(address string) string {
-	source, _, _ := strings.Cut(address, "/tcp/")
-	ip, err := netip.ParseAddr(strings.TrimPrefix(source, "/ip6/"))
-	if err != nil || !ip.Is6() {
-		return source
-	}
-	return netip.PrefixFrom(ip, 64).Masked().String()
-}
-
 func (s *session) frame(ctx actor.Context, m inbound.Frame) {
 	m.Release()
 	if !s.InOrder(m) {
@@ -130,7 +117,7 @@ func (s *session) verified(ctx actor.Context, m opened) {
 		s.Answer(ctx, m.request, &wire.Error{Code: wire.BadRequest, Text: fmt.Sprintf("the announcement is refused: %v", m.err)})
 		return
 	}
-	ctx.Send(s.introducer, publication{ctx.Self(), sourceOf(s.Conn.Address()), m.request, m.known})
+	ctx.Send(s.introducer, publication{ctx.Self(), transport.SourceOf(s.Conn.Address()), m.request, m.known})
 }
 
 func (s *session) published(ctx actor.Context, m published) {
