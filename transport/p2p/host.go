@@ -112,7 +112,11 @@ func newUpgrader(priv crypto.PrivKey, muxer *yamux.Transport, limits network.Res
 	if err != nil {
 		return nil, err
 	}
-	return upgrader.New([]sec.SecureTransport{tls, noise}, muxers, nil, limits, nil)
+	secured := []sec.SecureTransport{tls, noise}
+	if l, ok := limits.(*connLimits); ok {
+		return upgrader.New(secured, muxers, nil, l, l, upgrader.WithAcceptTimeout(l.handshake))
+	}
+	return upgrader.New(secured, muxers, nil, limits, nil)
 }
 
 // addDirect lets the host dial these addresses, and none that needs another

@@ -42,6 +42,11 @@ type victim struct {
 
 func newVictim(t *testing.T, admit bool) *victim {
 	t.Helper()
+	return newVictimOf(t, Options{}, admit)
+}
+
+func newVictimOf(t *testing.T, o Options, admit bool) *victim {
+	t.Helper()
 	v := &victim{frames: make(chan wire.Frame, 100), ended: make(chan error, 100)}
 	handler := func(e transport.Event) {
 		switch e := e.(type) {
@@ -52,7 +57,7 @@ func newVictim(t *testing.T, admit bool) *victim {
 		}
 	}
 	key := newKey(t)
-	l, err := Listen(key, []string{"/ip4/127.0.0.1/tcp/0"}, Options{}, func(s transport.Session) transport.SessionEvents {
+	l, err := Listen(key, []string{"/ip4/127.0.0.1/tcp/0"}, o, func(s transport.Session) transport.SessionEvents {
 		if admit {
 			s.Admit()
 		}
@@ -314,3 +319,106 @@ func forward(to io.Writer, from io.Reader, silence chan struct{}) {
 		}
 	}
 }
+
+// TestHandshakesMakeRoom has strangers open connections and say nothing. They
+// are few at a time, and an honest client gets in all the same; without others
+// a handshake ends by itself.
+func TestHandshakesMakeRoom(t *testing.T) {
+	const most = 4
+	v := newVictimOf(t, Options{Connections: most + 2, Handshakes: most, HandshakeTimeout: time.Minute}, true)
+	_, address, err := manet.DialArgs(ma.StringCast(string(v.target.Hints[0])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan int, 3*most)
+	for n := range 3 * most {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		go func() {
+			_, _ = io.Copy(io.Discard, c) // the end is all that matters
+			ended <- n
+		}()
+	}
+	gone := map[int]bool{}
+	for range 2 * most {
+		gone[<-ended] = true
+	}
+	v.intrude(t)
+	gone[<-ended] = true // one more, for the honest one
+	if len(gone) != 2*most+1 {
+		t.Errorf("%d handshakes ended, want %d", len(gone), 2*most+1)
+	}
+	for n := range 2 * most {
+		if !gone[n] {
+			t.Errorf("handshake %d has not ended, and is older than others that have", n)
+		}
+	}
+}
+
+// TestHandshakeTime has a stranger say nothing, and another one only part of what
+// it has to.
+func TestHandshakeTime(t *testing.T) {
+	v := newVictimOf(t, Options{HandshakeTimeout: 200 * time.Millisecond}, true)
+	_, address, err := manet.DialArgs(ma.StringCast(string(v.target.Hints[0])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, said := range []string{"", "\x13/multistream/1.0.0\n", "\x13/multistream/1.0.0\n\x0b/tls/1.0.0\n\x16\x03\x01"} {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := io.WriteString(c, said); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		var timeout net.Error
+		if _, err := io.Copy(io.Discard, c); errors.As(err, &timeout) && timeout.Timeout() {
+			t.Errorf("after %q the connection stays", said)
+		}
+	}
+}
+
+// TestPlacesComeBack counts all kinds of ends of connections.
+func TestPlacesComeBack(t *testing.T) {
+	for _, o := range []Options{{Handshakes: 2}, {Handshakes: 100}} {
+		l := newConnLimits(o.withDefaults())
+		from := ma.StringCast("/ip4/192.0.2.1/tcp/1")
+		var all []network.ConnManagementScope
+		for n := range 20 {
+			if n%2 == 0 {
+				l.InterceptAccept(pretended{from})
+			}
+			if s, err := l.OpenConnection(network.DirInbound, true, from); err == nil {
+				all = append(all, s)
+			}
+			if s, err := l.OpenConnection(network.DirOutbound, true, from); err == nil {
+				all = append(all, s)
+			}
+		}
+		for n, s := range all {
+			if n%3 == 0 {
+				l.established(s.(*connScope))
+			}
+			s.Done()
+			s.Done()
+			l.established(s.(*connScope))
+		}
+		if l.open != 0 || l.half.Len() != 0 || l.quic != 0 || len(l.coming) != 0 {
+			t.Errorf("%d open, %d and %d in handshake, %d coming", l.open, l.half.Len(), l.quic, len(l.coming))
+		}
+	}
+}
+
+// pretended is an accepted connection that is nothing but its address.
+type pretended struct{ from ma.Multiaddr }
+
+func (p pretended) LocalMultiaddr() ma.Multiaddr  { return p.from }
+func (p pretended) RemoteMultiaddr() ma.Multiaddr { return p.from }
+func (p pretended) Close() error                  { return nil }

@@ -68,7 +68,7 @@ func Listen(key ed25519.PrivateKey, addresses []string, o Options, accept Accept
 }
 
 func newListener(key ed25519.PrivateKey, o Options, accept Accept) (*listener, error) {
-	limits := &connLimits{most: int64(o.Connections)}
+	limits := newConnLimits(o)
 	h, err := newHost(key, o.muxer(earlyWindow), limits, o.DialTimeout)
 	if err != nil {
 		return nil, err
@@ -149,11 +149,14 @@ func (l *listener) Close() error {
 func (l *listener) connected(_ network.Network, c network.Conn) {
 	key, ok := keyOf(c)
 	if !ok {
-		go c.Close()
+		go c.Close() // its place is free once it is
 		return
 	}
 	s := newSession(c, key, l.options)
-	s.scope, _ = c.Scope().(*connScope)
+	if scope, ok := c.Scope().(*connScope); ok {
+		s.scope = scope
+		l.limits.established(scope)
+	}
 	l.live.Add(1)
 	s.left = l.live.Done
 	l.mu.Lock()

@@ -32,6 +32,13 @@ type Options struct {
 	// Connections is how many a listener has at a time, those in handshake
 	// included. Whoever closes some for others must allow fewer. Default 1280.
 	Connections int
+	// Handshakes is how many of them are in handshake at a time. Where there are
+	// more, that one is closed which has waited longest, of the source that has
+	// most of them; a quarter as many more over QUIC, where a new one is refused
+	// instead. Each takes some 20 KiB. HandshakeTimeout bounds one.
+	// Default 192 and 10 s.
+	Handshakes       int
+	HandshakeTimeout time.Duration
 	// Conversations is how many the other side may have open in a session,
 	// after Admit if the session was accepted; before, it is one. Default 128.
 	Conversations int
@@ -72,6 +79,8 @@ type Onion struct {
 
 func (o Options) withDefaults() Options {
 	setDefault(&o.Connections, 1280)
+	setDefault(&o.Handshakes, 192)
+	setDefault(&o.HandshakeTimeout, 10*time.Second)
 	setDefault(&o.Conversations, 128)
 	setDefault(&o.Window, 4<<20)
 	setDefault(&o.DialTimeout, 15*time.Second)

@@ -37,8 +37,12 @@ func (h *host) addQUIC() error {
 }
 
 // openQUIC counts a connection from its first packet on, as TCP's are.
-func (l *connLimits) openQUIC(ctx context.Context, _ *quic.ClientInfo) (context.Context, error) {
-	scope, err := l.OpenConnection(network.DirInbound, false, nil)
+func (l *connLimits) openQUIC(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
+	from, err := quicreuse.ToQuicMultiaddr(info.RemoteAddr, quic.Version1)
+	if err != nil {
+		return ctx, err
+	}
+	scope, err := l.OpenConnection(network.DirInbound, false, from)
 	if err != nil {
 		return ctx, err
 	}
