@@ -1,13 +1,14 @@
 package p2p_test
 
 import (
+	"crypto/ed25519"
 	"runtime"
 	"testing"
 
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/transport"
 	"github.com/tarn-grid/tarn/transport/p2p"
-	"github.com/tarn-grid/tarn/transport/wire"
+	"github.com/tarn-grid/tarn/transport/transporttest"
 )
 
 // listenBench is listen for benchmarks; every session is admitted.
@@ -76,46 +77,21 @@ func memory() int64 {
 	return int64(m.HeapInuse + m.StackInuse)
 }
 
-// BenchmarkPull reads 256 KiB at a time over a conversation that the server
-// opened, eight in flight, as an upload does.
+// BenchmarkPull is over TCP and QUIC what an upload's pulls are, beside the
+// same bytes through TLS alone.
 func BenchmarkPull(b *testing.B) {
-	const size, inFlight = 256 << 10, 8
-	accepted := make(chan transport.Session, 1)
-	target := listenBench(b, func(s transport.Session) transport.SessionEvents {
-		accepted <- s
-		return transport.SessionEvents{}
-	})
-	body := make([]byte, size)
-	answer := func(c transport.Conversation, p transport.Protocol) (transport.Handler, int) {
-		return func(e transport.Event) {
-			if r, ok := e.(transport.Received); ok {
-				f := wire.Frame{ID: r.Frame.ID, Answer: true, Message: &wire.Data{Lengths: []uint64{size}}}
-				c.Send(f.WithBody(nil, body))
-				c.Grant(1)
-			}
-		}, inFlight
+	for name, c := range map[string]struct {
+		listen      []string
+		connections transport.Connections
+	}{"tcp": {loopback, transport.DirectConnections}, "quic": {quicLoopback, overQUIC}} {
+		b.Run(name, func(b *testing.B) {
+			transporttest.Pull(b, transporttest.World{
+				Dialer: p2p.NewDialer(p2p.Options{}), Connections: c.connections,
+				Listen: func(key ed25519.PrivateKey, accept func(transport.Session) transport.SessionEvents) (transport.Listener, error) {
+					return p2p.Listen(key, c.listen, p2p.Options{}, accept)
+				},
+			})
+		})
 	}
-	if _, err := dial(b, p2p.NewDialer(p2p.Options{}), target, transport.SessionEvents{Incoming: answer}); err != nil {
-		b.Fatal(err)
-	}
-	got := make(chan struct{}, inFlight)
-	c := (<-accepted).Open(transport.Pull, func(e transport.Event) {
-		if r, ok := e.(transport.Received); ok {
-			r.Frame.Release()
-			got <- struct{}{}
-		}
-	}, inFlight)
-	ask := func(id int) {
-		c.Send(wire.Frame{ID: uint64(id + 1), Message: &wire.ReadOffer{Offset: uint64(id) * size, Length: size}})
-	}
-	b.SetBytes(size)
-	b.ReportAllocs()
-	for id := range inFlight {
-		ask(id)
-	}
-	for id := inFlight; b.Loop(); id++ {
-		<-got
-		c.Grant(1)
-		ask(id)
-	}
+	b.Run("tls", transporttest.PullTLS)
 }
