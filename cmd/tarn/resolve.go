@@ -101,6 +101,11 @@ func (s settings) config(f folder) (tarn.Config, error) {
 	if c.Connections, err = s.Connections.config(s.Anonymous, c.Tor.SOCKS != ""); err != nil {
 		return c, f.wrong("connections", err)
 	}
+	for _, kind := range tarn.AddressKinds() {
+		if c.Connections.Of(kind) == "tor" && c.Tor.SOCKS == "" {
+			return c, f.wrong("tor.socks", fmt.Errorf("it is not set, and %s addresses are to be dialled through Tor (such as 127.0.0.1:9050, SocksPort in Tor's settings)", kind))
+		}
+	}
 	if s.Client != nil {
 		if c.Client, err = s.Client.config(f); err != nil {
 			return c, err
