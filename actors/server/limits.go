@@ -47,6 +47,10 @@ const (
 	// maxLogins is how many logins wait for the executor. Each costs up to nine
 	// verifications, 0.7 ms: beyond this the wait exceeds a client's patience.
 	maxLogins = 256
+	// maxRefusals is how many logins a connection without one may be refused: a
+	// client tries a reference, a key, and to do without. Another one costs a
+	// handshake, on both sides.
+	maxRefusals = 4
 	// loginWithin is when a login that was not decided is answered with Busy.
 	loginWithin = 30 * time.Second
 	// renewBefore is how near to its end a reference is replaced at Resume.

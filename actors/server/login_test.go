@@ -75,6 +75,25 @@ func TestLoginRefused(t *testing.T) {
 	}
 }
 
+// TestLoginOverAndOver: a connection is not there to have the server verify
+// signatures all day. One that has logged in may fail to do so again.
+func TestLoginOverAndOver(t *testing.T) {
+	r := newRig(t, 7)
+	r.addAccount(1, nil)
+	stranger, c := r.dial("stranger"), r.dial("client")
+	no := &wire.Login{Chain: lease.Chain{}.Encode(), Request: stranger.request(key(2), lease.Chain{}, true)}
+	for range 4 {
+		wantCode(t, stranger.do(no), wire.NotAccepted)
+	}
+	if got := stranger.do(no); got != nil || stranger.closed == nil {
+		t.Errorf("the fifth login is answered by %v, closed %v", got, stranger.closed)
+	}
+	c.logIn(1)
+	for range 10 {
+		wantCode(t, c.do(&wire.Login{Chain: lease.Chain{}.Encode(), Request: c.request(key(2), lease.Chain{}, true)}), wire.NotAccepted)
+	}
+}
+
 func TestLoginReplayedAtAnotherConnection(t *testing.T) {
 	r := newRig(t, 4)
 	r.addAccount(1, nil)

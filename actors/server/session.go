@@ -34,6 +34,7 @@ type session struct {
 	trying  bool                  // a timer will look for room again
 
 	loggingIn uint64 // the request, 0 when none
+	refused   int    // logins, before the first that was not
 	login     *lease.Reference
 	facet     *actor.PID
 	facets    int
@@ -178,6 +179,10 @@ func (s *session) logIn(ctx actor.Context, m verifyLogin) {
 		s.refuse(ctx, m.request, fmt.Errorf("%w: one login at a time", errOutOfOrder))
 		return
 	}
+	if s.refused >= maxRefusals {
+		s.Break("one login after the other, and none that is accepted")
+		return
+	}
 	s.loggingIn = m.request
 	m.session, m.peer = ctx.Self(), s.Conn.Remote()
 	ctx.Send(s.peers.login, m)
@@ -200,6 +205,9 @@ func (s *session) loginDone(ctx actor.Context, m loginDone) {
 	s.loggingIn = 0
 	if m.err != nil {
 		s.Log.Debug("login refused", "error", m.err, "address", s.Conn.Address())
+		if s.login == nil {
+			s.refused++
+		}
 		s.refuse(ctx, m.request, m.err)
 		return
 	}
