@@ -39,6 +39,7 @@ var (
 	ErrWrongServer = errors.New("another identity answered at this address")
 	ErrRefused     = errors.New("refused by the other side")
 	ErrProtocol    = errors.New("the other side broke the protocol")
+	ErrNoPunch     = errors.New("no direct connection beside this one")
 	ErrNoAddress   = errors.New("no address that may be dialled")
 )
 
@@ -122,6 +123,11 @@ type Session interface {
 	// Open starts a conversation. It returns at once; a failure arrives as
 	// Closed. Frames sent before the other side accepted are queued.
 	Open(p Protocol, h Handler, credit int) Conversation
+	// Punch makes a direct connection to the other side of a session that was
+	// dialled through a relay, where the target's connections say so and the
+	// routers between let it. It calls done once, with a session under a new
+	// identity or an error; this session stays as it is. cancel gives up.
+	Punch(ev SessionEvents, done func(Session, error)) (cancel func())
 	// Admit lifts the small limits that an accepted session has before login
 	// (one conversation, small windows). On a dialled session it does nothing.
 	Admit()

@@ -27,6 +27,8 @@ const readyLine = "tarn: node is running"
 type Node struct {
 	Name, Dir string
 	Control   *control.Client
+	// Namespace is the network namespace that it runs in; empty is the test's own.
+	Namespace string
 
 	t       testing.TB
 	logs    string
@@ -57,7 +59,11 @@ func (n *Node) Begin() {
 		n.t.Fatal(err)
 	}
 	defer log.Close()
-	c := exec.Command(program, "-d", n.Dir, "run", "--end-with-stdin", "--log-level", "debug")
+	args := []string{program, "-d", n.Dir, "run", "--end-with-stdin", "--log-level", "debug"}
+	if n.Namespace != "" {
+		args = append([]string{"ip", "netns", "exec", n.Namespace}, args...)
+	}
+	c := exec.Command(args[0], args[1:]...)
 	c.Stderr = log
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	input, err := c.StdinPipe()

@@ -133,7 +133,7 @@ func (a *attempt) reach(l *listener, way *link) {
 }
 
 func (a *attempt) connect(l *listener, way *link) {
-	ours := &session{net: a.net, link: way, node: a.from, local: a.key, remote: l.key, address: string(hintOf(l.name)), path: a.path, ev: a.ev, admitted: true}
+	ours := &session{net: a.net, link: way, node: a.from, local: a.key, remote: l.key, address: string(hintOf(l.name)), path: a.path, punch: a.target.Connections.Punch, ev: a.ev, admitted: true}
 	theirs := &session{net: a.net, link: way, node: l.name, local: l.key, remote: a.key, address: string(hintOf(a.from)), path: a.path, listener: l}
 	ours.peer, theirs.peer = theirs, ours
 	a.net.sessions = append(a.net.sessions, ours, theirs)

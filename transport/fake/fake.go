@@ -56,6 +56,7 @@ type Network struct {
 	nodes     map[string]*node
 	listeners map[grid.Hint]*listener
 	relays    map[grid.Hint]*relay
+	holes     bool       // punching succeeds
 	sessions  []*session // live, in the order of their making
 
 	running bool

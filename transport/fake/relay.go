@@ -193,3 +193,28 @@ func (s *slot) end() {
 		}
 	}
 }
+
+// Holes says whether sessions through relays can become direct ones.
+func (n *Network) Holes(yes bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.holes = yes
+}
+
+// Punch takes a latency more than a dial.
+func (s *session) Punch(ev transport.SessionEvents, done func(transport.Session, error)) (cancel func()) {
+	n := s.net
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	a := &attempt{
+		net: n, from: s.node, key: grid.PublicKeyOf(n.newKey()), ev: ev, done: done, path: transport.PathPunched,
+		target: transport.Target{Server: grid.ServerID(s.remote), Connections: transport.DirectConnections},
+	}
+	if !n.holes || !s.punch || s.path != transport.PathRelay || s.listener != nil {
+		n.at(n.delay(s.link), func() { a.fail(transport.ErrNoPunch) })
+		return a.cancel
+	}
+	l := s.peer.listener
+	n.at(n.delay(s.link)+n.delay(s.link), func() { a.reach(l, s.link) })
+	return a.cancel
+}

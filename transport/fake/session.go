@@ -19,6 +19,7 @@ type session struct {
 	local, remote grid.PublicKey
 	address       string
 	path          transport.Path
+	punch         bool // its clause lets it become a direct one
 	ev            transport.SessionEvents
 
 	admitted      bool

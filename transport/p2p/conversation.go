@@ -184,7 +184,7 @@ func (c *conversation) receive() error {
 // maxBody is the largest body that is taken now.
 func (c *conversation) maxBody() int {
 	s := c.session
-	return transport.MaxBody(c.protocol, s.dialled, !c.incoming, s.admitted.Load())
+	return transport.MaxBody(c.protocol, s.dial != nil, !c.incoming, s.admitted.Load())
 }
 
 // spend waits for credit and takes one; false if the conversation is over.

@@ -21,18 +21,26 @@ import (
 )
 
 // dialer implements transport.Dialer.
-type dialer struct{ options Options }
+type dialer struct {
+	options Options
+	punches *budget
+}
 
 // NewDialer returns a dialer of what the target's connections allow. A hint
 // that names another peer than the one asked for is passed over, too.
-func NewDialer(o Options) transport.Dialer { return &dialer{options: o.withDefaults()} }
+func NewDialer(o Options) transport.Dialer {
+	o = o.withDefaults()
+	return &dialer{options: o, punches: o.budget()}
+}
 
 // dial is one way of a Dial, and the host that is made for it.
 type dial struct {
 	options Options
+	punches *budget
 	target  transport.Target
 	way     transport.Way
 	ev      transport.SessionEvents
+	path    transport.Path // of the session; empty is as its address says
 	id      peer.ID
 	host    *host
 
@@ -61,7 +69,7 @@ func (d *dialer) Dial(t transport.Target, ev transport.SessionEvents, done func(
 func (d *dialer) connect(ctx context.Context, t transport.Target, ev transport.SessionEvents) (*session, error) {
 	failed := transport.ErrNoAddress
 	for _, way := range []transport.Way{transport.Direct, transport.Tor} {
-		one := &dial{options: d.options.by(way), target: t, way: way, ev: ev}
+		one := &dial{options: d.options.by(way), punches: d.punches, target: t, way: way, ev: ev}
 		s, err := one.run(ctx)
 		switch {
 		case err == nil:
@@ -94,10 +102,7 @@ func (d *dial) run(ctx context.Context) (*session, error) {
 	if err := d.makeHost(addrs); err != nil {
 		return nil, err
 	}
-	d.host.swarm.Notify(&network.NotifyBundle{ConnectedF: d.connected, DisconnectedF: d.disconnected})
-	d.host.swarm.SetStreamHandler(d.stream)
-	d.host.peers.AddAddrs(id, addrs, peerstore.TempAddrTTL)
-	return d.connect(ctx, id)
+	return d.connect(ctx, id, addrs)
 }
 
 // makeHost makes the host, under a new identity, with what it takes to dial the
@@ -128,7 +133,11 @@ func (d *dial) makeHost(addrs []ma.Multiaddr) error {
 	return nil
 }
 
-func (d *dial) connect(ctx context.Context, id peer.ID) (*session, error) {
+// connect dials from the host that was made.
+func (d *dial) connect(ctx context.Context, id peer.ID, addrs []ma.Multiaddr) (*session, error) {
+	d.host.swarm.Notify(&network.NotifyBundle{ConnectedF: d.connected, DisconnectedF: d.disconnected})
+	d.host.swarm.SetStreamHandler(d.stream)
+	d.host.peers.AddAddrs(id, addrs, peerstore.TempAddrTTL)
 	ctx = network.WithDialPeerTimeout(ctx, d.options.DialTimeout) // libp2p's own is a minute
 	limited, cancel := context.WithTimeout(ctx, d.options.DialTimeout)
 	defer cancel()
@@ -197,8 +206,11 @@ func (d *dial) connected(_ network.Network, c network.Conn) {
 	}
 	s := newSession(c, d.target.Server.Key(), d.options)
 	s.ev = d.ev
-	s.host, s.dialled = d.host, true
-	if d.way == transport.Tor && s.path == transport.PathDirect {
+	s.host, s.dial = d.host, d
+	switch {
+	case d.path != "":
+		s.path = d.path
+	case d.way == transport.Tor && s.path == transport.PathDirect:
 		s.path = transport.PathTor
 	}
 	s.admitted.Store(true)

@@ -98,6 +98,7 @@ var names = func() protocol.Switch {
 	for _, p := range protocols {
 		m.AddHandler(protocol.ID(p), nil)
 	}
+	m.AddHandler(punchProtocol, nil)
 	return m
 }()
 

@@ -1,6 +1,7 @@
 package p2p
 
 import (
+	"context"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -25,7 +26,10 @@ type listener struct {
 	host    *host
 	limits  *connLimits
 	options Options
+	punches *budget
 	accept  Accept
+	ending  context.Context // of Close
+	end     context.CancelFunc
 	live    sync.WaitGroup // sessions whose Closed has not been called
 
 	mu       sync.Mutex
@@ -76,7 +80,8 @@ func newListener(key ed25519.PrivateKey, o Options, accept Accept) (*listener, e
 	if err := errors.Join(h.addTCP(), h.addQUIC()); err != nil {
 		return nil, errors.Join(err, h.close())
 	}
-	l := &listener{key: key, host: h, limits: limits, options: o, accept: accept, sessions: map[network.Conn]*session{}, slots: map[*slot]struct{}{}}
+	l := &listener{key: key, host: h, limits: limits, options: o, punches: o.budget(), accept: accept, sessions: map[network.Conn]*session{}, slots: map[*slot]struct{}{}}
+	l.ending, l.end = context.WithCancel(context.Background())
 	h.swarm.Notify(&network.NotifyBundle{ConnectedF: l.connected, DisconnectedF: l.disconnected})
 	h.swarm.SetStreamHandler(l.stream)
 	return l, nil
@@ -134,19 +139,37 @@ func (l *listener) Close() error {
 		conns = append(conns, c)
 	}
 	slots := slices.Collect(maps.Keys(l.slots))
+	hosts := l.ownHosts()
 	l.mu.Unlock()
+	l.end()
 	for _, s := range slots {
 		s.Close()
 	}
 	for _, c := range conns {
 		c.Close() // over QUIC nobody could be told once the socket is closed
 	}
+	for _, h := range hosts {
+		_ = h.close() // its session's end tells
+	}
 	err := l.host.close()
 	l.live.Wait()
 	return err
 }
 
-func (l *listener) connected(_ network.Network, c network.Conn) {
+// ownHosts are those of sessions that have one. mu is held.
+func (l *listener) ownHosts() (hosts []*host) {
+	for _, s := range l.sessions {
+		if s.host != nil {
+			hosts = append(hosts, s.host)
+		}
+	}
+	return hosts
+}
+
+func (l *listener) connected(_ network.Network, c network.Conn) { l.welcome(c, nil) }
+
+// welcome makes a connection a session; h is a host that was made for it alone.
+func (l *listener) welcome(c network.Conn, h *host) {
 	key, ok := keyOf(c)
 	if !ok {
 		go c.Close() // its place is free once it is
@@ -157,9 +180,20 @@ func (l *listener) connected(_ network.Network, c network.Conn) {
 		s.scope = scope
 		l.limits.established(scope)
 	}
-	l.live.Add(1)
+	if h != nil {
+		s.host, s.path = h, transport.PathPunched
+	}
+	if s.path == transport.PathRelay && l.options.Punch {
+		s.punched = func(st network.Stream) { l.punch(s, st) }
+	}
 	s.left = l.live.Done
 	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		go c.Close()
+		return
+	}
+	l.live.Add(1)
 	l.sessions[c] = s
 	l.mu.Unlock()
 	s.events.Lock()

@@ -56,6 +56,14 @@ type Options struct {
 	// lives; without an answer for as long again, the session is over.
 	// Default 15 s, which QUIC always has.
 	KeepAlive time.Duration
+	// Punch lets clients that come to a listener through a relay have it make a
+	// direct connection, which tells them its address.
+	Punch bool
+	// Punches is how many direct connections are tried for in a minute, and
+	// PunchesPerAddress how many at one network address. Default 60 and 6.
+	Punches, PunchesPerAddress int
+	// PunchAnywhere allows addresses that are not public, for tests.
+	PunchAnywhere bool
 	// Stall is how long a frame may make no progress before its conversation
 	// is given up, so that who does not read cannot pin memory. Default 60 s.
 	Stall time.Duration
@@ -86,6 +94,8 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.DialTimeout, 15*time.Second)
 	setDefault(&o.TorDialTimeout, 90*time.Second)
 	setDefault(&o.KeepAlive, 15*time.Second)
+	setDefault(&o.Punches, 60)
+	setDefault(&o.PunchesPerAddress, 6)
 	setDefault(&o.Stall, 60*time.Second)
 	return o
 }

@@ -26,11 +26,12 @@ type session struct {
 	remote  grid.PublicKey
 	options Options
 	path    transport.Path
-	dialled bool
-	host    *host         // made for this session, nil if it was accepted by a listener's
-	left    func()        // called after Closed, may be nil
-	gone    chan struct{} // closed after that
-	scope   *connScope    // limits of an accepted session
+	host    *host                // made for this session, nil if it is a listener's
+	dial    *dial                // that made it, nil if it was accepted
+	punched func(network.Stream) // serves offers to punch, nil where there are none
+	left    func()               // called after Closed, may be nil
+	gone    chan struct{}        // closed after that
+	scope   *connScope           // limits of an accepted session
 
 	admitted atomic.Bool
 
@@ -196,6 +197,12 @@ func (s *session) accept(st network.Stream) {
 		s.vacate(c)
 		_ = st.ResetWithError(network.StreamProtocolNegotiationFailed)
 		s.leave(c)
+		return
+	}
+	if p == punchProtocol {
+		s.vacate(c)
+		s.leave(c)
+		s.offeredPunch(st)
 		return
 	}
 	c.protocol = transport.Protocol(p)
