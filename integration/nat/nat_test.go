@@ -8,6 +8,7 @@ package nat_test
 import (
 	"bytes"
 	"crypto/rand"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,21 +18,30 @@ import (
 	"github.com/tarn-grid/tarn/web/control"
 )
 
-func TestMain(m *testing.M) { nodes.Main(m) }
+func TestMain(m *testing.M) {
+	if what := os.Getenv(asPeer); what != "" {
+		if err := bePeer(what); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	nodes.Main(m)
+}
 
-// grid is an introducer and a relay in public, a server in one house, and a
+// story is an introducer and a relay in public, a server in one house, and a
 // client in another.
-type grid struct {
+type story struct {
 	*testing.T
 	*network
 	introducer, relay, server, client *nodes.Node
 	join                              string
 }
 
-func newGrid(t *testing.T, at, from *house) *grid {
+func newStory(t *testing.T, at, from *house) *story {
 	t.Helper()
 	n := at.network
-	g := &grid{T: t, network: n}
+	g := &story{T: t, network: n}
 	dir := t.TempDir()
 	make := func(name, namespace string) *nodes.Node {
 		node := nodes.NewNode(t, filepath.Join(dir, name))
@@ -52,7 +62,7 @@ func newGrid(t *testing.T, at, from *house) *grid {
 }
 
 // setting replaces a line of a node's tarn.yaml.
-func (g *grid) setting(n *nodes.Node, line, by string) {
+func (g *story) setting(n *nodes.Node, line, by string) {
 	g.T.Helper()
 	text, err := os.ReadFile(n.Path("tarn.yaml"))
 	if err != nil {
@@ -67,7 +77,7 @@ func (g *grid) setting(n *nodes.Node, line, by string) {
 }
 
 // reached is how the client sees the server.
-func (g *grid) reached() control.ServerStatus {
+func (g *story) reached() control.ServerStatus {
 	g.T.Helper()
 	for _, s := range g.client.Status().Servers {
 		return s
@@ -75,13 +85,13 @@ func (g *grid) reached() control.ServerStatus {
 	return control.ServerStatus{}
 }
 
-func (g *grid) until(what string, done func(control.ServerStatus) bool) {
+func (g *story) until(what string, done func(control.ServerStatus) bool) {
 	g.T.Helper()
 	nodes.Until(g.T, what, nodes.Patience, func() bool { return done(g.reached()) })
 }
 
 // addAccount lets the client store, with a key that it asks the client for.
-func (g *grid) addAccount() {
+func (g *story) addAccount() {
 	g.T.Helper()
 	id := g.server.Status().Storage.Server
 	key := nodes.Tarn(g.T, "-d", g.client.Dir, "client", "account-key", id)
@@ -89,7 +99,7 @@ func (g *grid) addAccount() {
 }
 
 // storeAndRead moves a file there and back.
-func (g *grid) storeAndRead(size int) {
+func (g *story) storeAndRead(size int) {
 	g.T.Helper()
 	data := make([]byte, size)
 	_, _ = rand.Read(data) // never fails
@@ -108,7 +118,7 @@ func (g *grid) storeAndRead(size int) {
 // through a relay, behind the worst of routers.
 func TestRelay(t *testing.T) {
 	n := newNetwork(t)
-	g := newGrid(t, n.house(symmetric, false), n.house(symmetric, false))
+	g := newStory(t, n.house(symmetric), n.house(symmetric))
 	g.server.Start()
 	g.until("the client has tried, and failed, to reach the server", func(s control.ServerStatus) bool {
 		return s.State == "backoff" && strings.Contains(s.LastError, "no address of the server answered")

@@ -81,20 +81,19 @@ func (n *network) plug(short, address string) {
 
 // house is a namespace behind a router of its own.
 type house struct {
-	network  *network
-	name     string // of the namespace inside
-	router   string
-	outside  string // the router's address
-	inside   string // the node's
-	refusing bool
+	network *network
+	name    string // of the namespace inside
+	router  string
+	outside string // the router's address
+	inside  string // the node's
 }
 
-// house builds one. A refusing router answers what it does not let in.
-func (n *network) house(k kind, refusing bool) *house {
+// house builds one.
+func (n *network) house(k kind) *house {
 	n.t.Helper()
 	n.houses++
 	h := &house{
-		network: n, name: fmt.Sprintf("in%d", n.houses), router: fmt.Sprintf("router%d", n.houses), refusing: refusing,
+		network: n, name: fmt.Sprintf("in%d", n.houses), router: fmt.Sprintf("router%d", n.houses),
 		outside: fmt.Sprintf("5.5.5.%d", 10+n.houses), inside: fmt.Sprintf("192.168.%d.2", n.houses),
 	}
 	n.namespace(h.router)
@@ -114,19 +113,15 @@ func (n *network) house(k kind, refusing bool) *house {
 // translate gives the router its rules.
 func (h *house) translate(k kind) {
 	h.network.t.Helper()
-	otherwise := "drop"
-	if h.refusing {
-		otherwise = "reject with tcp reset"
-	}
 	rules := fmt.Sprintf(`flush ruleset
 table ip nat {
 	chain out { type nat hook postrouting priority srcnat; oifname "wan" %s; }
 }
 table ip filter {
-	chain in { type filter hook input priority filter; iifname "wan" ct state established,related accept; iifname "wan" meta l4proto tcp %s; iifname "wan" drop; }
-	chain through { type filter hook forward priority filter; iifname "wan" ct state established,related accept; iifname "wan" meta l4proto tcp %s; iifname "wan" drop; }
+	chain in { type filter hook input priority filter; iifname "wan" ct state established,related accept; iifname "wan" drop; }
+	chain through { type filter hook forward priority filter; iifname "wan" ct state established,related accept; iifname "wan" drop; }
 }
-`, k, otherwise, otherwise)
+`, k)
 	c := exec.Command("ip", "netns", "exec", h.network.name(h.router), "nft", "-f", "-")
 	c.Stdin = strings.NewReader(rules)
 	if out, err := c.CombinedOutput(); err != nil {

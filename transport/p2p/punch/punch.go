@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"sync"
@@ -32,9 +33,14 @@ import (
 
 const (
 	// attempts is how often the other side is dialled; each sends a few packets.
-	attempts = 10
-	// between is the time between two of them, where the first was refused.
-	between = 150 * time.Millisecond
+	attempts = 16
+	// between is at most the time between two of them, where the first was
+	// refused: short beside the way of a packet, so that this side nearly always
+	// waits for the other, and another one each time, so that the two are not in
+	// step.
+	between = 8 * time.Millisecond
+	// grace is how long the other side is waited for when all were refused.
+	grace = 2 * time.Second
 	// candidates is how many connections may come before the right one.
 	candidates = 4
 )
@@ -140,7 +146,11 @@ func (h *Hole) Through(ctx context.Context, to netip.AddrPort, dir network.Direc
 	defer context.AfterFunc(ctx, func() { _ = h.listener.Close() })() // ends accept
 	var work sync.WaitGroup
 	work.Go(func() { h.accept(ctx, to.Addr(), raw) })
-	work.Go(func() { h.attempt(ctx, to, raw) })
+	work.Go(func() {
+		if !h.attempt(ctx, to, raw) {
+			time.AfterFunc(grace, cancel)
+		}
+	})
 	done := make(chan transport.CapableConn)
 	work.Go(func() { h.handshakes(ctx, raw, done, dir, id) })
 	defer work.Wait()
@@ -168,22 +178,23 @@ func (h *Hole) accept(ctx context.Context, from netip.Addr, raw chan<- net.Conn)
 	}
 }
 
-// attempt dials until it gets through, or has tried often enough.
-func (h *Hole) attempt(ctx context.Context, to netip.AddrPort, raw chan<- net.Conn) {
+// attempt dials until it gets through; false if it has tried often enough.
+func (h *Hole) attempt(ctx context.Context, to netip.AddrPort, raw chan<- net.Conn) bool {
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	for range attempts {
 		select {
 		case <-pause.C:
 		case <-ctx.Done():
-			return
+			return true
 		}
 		if c, err := h.dial(ctx, net.TCPAddrFromAddrPort(to)); err == nil {
 			give(ctx, raw, c)
-			return
+			return true
 		}
-		pause.Reset(between)
+		pause.Reset(rand.N(between))
 	}
+	return false
 }
 
 func give(ctx context.Context, raw chan<- net.Conn, c net.Conn) {

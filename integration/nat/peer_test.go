@@ -1,0 +1,228 @@
+//go:build integration
+
+package nat_test
+
+import (
+	"bufio"
+	"crypto/ed25519"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/transport"
+	"github.com/tarn-grid/tarn/transport/p2p"
+)
+
+// asPeer is the variable by which this program, started again in a namespace,
+// is told what to be: relay, server or client.
+const asPeer = "TARN_NAT_PEER"
+
+var (
+	relayKey  = ed25519.NewKeyFromSeed([]byte("a relay in a network of its own "))
+	serverKey = ed25519.NewKeyFromSeed([]byte("a server in a network of its own"))
+)
+
+const relayHint = grid.Hint("/ip4/" + publicIP + "/tcp/3461")
+
+func relayTarget() transport.Target {
+	return transport.Target{Server: grid.ServerID(grid.PublicKeyOf(relayKey)), Hints: []grid.Hint{relayHint}, Connections: transport.DirectConnections}
+}
+
+// peerOptions let one address be punched at as often as a test wants.
+var peerOptions = p2p.Options{Punch: true, Punches: 1 << 10, PunchesPerAddress: 1 << 10}
+
+// bePeer is the whole life of a peer; it ends with standard input.
+func bePeer(what string) error {
+	switch what {
+	case "relay":
+		r, err := p2p.ServeRelay(relayKey, []string{string(relayHint)}, transport.RelayLimits{}, p2p.Options{})
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		return said("ready")
+	case "server":
+		return beServer()
+	}
+	tries, err := strconv.Atoi(strings.TrimPrefix(what, "client "))
+	if err != nil {
+		return err
+	}
+	return beClient(tries)
+}
+
+// said prints a line and waits for the end.
+func said(line any) error {
+	fmt.Println(line)
+	_, err := io.Copy(io.Discard, os.Stdin)
+	return err
+}
+
+func beServer() error {
+	l, err := p2p.Listen(serverKey, []string{"/ip4/0.0.0.0/tcp/0"}, peerOptions, func(s transport.Session) transport.SessionEvents {
+		s.Admit()
+		return transport.SessionEvents{}
+	})
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	done := make(chan error, 1)
+	l.Reserve(relayTarget(), func(error) {}, func(_ transport.Slot, err error) { done <- err })
+	if err := <-done; err != nil {
+		return err
+	}
+	return said("ready")
+}
+
+// outcome is what came of a client's tries.
+type outcome struct {
+	Relayed, Direct int
+	Errors          []string
+}
+
+// beClient goes through the relay, and tries for a direct connection, so many
+// times.
+func beClient(tries int) error {
+	c := transport.DirectConnections
+	c.Punch = true
+	pub, err := crypto.UnmarshalEd25519PublicKey(relayKey.Public().(ed25519.PublicKey))
+	if err != nil {
+		return err
+	}
+	id, err := peer.IDFromPublicKey(pub)
+	if err != nil {
+		return err
+	}
+	target := transport.Target{
+		Server: grid.ServerID(grid.PublicKeyOf(serverKey)), Connections: c,
+		Hints: []grid.Hint{relayHint + grid.Hint("/p2p/"+id.String()+"/p2p-circuit")},
+	}
+	d := p2p.NewDialer(peerOptions)
+	var o outcome
+	for range tries {
+		s, err := await(func(done func(transport.Session, error)) { d.Dial(target, transport.SessionEvents{}, done) })
+		if err != nil {
+			o.Errors = append(o.Errors, err.Error())
+			continue
+		}
+		o.Relayed++
+		direct, err := await(func(done func(transport.Session, error)) { s.Punch(transport.SessionEvents{}, done) })
+		if err != nil {
+			o.Errors = append(o.Errors, err.Error())
+		} else {
+			o.Direct++
+			direct.Close()
+		}
+		s.Close()
+	}
+	return json.NewEncoder(os.Stdout).Encode(o)
+}
+
+func await(begin func(func(transport.Session, error))) (transport.Session, error) {
+	type result struct {
+		s   transport.Session
+		err error
+	}
+	results := make(chan result, 1)
+	begin(func(s transport.Session, err error) { results <- result{s, err} })
+	r := <-results
+	return r.s, r.err
+}
+
+// peer starts one in a namespace and returns its first line.
+func (n *network) peer(t *testing.T, short, what string) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command("ip", "netns", "exec", n.name(short), self)
+	c.Env = append(os.Environ(), asPeer+"="+what)
+	c.Stderr = os.Stderr
+	in, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = in.Close() // ends it
+		if err := c.Wait(); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	})
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatalf("%s says nothing: %v", what, err)
+	}
+	return line
+}
+
+// tries is how often two houses try to connect directly.
+const tries = 20
+
+// TestPunchedThrough counts: through routers that give a port one address
+// outside, whatever is sent to, nearly all tries must succeed, and with a relay
+// all are reached.
+func TestPunchedThrough(t *testing.T) {
+	n := newNetwork(t)
+	n.peer(t, "public", "relay")
+	all, direct := 0, 0
+	for _, c := range []struct {
+		name           string
+		server, client kind
+	}{
+		{"the same port outside", keepsPort, keepsPort},
+		{"another port outside, of the server", ownPort, keepsPort},
+		{"another port outside, of both", ownPort, ownPort},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			at, from := n.house(c.server), n.house(c.client)
+			n.peer(t, at.name, "server")
+			var o outcome
+			if err := json.Unmarshal([]byte(n.peer(t, from.name, "client "+strconv.Itoa(tries))), &o); err != nil {
+				t.Fatal(err)
+			}
+			if o.Relayed != tries {
+				t.Errorf("reached through the relay %d times of %d", o.Relayed, tries)
+			}
+			t.Logf("direct %d of %d, not: %q", o.Direct, tries, o.Errors)
+			all, direct = all+tries, direct+o.Direct
+		})
+	}
+	t.Logf("direct %d of %d", direct, all)
+	if direct*100 < all*95 {
+		t.Errorf("direct %d of %d, want 95 %%", direct, all)
+	}
+}
+
+// TestSymmetric stays on the relay where a router gives each destination a port
+// of its own.
+func TestSymmetric(t *testing.T) {
+	n := newNetwork(t)
+	n.peer(t, "public", "relay")
+	at, from := n.house(symmetric), n.house(symmetric)
+	n.peer(t, at.name, "server")
+	var o outcome
+	if err := json.Unmarshal([]byte(n.peer(t, from.name, "client 1")), &o); err != nil {
+		t.Fatal(err)
+	}
+	if o.Relayed != 1 || o.Direct != 0 || len(o.Errors) != 1 {
+		t.Errorf("%+v", o)
+	}
+}
