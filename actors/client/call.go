@@ -86,9 +86,10 @@ func (p pending) fail(ctx actor.Context, err error) {
 	}
 }
 
-// call sends a request, or holds it while too many are unanswered.
+// call sends a request, or holds it while too many are unanswered or the
+// connection is about to be another one.
 func (s *server) call(ctx actor.Context, m Call) {
-	if s.report.state != Connected && s.report.state != LoggedIn {
+	if s.report.state != Connected && s.report.state != LoggedIn && !s.punch.moving {
 		m.Frame.Release()
 		ctx.Send(m.ReplyTo, Reply{Tag: m.Tag, Err: ErrNotConnected})
 		return
@@ -102,7 +103,7 @@ func (s *server) call(ctx actor.Context, m Call) {
 }
 
 func (s *server) sendQueued() {
-	for len(s.calls.queued) > 0 && len(s.calls.open) < s.calls.most && s.link != nil {
+	for len(s.calls.queued) > 0 && len(s.calls.open) < s.calls.most && s.link != nil && !s.punch.moving {
 		m := s.calls.queued[0]
 		s.calls.queued = s.calls.queued[1:]
 		s.link.send(s.calls.begin(s.env.Clock.Now(), m.Frame, pending{replyTo: m.ReplyTo, tag: m.Tag}))

@@ -30,6 +30,14 @@ const (
 	// overridesSoon while the node waits for it.
 	overridesInterval = 2 * time.Second
 	overridesSoon     = 100 * time.Millisecond
+	// punchFirst is how long a connection through a relay stands before a direct
+	// one is tried for; after a failure it is punchWait, then twice as long each
+	// time, up to maxPunchWait.
+	punchFirst   = time.Second
+	punchWait    = time.Minute
+	maxPunchWait = time.Hour
+	// moveTime is how long a direct connection waits for answers over the relay.
+	moveTime = 20 * time.Second
 	// helloTime is how long a server may take for hello and login.
 	helloTime = 20 * time.Second
 	// callTime is how long a server may take for an answer, or for whatever

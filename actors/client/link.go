@@ -61,6 +61,13 @@ func (m linkEvent) Discard() {
 // dial starts to connect. With pulls, the other side may open Pull
 // conversations.
 func dial(e *env.Env, owner *actor.PID, d transport.Dialer, t transport.Target, pulls bool) *link {
+	return newLink(e, owner, func(ev transport.SessionEvents, done func(transport.Session, error)) func() {
+		return d.Dial(t, ev, done)
+	}, pulls)
+}
+
+// newLink makes a link of what begins a connection.
+func newLink(e *env.Env, owner *actor.PID, begin func(transport.SessionEvents, func(transport.Session, error)) (cancel func()), pulls bool) *link {
 	l := &link{}
 	tell := func(ev any) { e.Spawn.Send(owner, linkEvent{l, ev}) }
 	l.handler = func(ev transport.Event) {
@@ -80,7 +87,7 @@ func dial(e *env.Env, owner *actor.PID, d transport.Dialer, t transport.Target, 
 			return pullHandler(c, tell), pullCredit
 		}
 	}
-	l.cancel = d.Dial(t, events, func(s transport.Session, err error) {
+	l.cancel = begin(events, func(s transport.Session, err error) {
 		if err != nil {
 			tell(linkClosed{err})
 			return

@@ -20,7 +20,7 @@ import (
 // server keeps one connection to one storage server, under an identity that
 // is made for that connection and never used again.
 //
-// Owns: the session with its host and identity, the backoff, the cached reference, unanswered requests, the share readers offered there.
+// Owns: the session with its host and identity, a direct one that is to take the place of one through a relay, the backoff, the cached reference, unanswered requests, the share readers offered there.
 // On failure: restarts without a connection and dials again; requests that were unanswered fail, uploads offer their shares again.
 type server struct {
 	env *env.Env
@@ -35,6 +35,7 @@ type server struct {
 	unreached  int       // dials that found nobody
 	renewing   bool
 	backoff    backoff
+	punch      punching
 	stopTimer  func()
 
 	credential int         // which one is tried; past the last one, we only read
@@ -129,6 +130,11 @@ func (s *server) Receive(ctx actor.Context) {
 		s.call(ctx, m)
 	case callsDue:
 		s.callsDue(ctx)
+		s.moveOn(ctx)
+	case punchNow:
+		s.tryPunch(ctx, m)
+	case punchLate:
+		s.punchLate(ctx, m)
 	case offerReader:
 		s.offers[m.secret] = m.offeredReader
 	case withdrawReader:
@@ -141,6 +147,7 @@ func (s *server) Receive(ctx actor.Context) {
 		ctx.Send(s.broker, s.report)
 	case *actor.Stopping, *actor.Restarting:
 		s.calls.failAll(ctx, ErrNotConnected)
+		s.stopPunching()
 		s.link.close()
 		s.endTurn(ctx)
 	}
@@ -245,6 +252,10 @@ func (s *server) reconnect(ctx actor.Context) {
 }
 
 func (s *server) linkEvent(ctx actor.Context, m linkEvent) {
+	if m.link == s.punch.link {
+		s.punchEvent(ctx, m)
+		return
+	}
 	if m.link != s.link {
 		m.Discard()
 		return
@@ -252,9 +263,7 @@ func (s *server) linkEvent(ctx actor.Context, m linkEvent) {
 	switch e := m.event.(type) {
 	case linkOpen:
 		s.endTurn(ctx)
-		s.link.open(e.session, transport.Storage)
-		s.stopTimer = s.env.Clock.After(helloTime, ctx.Self(), helloLate{s.generation})
-		s.request(&wire.Hello{Version: wire.Version, MaxBody: wire.MaxRead, MaxRequests: maxCalls}, s.hello)
+		s.greet(ctx, e.session)
 	case linkFrame:
 		s.frame(ctx, e.frame)
 	case linkClosed:
@@ -267,6 +276,13 @@ func (s *server) linkEvent(ctx actor.Context, m linkEvent) {
 	case pullEnded:
 		s.pullEnded(e.conv)
 	}
+}
+
+// greet begins on a connection.
+func (s *server) greet(ctx actor.Context, session transport.Session) {
+	s.link.open(session, transport.Storage)
+	s.stopTimer = s.env.Clock.After(helloTime, ctx.Self(), helloLate{s.generation})
+	s.request(&wire.Hello{Version: wire.Version, MaxBody: wire.MaxRead, MaxRequests: maxCalls}, s.hello)
 }
 
 // request sends something for the server actor itself.
@@ -297,6 +313,7 @@ func (s *server) frame(ctx actor.Context, f wire.Frame) {
 		p.deliver(ctx, f)
 	}
 	s.sendQueued()
+	s.moveOn(ctx)
 }
 
 // hello begins the login.
@@ -488,6 +505,10 @@ func (s *server) up(ctx actor.Context, state State, err error) {
 	}
 	s.say(ctx, state, err)
 	s.tellSubscribers(ctx)
+	s.moved()
+	if state == LoggedIn {
+		s.punchLater(ctx)
+	}
 }
 
 // loginWait is how long a server that accepted none of our keys is left in
@@ -516,6 +537,7 @@ func (s *server) lost(ctx actor.Context, err error) {
 func (s *server) linkDown(ctx actor.Context, err error) {
 	s.stopTimers()
 	s.endTurn(ctx)
+	s.stopPunching()
 	s.link.close()
 	s.link = nil
 	s.generation++ // what comes of a login over it is stale
