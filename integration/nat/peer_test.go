@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"crypto/ed25519"
 	"encoding/json"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -61,8 +60,10 @@ func bePeer(what string) error {
 }
 
 // said prints a line and waits for the end.
-func said(line any) error {
-	fmt.Println(line)
+func said(line string) error {
+	if _, err := io.WriteString(os.Stdout, line+"\n"); err != nil {
+		return err
+	}
 	_, err := io.Copy(io.Discard, os.Stdin)
 	return err
 }
