@@ -54,9 +54,9 @@ type Connections struct {
 	Punch bool
 }
 
-// DirectConnections dials TCP addresses, and relays' that have one, from this
-// node's own address.
-var DirectConnections = Connections{TCP: Direct, Relay: Direct}
+// DirectConnections is TCP from this node's own address, through relays where
+// it must be.
+var DirectConnections = Connections{TCP: Direct, Relay: Direct, Punch: true}
 
 // Of is how hints of a kind are dialled.
 func (c Connections) Of(k Kind) Way {

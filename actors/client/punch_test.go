@@ -15,9 +15,6 @@ import (
 // client that may punch.
 func newHiddenRig(t *testing.T) (*rig, *peer) {
 	t.Helper()
-	was := transport.DirectConnections
-	transport.DirectConnections.Punch = true
-	t.Cleanup(func() { transport.DirectConnections = was })
 	r := newRig(t, 1)
 	p := r.peers[0]
 	relay := r.net.Relay("relay", grid.PublicKey{9}, time.Hour)

@@ -57,8 +57,16 @@ func newStory(t *testing.T, at, from *house) *story {
 	nodes.Tarn(t, "create-node", "--no-client", "--introducer", g.join, "--nickname", "server", "--reserved-space", "0",
 		"--listen", "/ip4/0.0.0.0/tcp/3457", "--announce", "/ip4/"+at.outside+"/tcp/3457", "--announce", "/ip4/"+at.inside+"/tcp/3457", g.server.Dir)
 	nodes.Tarn(t, "create-client", "--introducer", g.join, "--web-port", "none", "--shares-needed", "1", "--shares-happy", "1", "--shares-total", "1", g.client.Dir)
+	if line := "# connections: {tcp: direct, quic: disabled, onion: disabled, relay: direct}"; g.has(g.client, line) {
+		g.setting(g.client, line, "connections: {punch: true}")
+	}
 	g.client.Start()
 	return g
+}
+
+func (g *story) has(n *nodes.Node, line string) bool {
+	text, err := os.ReadFile(n.Path("tarn.yaml"))
+	return err == nil && strings.Contains(string(text), line+"\n")
 }
 
 // setting replaces a line of a node's tarn.yaml.
@@ -117,6 +125,7 @@ func (g *story) storeAndRead(size int) {
 // TestRelay proves that the two can't reach each other, and that they do
 // through a relay, behind the worst of routers.
 func TestRelay(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t)
 	g := newStory(t, n.house(symmetric), n.house(symmetric))
 	g.server.Start()
@@ -134,5 +143,32 @@ func TestRelay(t *testing.T) {
 	g.storeAndRead(3 << 20)
 	if r := g.relay.Status().Relay; len(r.Circuits) != 1 || r.Bytes < 6<<20 || r.Circuits[0].ToServer < 3<<20 || r.Circuits[0].FromServer < 3<<20 {
 		t.Errorf("the relay says %+v", r)
+	}
+}
+
+// TestPunched moves a connection from the relay to a direct one while a file goes
+// over it; then nothing goes through the relay any more.
+func TestPunched(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t)
+	g := newStory(t, n.house(keepsPort), n.house(ownPort))
+	g.relay.Start()
+	g.setting(g.server, "  relays: []", "  relays: [auto]")
+	g.server.Start()
+	g.until("the client reaches the server through the relay", func(s control.ServerStatus) bool { return s.Path == "relay" })
+	g.addAccount()
+	g.until("the client may store", func(s control.ServerStatus) bool { return s.LoggedIn })
+	g.storeAndRead(20 << 20)
+	g.until("the client reaches the server directly", func(s control.ServerStatus) bool { return s.Path == "hole-punched" && s.LoggedIn })
+	before := g.relay.Status().Relay
+	if len(before.Circuits) != 0 || len(before.Slots) != 1 || before.Bytes == 0 {
+		t.Errorf("the relay says %+v", before)
+	}
+	g.storeAndRead(20 << 20)
+	if after := g.relay.Status().Relay; after.Bytes != before.Bytes {
+		t.Errorf("%d bytes more went through the relay", after.Bytes-before.Bytes)
+	}
+	if status := nodes.Tarn(t, "-d", g.client.Dir, "status"); !strings.Contains(status, "hole-punched /ip4/5.5.5.11/tcp/") {
+		t.Errorf("status says\n%s", status)
 	}
 }

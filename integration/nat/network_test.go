@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 )
@@ -20,8 +21,7 @@ const prefix = "tarn-nat-"
 type kind string
 
 // The kinds. All let packets in only as answers, to the address and port that
-// was sent to, as home routers do; what comes otherwise is dropped, or refused
-// by refusing.
+// was sent to, as home routers do; what comes otherwise is dropped.
 const (
 	keepsPort kind = "masquerade persistent"                           // one port outside for one inside, the same
 	ownPort   kind = "meta l4proto tcp masquerade to :40000-50000"     // one port outside for one inside, another
@@ -32,8 +32,11 @@ const (
 // public, and houses behind routers.
 type network struct {
 	t      *testing.T
+	number int64 // of those that this process made
 	houses int
 }
+
+var networks atomic.Int64
 
 const (
 	publicIP = "5.5.5.1"
@@ -45,7 +48,7 @@ const (
 func newNetwork(t *testing.T) *network {
 	t.Helper()
 	sweep(t)
-	n := &network{t: t}
+	n := &network{t: t, number: networks.Add(1)}
 	n.namespace(wire)
 	n.run("ip", "-n", n.name(wire), "link", "add", "br0", "type", "bridge")
 	n.run("ip", "-n", n.name(wire), "link", "set", "br0", "up")
@@ -56,7 +59,7 @@ func newNetwork(t *testing.T) *network {
 
 // name is a namespace's for the system.
 func (n *network) name(short string) string {
-	return prefix + strconv.Itoa(os.Getpid()) + "-" + short
+	return fmt.Sprintf("%s%d-%d-%s", prefix, os.Getpid(), n.number, short)
 }
 
 func (n *network) namespace(short string) {

@@ -94,8 +94,6 @@ type outcome struct {
 // beClient goes through the relay, and tries for a direct connection, so many
 // times.
 func beClient(tries int) error {
-	c := transport.DirectConnections
-	c.Punch = true
 	pub, err := crypto.UnmarshalEd25519PublicKey(relayKey.Public().(ed25519.PublicKey))
 	if err != nil {
 		return err
@@ -105,7 +103,7 @@ func beClient(tries int) error {
 		return err
 	}
 	target := transport.Target{
-		Server: grid.ServerID(grid.PublicKeyOf(serverKey)), Connections: c,
+		Server: grid.ServerID(grid.PublicKeyOf(serverKey)), Connections: transport.DirectConnections,
 		Hints: []grid.Hint{relayHint + grid.Hint("/p2p/"+id.String()+"/p2p-circuit")},
 	}
 	d := p2p.NewDialer(peerOptions)
@@ -181,6 +179,7 @@ const tries = 20
 // outside, whatever is sent to, nearly all tries must succeed, and with a relay
 // all are reached.
 func TestPunchedThrough(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t)
 	n.peer(t, "public", "relay")
 	all, direct := 0, 0
@@ -215,6 +214,7 @@ func TestPunchedThrough(t *testing.T) {
 // TestSymmetric stays on the relay where a router gives each destination a port
 // of its own.
 func TestSymmetric(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t)
 	n.peer(t, "public", "relay")
 	at, from := n.house(symmetric), n.house(symmetric)

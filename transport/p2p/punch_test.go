@@ -44,9 +44,7 @@ func connectRelayed(t *testing.T, server, client p2p.Options, ev transport.Sessi
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := transport.DirectConnections
-	c.Punch = true
-	r.punchable = transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key(1))), Hints: slot.Hints(), Connections: c}
+	r.punchable = transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key(1))), Hints: slot.Hints(), Connections: transport.DirectConnections}
 	if r.here, err = dial(t, p2p.NewDialer(client), r.punchable, transport.SessionEvents{}); err != nil {
 		t.Fatal(err)
 	}
@@ -110,9 +108,7 @@ func TestPunchedSessionsEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := transport.DirectConnections
-	c.Punch = true
-	s, err := dial(t, p2p.NewDialer(anywhere), transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key(1))), Hints: slot.Hints(), Connections: c}, transport.SessionEvents{})
+	s, err := dial(t, p2p.NewDialer(anywhere), transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key(1))), Hints: slot.Hints(), Connections: transport.DirectConnections}, transport.SessionEvents{})
 	if err != nil {
 		t.Fatal(err)
 	}
