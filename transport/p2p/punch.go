@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -156,6 +157,12 @@ func (s *session) offerPunch(ctx context.Context, m wire.Punch) (netip.AddrPort,
 	return to, wire.WriteFrame(lazy, wire.Frame{ID: 2, Message: &wire.Done{}})
 }
 
+// special are addresses beside private ones that are nobody's in public: of this
+// network, shared behind carriers' routers, for benchmarks, and reserved.
+var special = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("240.0.0.0/4"),
+}
+
 // punchable is an address that may be dialled because somebody says so: a public
 // one, at a port that no well-known service has.
 func (o Options) punchable(text string) (netip.AddrPort, error) {
@@ -163,9 +170,8 @@ func (o Options) punchable(text string) (netip.AddrPort, error) {
 	if err != nil {
 		return a, fmt.Errorf("%w: %w", transport.ErrNoPunch, err)
 	}
-	ip := a.Addr()
-	shared := netip.MustParsePrefix("100.64.0.0/10")
-	public := ip.IsGlobalUnicast() && !ip.IsPrivate() && !shared.Contains(ip)
+	ip := a.Addr().Unmap()
+	public := ip.IsGlobalUnicast() && !ip.IsPrivate() && !slices.ContainsFunc(special, func(p netip.Prefix) bool { return p.Contains(ip) })
 	if !public && !o.PunchAnywhere || a.Port() < 1024 {
 		return a, fmt.Errorf("%w: %s is no public address with a port for it", transport.ErrNoPunch, a)
 	}
