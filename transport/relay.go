@@ -16,7 +16,7 @@ type RelayLimits struct {
 	Reservations, ReservationsPerAddress int
 	// Circuits is how many connections are relayed at a time, CircuitsPerServer
 	// how many of them to one server, CircuitsPerAddress how many from one network
-	// address. Default 512, 128 and 64.
+	// address. Default 256, 128 and 64.
 	Circuits, CircuitsPerServer, CircuitsPerAddress int
 	// Time is how long a reservation lasts unless it is renewed, and in which Data
 	// bytes may pass to and from one server, both ways together. What goes beyond
@@ -32,7 +32,7 @@ type RelayLimits struct {
 func (l RelayLimits) WithDefaults() RelayLimits {
 	l.Reservations = cmp.Or(l.Reservations, 128)
 	l.ReservationsPerAddress = cmp.Or(l.ReservationsPerAddress, 8)
-	l.Circuits = cmp.Or(l.Circuits, 512)
+	l.Circuits = cmp.Or(l.Circuits, 256)
 	l.CircuitsPerServer = cmp.Or(l.CircuitsPerServer, 128)
 	l.CircuitsPerAddress = cmp.Or(l.CircuitsPerAddress, 64)
 	l.Time = cmp.Or(l.Time, time.Hour)
