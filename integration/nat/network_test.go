@@ -132,6 +132,15 @@ table ip filter {
 	}
 }
 
+// refuse has the router answer what it does not let in, instead of dropping it.
+func (h *house) refuse() {
+	h.network.t.Helper()
+	for _, chain := range []string{"in", "through"} {
+		h.network.run("ip", "netns", "exec", h.network.name(h.router), "nft",
+			"insert rule ip filter "+chain+` iifname "wan" ct state new meta l4proto tcp reject with tcp reset`)
+	}
+}
+
 func (n *network) run(name string, args ...string) {
 	n.t.Helper()
 	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {

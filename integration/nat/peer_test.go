@@ -52,6 +52,9 @@ func bePeer(what string) error {
 	case "server":
 		return beServer()
 	}
+	if plugs, ok := strings.CutPrefix(what, "wire "); ok {
+		return beWire(strings.Fields(plugs))
+	}
 	tries, err := strconv.Atoi(strings.TrimPrefix(what, "client "))
 	if err != nil {
 		return err
@@ -208,6 +211,28 @@ func TestPunchedThrough(t *testing.T) {
 	t.Logf("direct %d of %d", direct, all)
 	if direct*100 < all*95 {
 		t.Errorf("direct %d of %d, want 95 %%", direct, all)
+	}
+}
+
+// TestRefusingRouters answer what they do not let in with a refusal. It ends a
+// try; but where packets take their time, tries follow each other so fast that
+// they cross.
+func TestRefusingRouters(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t)
+	at, from := n.house(keepsPort), n.house(ownPort)
+	at.refuse()
+	from.refuse()
+	n.far(t)
+	n.peer(t, "public", "relay")
+	n.peer(t, at.name, "server")
+	var o outcome
+	if err := json.Unmarshal([]byte(n.peer(t, from.name, "client "+strconv.Itoa(tries))), &o); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("direct %d of %d, not: %q", o.Direct, tries, o.Errors)
+	if o.Relayed != tries || o.Direct*100 < tries*95 {
+		t.Errorf("reached %d times of %d, %d directly", o.Relayed, tries, o.Direct)
 	}
 }
 
