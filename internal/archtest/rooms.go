@@ -85,7 +85,7 @@ func (m *module) checkRoom(f *file) []Violation {
 			all = append(all, f.violation(im.pos, own.reason, "imports %s", to))
 		}
 		for _, c := range closedRooms {
-			if within(to, c.dir) && f.dir != c.dir && !withinAny(f.dir, c.by) {
+			if within(to, c.dir) && !within(f.dir, c.dir) && !withinAny(f.dir, c.by) {
 				all = append(all, f.violation(im.pos, c.reason, "imports %s", to))
 			}
 		}
