@@ -5,11 +5,12 @@ package nat_test
 import (
 	"bufio"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -22,13 +23,16 @@ import (
 )
 
 // asPeer is the variable by which this program, started again in a namespace,
-// is told what to be: relay, server or client.
+// is told what to be: a relay, the server of a house, or a client of that one.
 const asPeer = "TARN_NAT_PEER"
 
-var (
-	relayKey  = ed25519.NewKeyFromSeed([]byte("a relay in a network of its own "))
-	serverKey = ed25519.NewKeyFromSeed([]byte("a server in a network of its own"))
-)
+var relayKey = ed25519.NewKeyFromSeed([]byte("a relay in a network of its own "))
+
+// serverKey is that of the server in a house.
+func serverKey(house string) ed25519.PrivateKey {
+	seed := sha256.Sum256([]byte(house))
+	return ed25519.NewKeyFromSeed(seed[:])
+}
 
 const relayHint = grid.Hint("/ip4/" + publicIP + "/tcp/3461")
 
@@ -49,17 +53,19 @@ func bePeer(what string) error {
 		}
 		defer r.Close()
 		return said("ready")
-	case "server":
-		return beServer()
+	}
+	if house, ok := strings.CutPrefix(what, "server "); ok {
+		return beServer(serverKey(house))
 	}
 	if plugs, ok := strings.CutPrefix(what, "wire "); ok {
 		return beWire(strings.Fields(plugs))
 	}
-	tries, err := strconv.Atoi(strings.TrimPrefix(what, "client "))
-	if err != nil {
+	var tries int
+	var house string
+	if _, err := fmt.Sscanf(what, "client %d %s", &tries, &house); err != nil {
 		return err
 	}
-	return beClient(tries)
+	return beClient(tries, grid.ServerID(grid.PublicKeyOf(serverKey(house))))
 }
 
 // said prints a line and waits for the end.
@@ -71,8 +77,8 @@ func said(line string) error {
 	return err
 }
 
-func beServer() error {
-	l, err := p2p.Listen(serverKey, []string{"/ip4/0.0.0.0/tcp/0"}, peerOptions, func(s transport.Session) transport.SessionEvents {
+func beServer(key ed25519.PrivateKey) error {
+	l, err := p2p.Listen(key, []string{"/ip4/0.0.0.0/tcp/0"}, peerOptions, func(s transport.Session) transport.SessionEvents {
 		s.Admit()
 		return transport.SessionEvents{}
 	})
@@ -96,7 +102,7 @@ type outcome struct {
 
 // beClient goes through the relay, and tries for a direct connection, so many
 // times.
-func beClient(tries int) error {
+func beClient(tries int, server grid.ServerID) error {
 	pub, err := crypto.UnmarshalEd25519PublicKey(relayKey.Public().(ed25519.PublicKey))
 	if err != nil {
 		return err
@@ -106,7 +112,7 @@ func beClient(tries int) error {
 		return err
 	}
 	target := transport.Target{
-		Server: grid.ServerID(grid.PublicKeyOf(serverKey)), Connections: transport.DirectConnections,
+		Server: server, Connections: transport.DirectConnections,
 		Hints: []grid.Hint{relayHint + grid.Hint("/p2p/"+id.String()+"/p2p-circuit")},
 	}
 	d := p2p.NewDialer(peerOptions)
@@ -196,9 +202,9 @@ func TestPunchedThrough(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			at, from := n.house(c.server), n.house(c.client)
-			n.peer(t, at.name, "server")
+			n.peer(t, at.name, "server "+at.name)
 			var o outcome
-			if err := json.Unmarshal([]byte(n.peer(t, from.name, "client "+strconv.Itoa(tries))), &o); err != nil {
+			if err := json.Unmarshal([]byte(n.peer(t, from.name, fmt.Sprintf("client %d %s", tries, at.name))), &o); err != nil {
 				t.Fatal(err)
 			}
 			if o.Relayed != tries {
@@ -225,9 +231,9 @@ func TestRefusingRouters(t *testing.T) {
 	from.refuse()
 	n.far(t)
 	n.peer(t, "public", "relay")
-	n.peer(t, at.name, "server")
+	n.peer(t, at.name, "server "+at.name)
 	var o outcome
-	if err := json.Unmarshal([]byte(n.peer(t, from.name, "client "+strconv.Itoa(tries))), &o); err != nil {
+	if err := json.Unmarshal([]byte(n.peer(t, from.name, fmt.Sprintf("client %d %s", tries, at.name))), &o); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("direct %d of %d, not: %q", o.Direct, tries, o.Errors)
@@ -243,9 +249,9 @@ func TestSymmetric(t *testing.T) {
 	n := newNetwork(t)
 	n.peer(t, "public", "relay")
 	at, from := n.house(symmetric), n.house(symmetric)
-	n.peer(t, at.name, "server")
+	n.peer(t, at.name, "server "+at.name)
 	var o outcome
-	if err := json.Unmarshal([]byte(n.peer(t, from.name, "client 1")), &o); err != nil {
+	if err := json.Unmarshal([]byte(n.peer(t, from.name, "client 1 "+at.name)), &o); err != nil {
 		t.Fatal(err)
 	}
 	if o.Relayed != 1 || o.Direct != 0 || len(o.Errors) != 1 {

@@ -10,9 +10,11 @@ import (
 	"slices"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	coretransport "github.com/libp2p/go-libp2p/core/transport"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/multiformats/go-multistream"
 
@@ -97,11 +99,28 @@ func (o Options) dig(ctx context.Context, key ed25519.PrivateKey, window uint32,
 	if err != nil {
 		return nil, nil, err
 	}
-	hole, err := punch.Open(ctx, h.upgrader, limits, at, id)
+	ask, err := o.stranger(limits)
+	if err != nil {
+		return nil, nil, errors.Join(err, h.close())
+	}
+	hole, err := punch.Open(ctx, ask, h.upgrader, limits, at, id)
 	if err != nil {
 		return nil, nil, errors.Join(err, h.close())
 	}
 	return h, hole, nil
+}
+
+// stranger makes sessions under an identity for one question.
+func (o Options) stranger(limits network.ResourceManager) (coretransport.Upgrader, error) {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make identity: %w", err)
+	}
+	priv, err := crypto.UnmarshalEd25519PrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("make identity: %w", err)
+	}
+	return newUpgrader(priv, o.muxer(earlyWindow), limits)
 }
 
 // relayOf is where the relay of a circuit is, as it was reached.

@@ -22,6 +22,7 @@ import (
 type quarry struct {
 	listener transport.Listener
 	accepted chan transport.Session
+	target   transport.Target
 	session  *session
 }
 
@@ -63,9 +64,15 @@ func newQuarry(t *testing.T) *quarry {
 	if slot == nil {
 		t.FailNow()
 	}
+	q.target = transport.Target{Server: grid.ServerID(grid.PublicKeyOf(seeded(2))), Hints: slot.Hints(), Connections: transport.DirectConnections}
+	q.session = q.dial(t)
+	return q
+}
+
+func (q *quarry) dial(t *testing.T) *session {
+	t.Helper()
 	sessions := make(chan transport.Session, 1)
-	target := transport.Target{Server: grid.ServerID(grid.PublicKeyOf(seeded(2))), Hints: slot.Hints(), Connections: transport.DirectConnections}
-	NewDialer(o).Dial(target, transport.SessionEvents{}, func(s transport.Session, err error) {
+	NewDialer(Options{PunchAnywhere: true}).Dial(q.target, transport.SessionEvents{}, func(s transport.Session, err error) {
 		if err != nil {
 			t.Error(err)
 		}
@@ -77,8 +84,22 @@ func newQuarry(t *testing.T) *quarry {
 	}
 	t.Cleanup(s.Close)
 	<-q.accepted
-	q.session = s.(*session)
-	return q
+	return s.(*session)
+}
+
+// TestPunchLeavesTheSlotAlone: while the server tries for a direct connection,
+// the relay still finds it.
+func TestPunchLeavesTheSlotAlone(t *testing.T) {
+	q := newQuarry(t)
+	at, _ := bystander(t)
+	for range 3 {
+		if _, err := q.session.offerPunch(t.Context(), wire.Punch{Key: grid.PublicKeyOf(seeded(9)), Address: at.String()}); err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			q.dial(t)
+		}
+	}
 }
 
 // bystander listens where somebody is sent to who does not belong there.

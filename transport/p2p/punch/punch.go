@@ -56,9 +56,10 @@ type Hole struct {
 	once     sync.Once
 }
 
-// Open takes a port and asks a relay how it is seen. The connection to the relay
-// is under the upgrader's identity.
-func Open(ctx context.Context, up transport.Upgrader, limits network.ResourceManager, at ma.Multiaddr, id peer.ID) (*Hole, error) {
+// Open takes a port and asks a relay how it is seen. Ask is the identity for
+// that, and of no other connection: a relay takes two connections of one identity
+// for the same. Up is that of the connection through the hole.
+func Open(ctx context.Context, ask, up transport.Upgrader, limits network.ResourceManager, at ma.Multiaddr, id peer.ID) (*Hole, error) {
 	where, err := manet.ToNetAddr(at)
 	if err != nil {
 		return nil, fmt.Errorf("open a port: %w", err)
@@ -76,7 +77,7 @@ func Open(ctx context.Context, up transport.Upgrader, limits network.ResourceMan
 		return nil, fmt.Errorf("open a port: %w", err)
 	}
 	h := &Hole{upgrader: up, limits: limits, listener: l, local: l.Addr()}
-	if err := h.ask(ctx, tcp, id); err != nil {
+	if err := h.ask(ctx, ask, tcp, id); err != nil {
 		h.Close()
 		return nil, err
 	}
@@ -84,12 +85,12 @@ func Open(ctx context.Context, up transport.Upgrader, limits network.ResourceMan
 }
 
 // ask connects to the relay from the port and asks what it sees.
-func (h *Hole) ask(ctx context.Context, at *net.TCPAddr, id peer.ID) error {
+func (h *Hole) ask(ctx context.Context, as transport.Upgrader, at *net.TCPAddr, id peer.ID) error {
 	raw, err := h.dial(ctx, at)
 	if err != nil {
 		return fmt.Errorf("reach the relay: %w", err)
 	}
-	if h.relay, err = h.upgrade(ctx, raw, network.DirOutbound, id); err != nil {
+	if h.relay, err = h.upgrade(ctx, as, raw, network.DirOutbound, id); err != nil {
 		return fmt.Errorf("reach the relay: %w", err)
 	}
 	h.seen, err = relay.AskObserved(ctx, h.relay)
@@ -104,7 +105,7 @@ func (h *Hole) dial(ctx context.Context, to net.Addr) (net.Conn, error) {
 
 // upgrade makes a raw connection one with whom is expected; the raw one is
 // closed where that fails.
-func (h *Hole) upgrade(ctx context.Context, raw net.Conn, dir network.Direction, id peer.ID) (transport.CapableConn, error) {
+func (h *Hole) upgrade(ctx context.Context, as transport.Upgrader, raw net.Conn, dir network.Direction, id peer.ID) (transport.CapableConn, error) {
 	c, err := manet.WrapNetConn(raw)
 	if err != nil {
 		return nil, errors.Join(err, raw.Close())
@@ -113,7 +114,7 @@ func (h *Hole) upgrade(ctx context.Context, raw net.Conn, dir network.Direction,
 	if err != nil {
 		return nil, errors.Join(err, raw.Close())
 	}
-	up, err := h.upgrader.Upgrade(ctx, Transport{h, dir}, c, dir, id, scope) // it closes what it can't upgrade
+	up, err := as.Upgrade(ctx, Transport{h, dir}, c, dir, id, scope) // it closes what it can't upgrade
 	if err != nil {
 		return nil, err
 	}
@@ -214,7 +215,7 @@ func (h *Hole) handshakes(ctx context.Context, raw <-chan net.Conn, done chan<- 
 		select {
 		case c := <-raw:
 			each.Go(func() {
-				up, err := h.upgrade(ctx, c, dir, id)
+				up, err := h.upgrade(ctx, h.upgrader, c, dir, id)
 				if err != nil {
 					return
 				}
