@@ -92,13 +92,14 @@ func (q *quarry) dial(t *testing.T) *session {
 func TestPunchLeavesTheSlotAlone(t *testing.T) {
 	q := newQuarry(t)
 	at, _ := bystander(t)
-	for range 3 {
-		if _, err := q.session.offerPunch(t.Context(), wire.Punch{Key: grid.PublicKeyOf(seeded(9)), Address: at.String()}); err != nil {
+	s := q.session
+	for range 5 {
+		if _, err := s.offerPunch(t.Context(), wire.Punch{Key: grid.PublicKeyOf(seeded(9)), Address: at.String()}); err != nil {
 			t.Fatal(err)
 		}
-		for range 5 {
-			q.dial(t)
-		}
+		s.Close() // now nothing tells the relay which connection is the slot's
+		<-s.gone
+		s = q.dial(t)
 	}
 }
 
