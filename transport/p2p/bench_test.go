@@ -9,6 +9,7 @@ import (
 	"github.com/tarn-grid/tarn/transport"
 	"github.com/tarn-grid/tarn/transport/p2p"
 	"github.com/tarn-grid/tarn/transport/transporttest"
+	"github.com/tarn-grid/tarn/transport/wire"
 )
 
 // listenBench is listen for benchmarks; every session is admitted.
