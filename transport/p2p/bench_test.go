@@ -9,7 +9,6 @@ import (
 	"github.com/tarn-grid/tarn/transport"
 	"github.com/tarn-grid/tarn/transport/p2p"
 	"github.com/tarn-grid/tarn/transport/transporttest"
-	"github.com/tarn-grid/tarn/transport/wire"
 )
 
 // listenBench is listen for benchmarks; every session is admitted.
@@ -78,63 +77,7 @@ func memory() int64 {
 	return int64(m.HeapInuse + m.StackInuse)
 }
 
-// BenchmarkRelayedPull reads 256 KiB at a time over a conversation that the server
-// opened, eight in flight, as an upload does; directly and through a relay.
-func BenchmarkRelayedPull(b *testing.B) {
-	b.Run("direct", func(b *testing.B) {
-		accepted := make(chan transport.Session, 1)
-		benchmarkPull(b, listenBench(b, func(s transport.Session) transport.SessionEvents {
-			accepted <- s
-			return transport.SessionEvents{}
-		}), accepted)
-	})
-	b.Run("relay", func(b *testing.B) {
-		_, relay := serveRelay(b, transport.RelayLimits{Data: 1 << 50})
-		target, accepted := behind(b, relay, 1, transport.SessionEvents{})
-		benchmarkPull(b, target, accepted)
-	})
-}
-
-func benchmarkPull(b *testing.B, target transport.Target, accepted <-chan transport.Session) {
-	const size, inFlight = 256 << 10, 8
-	body := make([]byte, size)
-	answer := func(c transport.Conversation, p transport.Protocol) (transport.Handler, int) {
-		return func(e transport.Event) {
-			if r, ok := e.(transport.Received); ok {
-				f := wire.Frame{ID: r.Frame.ID, Answer: true, Message: &wire.Data{Lengths: []uint64{size}}}
-				c.Send(f.WithBody(nil, body))
-				c.Grant(1)
-			}
-		}, inFlight
-	}
-	if _, err := dial(b, p2p.NewDialer(p2p.Options{}), target, transport.SessionEvents{Incoming: answer}); err != nil {
-		b.Fatal(err)
-	}
-	got := make(chan struct{}, inFlight)
-	s := <-accepted
-	s.Admit()
-	c := s.Open(transport.Pull, func(e transport.Event) {
-		if r, ok := e.(transport.Received); ok {
-			r.Frame.Release()
-			got <- struct{}{}
-		}
-	}, inFlight)
-	ask := func(id int) {
-		c.Send(wire.Frame{ID: uint64(id + 1), Message: &wire.ReadOffer{Offset: uint64(id) * size, Length: size}})
-	}
-	b.SetBytes(size)
-	b.ReportAllocs()
-	for id := range inFlight {
-		ask(id)
-	}
-	for id := inFlight; b.Loop(); id++ {
-		<-got
-		c.Grant(1)
-		ask(id)
-	}
-}
-
-// BenchmarkPull is over TCP and QUIC what an upload's pulls are, beside the
+// BenchmarkPull is over TCP, QUIC and a relay what an upload's pulls are, beside the
 // same bytes through TLS alone.
 func BenchmarkPull(b *testing.B) {
 	for name, c := range map[string]struct {
@@ -150,5 +93,19 @@ func BenchmarkPull(b *testing.B) {
 			})
 		})
 	}
+	b.Run("relay", func(b *testing.B) {
+		_, relay := serveRelay(b, transport.RelayLimits{Data: 1 << 50})
+		transporttest.Pull(b, transporttest.World{
+			Dialer: p2p.NewDialer(p2p.Options{}), Connections: transport.DirectConnections,
+			Listen: func(key ed25519.PrivateKey, accept func(transport.Session) transport.SessionEvents) (transport.Listener, error) {
+				l, err := p2p.Listen(key, loopback, p2p.Options{}, accept)
+				if err != nil {
+					return nil, err
+				}
+				slot, err := reserve(b, l, relay, nil)
+				return hidden{l, slot}, err
+			},
+		})
+	})
 	b.Run("tls", transporttest.PullTLS)
 }
