@@ -235,7 +235,9 @@ func chainOf(path string, space func(string) *int64) lease.Grant {
 		g.Keys = append(g.Keys, named(name))
 		if i > 0 {
 			pair := lease.Pair{Signer: named(names[i-1]), Delegate: named(name), Space: space(name)}
-			g.Pairs = append(g.Pairs, pair)
+			if !slices.ContainsFunc(g.Pairs, func(p lease.Pair) bool { return p.Signer == pair.Signer && p.Delegate == pair.Delegate }) {
+				g.Pairs = append(g.Pairs, pair) // each once, as in a real grant
+			}
 		}
 	}
 	if len(names) > 1 {

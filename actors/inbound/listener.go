@@ -126,7 +126,7 @@ func (l *Listener) accept(ctx actor.Context, a *arrival) {
 	l.last++
 	self, e := ctx.Self(), l.env
 	session := guest{a.session, func() { e.Spawn.Send(self, admitted{a}) }}
-	// Child: server.session, introducer.session, manager.session
+	// Child: server.session, introducer.session, manager.session, helper.session
 	pid := l.env.Spawn.Child(ctx, fmt.Sprintf("session/%d", l.last), l.config.Session(Arrival{session, l.last}))
 	l.actors[a] = pid
 	l.arrivals[pid.Id] = a

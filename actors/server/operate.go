@@ -179,6 +179,9 @@ func (b Books) revoke(o Revoke) (step, Changed, error) {
 
 // resolve finds the accounts of a petname, or that of a key.
 func (b Books) resolve(name string) ([]lease.Root, error) {
+	if name == "" {
+		return nil, fmt.Errorf("%w: the name is empty", ErrNoAccount)
+	}
 	roots, err := b.Store.Roots()
 	if err != nil {
 		return nil, err

@@ -119,6 +119,7 @@ func TestNames(t *testing.T) {
 	r.refused(server.Rekey{Name: "bob", Key: grid.PublicKeyOf(key(3))}, server.ErrAmbiguous)
 	r.refused(server.Rekey{Name: first.String(), Key: second}, lease.ErrKeyInUse)
 	r.refused(server.SetDisabled{Name: "rob"}, server.ErrNoAccount)
+	r.refused(server.SetDisabled{}, server.ErrNoAccount)
 	r.refused(server.RemoveRoot{Name: grid.PublicKeyOf(key(3)).String()}, server.ErrNoAccount)
 	if got := r.changed(server.SetDisabled{Name: "bob", Disabled: true}); len(got.Roots) != 2 || !got.Roots[1].Disabled {
 		t.Errorf("disabled %+v", got)

@@ -57,6 +57,6 @@ func (f folder) newRole(e *env, role string) error {
 	if err := writeFile(f.private(roleKeyFile(role)), []byte(keyText(key)+"\n"), 0o600); err != nil {
 		return notWritten(f.private(roleKeyFile(role)), err)
 	}
-	e.note("The key was made just now: a node that runs knows it when it starts again.")
+	e.warn("the key was made just now: a node that runs knows it when it starts again")
 	return e.print("%s\n", grid.PublicKeyOf(key))
 }

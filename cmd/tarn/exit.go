@@ -45,6 +45,7 @@ var (
 	errNoNode    = errors.New("there is no node here")
 	errNotEmpty  = errors.New("the folder is not empty")
 	errWrite     = errors.New("can't be written")
+	errFolder    = errors.New("is a folder")
 	errSettings  = errors.New("settings can't be used")
 	errKeys      = errors.New("key file can't be used")
 	errDiffers   = errors.New("what came back is not what went in")

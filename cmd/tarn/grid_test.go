@@ -41,7 +41,7 @@ func TestGrid(t *testing.T) {
 			"verifycap": verifyCapCommand, "logins": loginsCommand, "known": knownCommand, "fromfile": fromfileCommand, "join": joinCommand, "account": accountCommand, "accountkey": accountKeyCommand,
 			"shows": showsCommand, "swap": swapCommand, "clauses": clausesCommand, "serverid": serverIDCommand, "expand": expandCommand,
 			"accept": acceptCommand, "gridserver": gridServerCommand, "metrics": metricsCommand, "renewed": renewedCommand,
-			"loseshare": loseshareCommand, "adopted": adoptedCommand,
+			"loseshare": loseshareCommand, "adopted": adoptedCommand, "connected": connectedCommand,
 		},
 	})
 }
@@ -105,6 +105,25 @@ func loginsCommand(ts *testscript.TestScript, _ bool, args []string) {
 	n, err := strconv.Atoi(args[1])
 	ts.Check(err)
 	ts.Check(waitForLogins(context.Background(), running(ts, args[0]), n))
+}
+
+// connectedCommand is "connected CLIENT N": waits until so many servers can be
+// read from.
+func connectedCommand(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	client := running(ts, args[0])
+	until(ts, func() bool {
+		status, err := client.control.Status(context.Background())
+		ts.Check(err)
+		found := 0
+		for _, s := range status.Servers {
+			if s.State == "connected" || s.LoggedIn {
+				found++
+			}
+		}
+		return found == n
+	})
 }
 
 // bigfileCommand is "bigfile FILE BYTES".

@@ -16,10 +16,13 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 )
 
@@ -81,6 +84,7 @@ Try it with nothing but this machine: tarn demo
 	root.SetIn(e.stdin)
 	root.SetOut(e.stdout)
 	root.SetErr(e.stderr)
+	root.SetFlagErrorFunc(flagError)
 	root.PersistentFlags().StringVarP(&e.dirFlag, "node-directory", "d", "", "the node's folder (default ~/.tarn)")
 	root.AddCommand(
 		newCreateIntroducer(e), newCreateNode(e), newCreateClient(e), newCreateManager(e), newCreateAggregator(e), newCreateHelper(e), newCreateRelay(e), newCreateRenewer(e), newRun(e),
@@ -116,12 +120,32 @@ func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 	return c
 }
 
-// between wants at least and at most so many arguments.
+// between wants at least and at most so many arguments, none of them empty: an
+// empty one is a variable of a script that has nothing in it.
 func between(least, most int) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if n := len(args); n < least || n > most {
 			return fmt.Errorf("wrong number of arguments, %d; it is: %s", n, c.UseLine())
 		}
+		if slices.Contains(args, "") {
+			return fmt.Errorf("an argument is empty; it is: %s", c.UseLine())
+		}
 		return nil
 	}
+}
+
+// flagError says in words what is wrong with a flag's value.
+func flagError(_ *cobra.Command, err error) error {
+	var bad *pflag.InvalidValueError
+	if !errors.As(err, &bad) {
+		return err
+	}
+	want, known := map[string]string{"int": "a whole number", "bool": "true or false", "duration": "a time such as 36h or 90m"}[bad.GetFlag().Value.Type()]
+	switch {
+	case errors.Is(err, strconv.ErrRange):
+		want = "a number that is not so large"
+	case !known:
+		return err
+	}
+	return fmt.Errorf("--%s %q: want %s", bad.GetFlag().Name, bad.GetValue(), want)
 }

@@ -225,7 +225,7 @@ func runSetMemberQuota(ctx context.Context, e *env, o changeMemberOptions) error
 			return fmt.Errorf("change the quota: %w", err)
 		}
 		if quota != nil {
-			e.note("The quota of %s is now %s on each server", o.name, formatSize(lease.PlanSize(*quota)))
+			return e.print("the quota of %s is now %s on each server\n", o.name, formatSize(lease.PlanSize(*quota)))
 		}
 		return nil
 	})
@@ -277,8 +277,7 @@ func runRemoveMember(ctx context.Context, e *env, o changeMemberOptions) error {
 		if err := m.Remove(ctx, o.name); err != nil {
 			return fmt.Errorf("remove the member: %w", err)
 		}
-		e.note("%s gets no more cards; those that are out end by %s at the latest", o.name, clock(time.Unix(lease.CardUntil(time.Now()), 0)))
-		return nil
+		return e.print("%s gets no more cards; those that are out end by %s at the latest\n", o.name, clock(time.Unix(lease.CardUntil(time.Now()), 0)))
 	})
 }
 

@@ -85,6 +85,9 @@ func runPut(ctx context.Context, e *env, o putOptions) error {
 		return err
 	}
 	input, size, err := e.open(o.file)
+	if errors.Is(err, errFolder) {
+		return usageError{err: fmt.Errorf("%s %w; to store one, pack it first: tar c %s | tarn put -", o.file, errFolder, o.file)}
+	}
 	if err != nil {
 		return err
 	}
@@ -191,7 +194,7 @@ func (e *env) open(name string) (io.ReadCloser, int64, error) {
 	switch {
 	case info.IsDir():
 		_ = input.Close()
-		return nil, 0, usageError{err: fmt.Errorf("%s is a folder; to store one, pack it first: tar c %s | tarn put -", name, name)}
+		return nil, 0, usageError{err: fmt.Errorf("%s %w; give the name of a file", name, errFolder)}
 	case info.Mode().IsRegular():
 		return input, info.Size(), nil
 	}
