@@ -14,6 +14,7 @@ import (
 	"github.com/tarn-grid/tarn/actors/manager"
 	"github.com/tarn-grid/tarn/actors/server"
 	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
 )
 
 // Status is a picture of the node as it is now.
@@ -49,8 +50,47 @@ func (n *Node) clientStatus(ctx context.Context, s *Status) error {
 		})
 	}
 	s.Mistakes = mistakesOf(c.Mistakes)
+	if s.Lent, err = n.lentStatus(ctx); err != nil {
+		return err
+	}
 	s.Leases, err = n.leaseStatus()
 	return err
+}
+
+// lentStatus is what is connected under authorities that came with requests.
+// Servers where one is of no use, and nothing is connected, are left out.
+func (n *Node) lentStatus(ctx context.Context) ([]ServerStatus, error) {
+	all, err := env.Ask[client.Lent](ctx, n.system, n.root, func(to *env.PID) any {
+		return actors.ToClient{Message: client.AskLent{ReplyTo: to}}
+	}, nil)
+	if err != nil {
+		return nil, err
+	}
+	var list []ServerStatus
+	for _, l := range all {
+		picture, err := env.Ask[client.Status](ctx, n.system, l.PID, func(to *env.PID) any { return client.AskStatus{ReplyTo: to} }, nil)
+		if errors.Is(err, env.ErrGone) {
+			continue // let go meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range picture.Servers {
+			if s.State != client.Idle {
+				list = append(list, lentServerStatus(l.Authority, s))
+			}
+		}
+	}
+	return list, nil
+}
+
+// lentServerStatus has the key that is used at the server, or would be.
+func lentServerStatus(a lease.Authority, s client.ServerStatus) ServerStatus {
+	out := serverStatus(s)
+	if keys := a.For(out.Server); out.Account.IsZero() && len(keys) > 0 {
+		out.Account = grid.PublicKeyOf(keys[0].Key)
+	}
+	return out
 }
 
 func (n *Node) leaseStatus() (*LeaseStatus, error) {
@@ -75,15 +115,19 @@ func (n *Node) clientPicture(ctx context.Context, question client.AskStatus) (cl
 }
 
 func (n *Node) serverStatus(s client.ServerStatus) ServerStatus {
-	out := ServerStatus{
-		Server: s.Announcement.Server, Nickname: s.Announcement.Nickname, Petname: s.Petname, Stale: s.Stale, State: string(s.State), Since: s.Since,
-		Address: s.Address, Path: string(s.Path), Account: s.Account, LoggedIn: s.State == client.LoggedIn, RoundTrip: s.RoundTrip,
-		LastError: errorText(s.Err), Known: s.Known, Room: int64(min(s.Room, 1<<62)),
-	}
+	out := serverStatus(s)
 	if out.Account.IsZero() {
 		out.Account = n.AccountKey(out.Server)
 	}
 	return out
+}
+
+func serverStatus(s client.ServerStatus) ServerStatus {
+	return ServerStatus{
+		Server: s.Announcement.Server, Nickname: s.Announcement.Nickname, Petname: s.Petname, Stale: s.Stale, State: string(s.State), Since: s.Since,
+		Address: s.Address, Path: string(s.Path), Account: s.Account, LoggedIn: s.State == client.LoggedIn, RoundTrip: s.RoundTrip,
+		LastError: errorText(s.Err), Known: s.Known, Room: int64(min(s.Room, 1<<62)),
+	}
 }
 
 func errorText(err error) string {

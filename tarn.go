@@ -246,6 +246,7 @@ type Status struct {
 	Started     time.Time
 	Introducers []IntroducerStatus
 	Servers     []ServerStatus // as a client
+	Lent        []ServerStatus // as a client: connected under authorities that came with requests (Under)
 	Leases      *LeaseStatus   // as a client: what it stored
 	Storage     *StorageStatus // as a storage server
 	Introducer  *IntroducerRef // as an introducer: the reference that others join with

@@ -158,6 +158,9 @@ type (
 		// is empty.
 		Authority lease.Authority
 	}
+	// AskLent is answered by Lent. Looking is no use of an authority: it is let
+	// go as if nobody had asked.
+	AskLent struct{ ReplyTo *actor.PID }
 	// TryAgain has servers tried at once that can't be reached or did not accept
 	// the node.
 	TryAgain struct{}
@@ -173,6 +176,17 @@ type (
 		Authority lease.Authority
 	}
 )
+
+// Lent is what is connected under authorities that came with requests, in the
+// order in which they were lent.
+type Lent []LentAuthority
+
+// LentAuthority is one of them.
+type LentAuthority struct {
+	Authority lease.Authority
+	// PID takes an AskStatus.
+	PID *actor.PID
+}
 
 // Done answers what has no other answer.
 type Done struct{}
@@ -231,6 +245,8 @@ func (c *Client) Receive(ctx actor.Context) {
 		broker, done := c.under(ctx, m.Authority)
 		ctx.Send(broker, m)
 		done(ctx)
+	case AskLent:
+		ctx.Send(m.ReplyTo, c.listLent())
 	case TryAgain:
 		ctx.Send(c.broker, tryAgain{})
 	case PassOn:

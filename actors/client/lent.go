@@ -1,8 +1,8 @@
 package client
 
 import (
+	"cmp"
 	"slices"
-	"strings"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -97,9 +97,11 @@ func (l *lent) read(ctx actor.Context) {
 
 // lending is who uses a lent authority.
 type lending struct {
-	pid   *actor.PID
-	users int
-	use   int // counts uses, so that an old timer does not end a new one
+	authority lease.Authority
+	number    int // of all that were lent
+	pid       *actor.PID
+	users     int
+	use       int // counts uses, so that an old timer does not end a new one
 }
 
 // letGo ends what is connected under an authority that nobody has used for a
@@ -119,7 +121,7 @@ func (c *Client) under(ctx actor.Context, a lease.Authority) (broker *actor.PID,
 	l := c.lent[id]
 	if l == nil {
 		c.lendings++
-		l = &lending{}
+		l = &lending{authority: a, number: c.lendings}
 		l.pid = c.env.Spawn.Child(ctx, "lent/"+itoa(c.lendings), newLent(c.branch, a, len(c.intros)))
 		c.lent[id] = l
 	}
@@ -163,6 +165,13 @@ func (c *Client) lentInOrder() []*lending {
 	for _, l := range c.lent {
 		list = append(list, l)
 	}
-	slices.SortFunc(list, func(a, b *lending) int { return strings.Compare(a.pid.Id, b.pid.Id) })
+	slices.SortFunc(list, func(a, b *lending) int { return cmp.Compare(a.number, b.number) })
+	return list
+}
+
+func (c *Client) listLent() (list Lent) {
+	for _, l := range c.lentInOrder() {
+		list = append(list, LentAuthority{l.authority, l.pid})
+	}
 	return list
 }

@@ -77,6 +77,48 @@ func TestLentAuthorityHasConnectionsOfItsOwn(t *testing.T) {
 	r.wantIdentities()
 }
 
+// What is connected under lent authorities can be seen, each under its key, and
+// looking keeps nothing alive.
+func TestLentAuthoritiesAreListed(t *testing.T) {
+	r := newRig(t, 1)
+	r.start()
+	r.untilState(client.LoggedIn, 10*time.Second)
+	if got := r.lent(); len(got) != 0 {
+		t.Errorf("%d are lent before any was", len(got))
+	}
+	for n := range 11 {
+		r.putUnder(holding(account(byte(20+n))), content(1000), 1)
+	}
+	server := r.status(false).Servers[0].Announcement.Server
+	for range 9 {
+		all := r.lent()
+		if len(all) != 11 {
+			t.Fatalf("%d are lent", len(all))
+		}
+		for n, l := range all {
+			var s client.Status
+			r.world.Sys.Env.Spawn.Send(l.PID, client.AskStatus{ReplyTo: r.inbox(func(m any) { s = m.(client.Status) })})
+			r.until("its status", time.Minute, func() bool { return len(s.Servers) == 1 })
+			if got := s.Servers[0]; got.State != client.LoggedIn || got.Account != account(byte(20+n)).PublicKey(server) {
+				t.Errorf("number %d is %s under %v", n, got.State, got.Account)
+			}
+		}
+		r.pass(30 * time.Second)
+	}
+	r.pass(time.Minute)
+	if got := r.lent(); len(got) != 0 {
+		t.Errorf("%d are lent though nobody used them", len(got))
+	}
+}
+
+func (r *rig) lent() (list client.Lent) {
+	r.Helper()
+	got := false
+	r.send(client.AskLent{ReplyTo: r.inbox(func(m any) { list, got = m.(client.Lent) })})
+	r.until("what is lent", time.Minute, func() bool { return got })
+	return list
+}
+
 // A file can be stored under an authority in the moment in which the node
 // starts: it waits for what introducers have to say.
 func TestLentAuthorityWaitsForServers(t *testing.T) {

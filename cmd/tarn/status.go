@@ -24,7 +24,9 @@ func newStatus(e *env) *cobra.Command {
 		Use:   "status",
 		Short: "Show what the running node is connected to",
 		Long: `Shows the running node, the introducers and storage servers that it knows, and
-why it is not connected to those it is not connected to.`,
+why it is not connected to those it is not connected to. Connections under an
+authority that came with a request (tarn put --authority) are shown as lent, for
+the minutes that they stay.`,
 		Example: "  tarn status\n  tarn status --json",
 		Args:    between(0, 0),
 		RunE:    action(func(ctx context.Context, _ []string) error { return runStatus(ctx, e, o) }),
@@ -71,6 +73,10 @@ func writeStatus(w io.Writer, s control.Status) error {
 	for _, v := range s.Servers {
 		t.row("server", short(v.Server), v.Name(), v.State, clock(v.Since), serverRemark(v))
 	}
+	sortForPeople(s.Lent)
+	for _, v := range s.Lent {
+		t.row("lent", short(v.Server), v.Name(), v.State, clock(v.Since), lentRemark(v))
+	}
 	return t.end()
 }
 
@@ -80,7 +86,7 @@ func sortForPeople(servers []control.ServerStatus) {
 }
 
 func byName(a, b control.ServerStatus) int {
-	return cmp.Or(strings.Compare(a.Name(), b.Name()), strings.Compare(a.Server, b.Server))
+	return cmp.Or(strings.Compare(a.Name(), b.Name()), strings.Compare(a.Server, b.Server), strings.Compare(a.Account, b.Account))
 }
 
 // statusHead is what the node is.
@@ -158,6 +164,15 @@ func serverRemark(v control.ServerStatus) string {
 	}
 	remark = strings.TrimPrefix(remark, ", ")
 	return strings.TrimPrefix(remark, ": ")
+}
+
+// lentRemark names the key, too: there may be several authorities.
+func lentRemark(v control.ServerStatus) string {
+	key := "without a key"
+	if v.Account != "" {
+		key = "under " + keyShort(v.Account)
+	}
+	return strings.TrimSuffix(key+", "+serverRemark(v), ", ")
 }
 
 func orUnnamed(name string) string {

@@ -13,6 +13,9 @@ func TestStatusIsALineForEachServer(t *testing.T) {
 		{Server: "v0-ccccccccdddd", Nickname: "two", State: "backoff", LastError: "no answer: all failed\n  * [/ip4/127.0.0.1/tcp/2]\trefused"},
 		{Server: "v0-aaaaaaaabbbb", Nickname: "one", State: "logged-in", LoggedIn: true, Address: "/ip4/127.0.0.1/tcp/1", Room: 299_000},
 		{Server: "v0-eeeeeeeeffff", State: "connected", Address: "/ip4/127.0.0.1/tcp/3", LastError: "no account"},
+	}, Lent: []control.ServerStatus{
+		{Server: "v0-aaaaaaaabbbb", Nickname: "one", State: "connected", Address: "/ip4/127.0.0.1/tcp/1"},
+		{Server: "v0-aaaaaaaabbbb", Nickname: "one", State: "dialing", Account: "pub-v0-aaaaaaaabbbb"},
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -21,6 +24,8 @@ func TestStatusIsALineForEachServer(t *testing.T) {
 		"server  v0-eeeeeeee  -    connected  -  /ip4/127.0.0.1/tcp/3: no account",
 		"server  v0-aaaaaaaa  one  logged-in  -  /ip4/127.0.0.1/tcp/1, room for 299kB",
 		"server  v0-cccccccc  two  backoff    -  no answer: all failed * [/ip4/127.0.0.1/tcp/2] refused",
+		"lent    v0-aaaaaaaa  one  connected  -  without a key, /ip4/127.0.0.1/tcp/1",
+		"lent    v0-aaaaaaaa  one  dialing    -  under pub-v0-aaaaaaaa",
 	}
 	_, table, _ := strings.Cut(out.String(), "\n")
 	if got := strings.TrimSpace(table); got != strings.Join(want, "\n") {

@@ -15,6 +15,7 @@ type Status struct {
 	Started     time.Time          `json:"started"`
 	Introducers []IntroducerStatus `json:"introducers"`
 	Servers     []ServerStatus     `json:"servers"`
+	Lent        []ServerStatus     `json:"lent,omitempty"` // under authorities that came with requests
 	Leases      *LeaseStatus       `json:"leases,omitempty"`
 	Storage     *StorageStatus     `json:"storage,omitempty"`
 	Introducer  string             `json:"introducer,omitempty"`
@@ -131,6 +132,9 @@ func statusOf(s tarn.Status) Status {
 	}
 	for i, v := range s.Servers {
 		out.Servers[i] = serverStatusOf(v)
+	}
+	for _, v := range s.Lent {
+		out.Lent = append(out.Lent, serverStatusOf(v))
 	}
 	if s.Leases != nil {
 		out.Leases = new(LeaseStatus(*s.Leases))
