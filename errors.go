@@ -40,6 +40,9 @@ var (
 	ErrNoAccount = errors.New("there is no such account here")
 	ErrAmbiguous = errors.New("there are several keys under that name")
 	ErrKeyInUse  = errors.New("the key is in use on this server already")
+	// ErrDamaged means that a file of the node's own is not as it was written.
+	// What it has in it is not told: it may be a secret that belongs elsewhere.
+	ErrDamaged = errors.New("is damaged")
 	// ErrClosed means that the node was closed.
 	ErrClosed = errors.New("the node is closed")
 )

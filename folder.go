@@ -112,12 +112,12 @@ func (f nodeFolder) referenceKeys(random func([]byte)) (lease.ReferenceKeys, err
 	for line := range strings.Lines(string(text)) {
 		b, err := grid.DecodeBase32(strings.TrimSpace(line), referenceKeySize)
 		if err != nil {
-			return nil, fmt.Errorf("%s is damaged (delete it: clients will log in again): %w", path, err)
+			return nil, fmt.Errorf("%s %w (delete it: clients will log in again)", path, ErrDamaged)
 		}
 		keys = append(keys, decodeReferenceKey(b))
 	}
 	if len(keys) == 0 {
-		return nil, fmt.Errorf("%s is empty (delete it: clients will log in again)", path)
+		return nil, fmt.Errorf("%s %w: it is empty (delete it: clients will log in again)", path, ErrDamaged)
 	}
 	return keys, nil
 }
@@ -151,7 +151,7 @@ func (f nodeFolder) sequence(now uint64) (uint64, error) {
 	if len(text) > 0 {
 		before, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 63)
 		if err != nil {
-			return 0, fmt.Errorf("%s is damaged (delete it unless the clock was set back): %w", path, err)
+			return 0, fmt.Errorf("%s %w (delete it unless the clock was set back)", path, ErrDamaged)
 		}
 		next = max(now, before)
 	}

@@ -281,3 +281,40 @@ func TestSpoolIsEncrypted(t *testing.T) {
 		t.Errorf("left in tmp: %v, %v", names, err)
 	}
 }
+
+// A file of the node's own that is not as it was written is told by its name and
+// left as it is; what is in it is not told, which may be another one's secret.
+func TestDamagedFilesAreToldAndLeft(t *testing.T) {
+	f := nodeFolder{t.TempDir()}
+	if err := f.prepare(); err != nil {
+		t.Fatal(err)
+	}
+	const secret = "account-v1-aa3vwjxw56bnrfv2noo75oxt7w3s4cuqjl6sh423nv3tba3pemm3kaaa"
+	for name, read := range map[string]func() error{
+		"reference.keys": func() error {
+			_, err := f.referenceKeys(func([]byte) { t.Error("made anew") })
+			return err
+		},
+		"announcement.sequence": func() error {
+			_, err := f.sequence(7)
+			return err
+		},
+		"self": func() error {
+			_, err := f.selfAdded(grid.PublicKey{1})
+			return err
+		},
+	} {
+		for _, content := range []string{secret, secret[:9], "\xff\x00\n\n"} {
+			if err := os.WriteFile(f.private(name), []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			err := read()
+			if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), f.private(name)) || strings.Contains(err.Error(), content) {
+				t.Errorf("%s with %q: %v", name, content, err)
+			}
+			if got, err := os.ReadFile(f.private(name)); err != nil || string(got) != content {
+				t.Errorf("%s was written over: %q, %v", name, got, err)
+			}
+		}
+	}
+}

@@ -43,7 +43,11 @@ func (f nodeFolder) selfAdded(own grid.PublicKey) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("read which account is this node's own: %w", err)
 	}
-	return strings.TrimSpace(string(text)) == own.String(), nil
+	noted, err := grid.ParsePublicKey(strings.TrimSpace(string(text)))
+	if err != nil {
+		return false, fmt.Errorf("%s %w (delete it: this node's own client gets an account on its server again)", f.private("self"), ErrDamaged)
+	}
+	return noted == own, nil
 }
 
 func (f nodeFolder) noteSelf(own grid.PublicKey) error {

@@ -99,6 +99,7 @@ var exits = []struct {
 	{errWrite, exitInTheWay},
 	{errSettings, exitSettings},
 	{errKeys, exitSettings},
+	{tarn.ErrDamaged, exitSettings},
 	{tarn.ErrAmbiguous, exitUsage},
 	{tarn.ErrNoStorage, exitUsage},
 	{tarn.ErrNoClient, exitUsage},
