@@ -30,6 +30,63 @@ func (m Mutable) Writable() bool { return m.kind == KindSSK || m.kind == KindMDM
 // Immutable is false.
 func (Mutable) Immutable() bool { return false }
 
+// Directory is the capability of the directory that this file holds.
+func (m Mutable) Directory() Directory { return Directory{m} }
+
+// MDMF tells the MDMF kinds from those of SSK, which SDMF files have.
+func (m Mutable) MDMF() bool { return strings.HasPrefix(string(m.kind), string(KindMDMF)) }
+
+// NewMutable returns the write capability of an MDMF file, or an SDMF one.
+func NewMutable(mdmf bool, key WriteKey, fingerprint tagged.Hash) Mutable {
+	return Mutable{pick(mdmf, KindMDMF, KindSSK), key, fingerprint}
+}
+
+func pick(mdmf bool, yes, no Kind) Kind {
+	if mdmf {
+		return yes
+	}
+	return no
+}
+
+// WriteKey is what a write capability has; false for the others.
+func (m Mutable) WriteKey() (WriteKey, bool) { return m.Secret, m.Writable() }
+
+// ReadKey is what write and read capabilities have or derive; false for
+// verifiers.
+func (m Mutable) ReadKey() (ReadKey, bool) {
+	switch m.kind {
+	case KindSSK, KindMDMF:
+		return WriteKey(m.Secret).ReadKey(), true
+	case KindSSKRO, KindMDMFRO:
+		return m.Secret, true
+	default:
+		return ReadKey{}, false
+	}
+}
+
+// StorageIndex names the file's shares. Every kind knows it.
+func (m Mutable) StorageIndex() grid.StorageIndex {
+	if key, ok := m.ReadKey(); ok {
+		return key.StorageIndex()
+	}
+	return m.Secret
+}
+
+// ReadOnly returns the capability that can read but not write; one that
+// cannot write is returned as it is.
+func (m Mutable) ReadOnly() Mutable {
+	key, ok := m.WriteKey()
+	if !ok {
+		return m
+	}
+	return Mutable{pick(m.MDMF(), KindMDMFRO, KindSSKRO), key.ReadKey(), m.Fingerprint}
+}
+
+// Verifier returns the capability that can check shares but not read them.
+func (m Mutable) Verifier() Mutable {
+	return Mutable{pick(m.MDMF(), KindMDMFVerifier, KindSSKVerifier), m.StorageIndex(), m.Fingerprint}
+}
+
 // parseMutable drops the hints that old versions appended to MDMF
 // capabilities: they were never needed.
 func parseMutable(kind Kind, fields string) (Capability, error) {

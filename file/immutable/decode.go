@@ -1,9 +1,9 @@
 package immutable
 
 import (
-	"crypto/cipher"
 	"fmt"
 
+	"github.com/tarn-grid/tarn/file/aesctr"
 	"github.com/tarn-grid/tarn/file/erasure"
 	"github.com/tarn-grid/tarn/file/tagged"
 	"github.com/tarn-grid/tarn/grid"
@@ -51,7 +51,7 @@ type Decoding struct {
 	Segment int64
 
 	layout Layout
-	cipher cipher.Block
+	cipher *aesctr.Cipher
 	coder  *erasure.Coder
 	blocks map[grid.ShareNum][]byte
 	want   tagged.Hash // of the ciphertext
@@ -98,6 +98,6 @@ func (d Decoding) Run(buf []byte) ([]byte, error) {
 	if tagged.Sum(tagged.CrypttextSegment, text) != d.want {
 		return nil, fmt.Errorf("%w: segment %d", ErrCiphertext, d.Segment)
 	}
-	crypt(d.cipher, text, text, d.Segment*d.layout.SegmentSize)
+	d.cipher.XOR(text, text, d.Segment*d.layout.SegmentSize)
 	return text, nil
 }

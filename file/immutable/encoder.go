@@ -1,12 +1,12 @@
 package immutable
 
 import (
-	"crypto/cipher"
 	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/file/aesctr"
 	"github.com/tarn-grid/tarn/file/erasure"
 	"github.com/tarn-grid/tarn/file/hashtree"
 	"github.com/tarn-grid/tarn/file/tagged"
@@ -24,7 +24,7 @@ var ErrOrder = errors.New("encoder used out of order")
 type Encoder struct {
 	layout Layout
 	si     grid.StorageIndex
-	cipher cipher.Block // nil where segments come encrypted
+	cipher *aesctr.Cipher // nil where segments come encrypted
 	coder  *erasure.Coder
 
 	crypttext *tagged.Hasher // whole
@@ -39,7 +39,7 @@ type Encoder struct {
 func NewEncoder(l Layout, key file.Key) (*Encoder, error) {
 	e, err := NewCiphertextEncoder(l, key.StorageIndex())
 	if err == nil {
-		e.cipher = newCipher(key)
+		e.cipher = aesctr.New(key)
 	}
 	return e, err
 }
@@ -101,7 +101,7 @@ func (e *Encoder) EncodeSegment(i int64, content []byte) (*Segment, error) {
 	}
 	s := e.newSegment(i)
 	if e.cipher != nil {
-		crypt(e.cipher, s.ciphertext, content, i*e.layout.SegmentSize)
+		e.cipher.XOR(s.ciphertext, content, i*e.layout.SegmentSize)
 	} else {
 		copy(s.ciphertext, content)
 	}

@@ -1,9 +1,6 @@
 package immutable
 
 import (
-	"crypto/aes"
-	"crypto/cipher"
-	"encoding/binary"
 	"fmt"
 
 	"github.com/tarn-grid/tarn/file"
@@ -43,24 +40,4 @@ func (h *KeyHasher) Key() (file.Key, error) {
 	}
 	sum := h.hasher.Sum()
 	return file.Key(sum[:len(file.Key{})]), nil
-}
-
-// crypt is AES-128 in counter mode over the whole file, from offset off on:
-// it encrypts and decrypts. dst and src may be the same.
-func crypt(block cipher.Block, dst, src []byte, off int64) {
-	var counter [aes.BlockSize]byte
-	binary.BigEndian.PutUint64(counter[8:], uint64(off/aes.BlockSize))
-	stream := cipher.NewCTR(block, counter[:])
-	var skip [aes.BlockSize]byte
-	stream.XORKeyStream(skip[:off%aes.BlockSize], skip[:off%aes.BlockSize])
-	stream.XORKeyStream(dst[:len(src)], src)
-}
-
-// newCipher cannot fail: a file.Key has the length of an AES-128 key.
-func newCipher(key file.Key) cipher.Block {
-	block, err := aes.NewCipher(key[:])
-	if err != nil {
-		panic(err)
-	}
-	return block
 }

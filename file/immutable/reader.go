@@ -1,10 +1,10 @@
 package immutable
 
 import (
-	"crypto/cipher"
 	"fmt"
 
 	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/file/aesctr"
 	"github.com/tarn-grid/tarn/file/erasure"
 	"github.com/tarn-grid/tarn/file/hashtree"
 	"github.com/tarn-grid/tarn/grid"
@@ -22,7 +22,7 @@ import (
 // share nothing with the Reader that changes, and can run anywhere.
 type Reader struct {
 	cap    file.CHK
-	cipher cipher.Block
+	cipher *aesctr.Cipher
 	coder  *erasure.Coder
 
 	guess  Layout // by default parameters
@@ -58,7 +58,7 @@ func NewReader(c file.CHK) (*Reader, error) {
 		return nil, err
 	}
 	return &Reader{
-		cap: c, cipher: newCipher(c.Key), coder: coder, guess: guess,
+		cap: c, cipher: aesctr.New(c.Key), coder: coder, guess: guess,
 		shares: map[grid.ShareNum]*readShare{},
 	}, nil
 }

@@ -40,6 +40,20 @@ const (
 	MerkleInner       Tag = "Merkle tree internal node"
 )
 
+// Tags of mutable files and of directories. A key, hashed, gives the next one
+// that can do less.
+const (
+	PrivateKeyToWriteKey    Tag = "allmydata_mutable_privkey_to_writekey_v1"
+	PublicKeyToFingerprint  Tag = "allmydata_mutable_pubkey_to_fingerprint_v1"
+	WriteKeyToReadKey       Tag = "allmydata_mutable_writekey_to_readkey_v1"
+	ReadKeyToStorageIndex   Tag = "allmydata_mutable_readkey_to_storage_index_v1"
+	ReadKeyToDataKey        Tag = "allmydata_mutable_readkey_to_datakey_v1"
+	WriteKeyToEnablerMaster Tag = "allmydata_mutable_writekey_to_write_enabler_master_v1"
+	EnablerMasterToEnabler  Tag = "allmydata_mutable_write_enabler_master_and_nodeid_to_write_enabler_v1"
+	ChildCapabilityToSalt   Tag = "allmydata_dirnode_child_rwcap_to_salt_v1"
+	WriteKeyToChildKey      Tag = "allmydata_mutable_writekey_and_salt_to_dirnode_child_capkey_v1"
+)
+
 // Convergence returns the tag under which a plaintext is hashed to its
 // convergent key: the secret and the parameters (the text "k,N,segsize") are
 // part of it, so that a different encoding gets a different key.

@@ -39,6 +39,12 @@ type job struct {
 // encode lets Tahoe do the jobs and returns the capabilities.
 func encode(t *testing.T, jobs ...job) []string {
 	t.Helper()
+	return strings.Fields(string(tahoe(t, "encode.py", jobs)))
+}
+
+// tahoe runs a script with the jobs, and wants a line for each.
+func tahoe[J any](t *testing.T, script string, jobs []J) []byte {
+	t.Helper()
 	python, err := exec.Command("./venv").Output()
 	if err != nil {
 		t.Fatalf("install Tahoe-LAFS: %v: %s", err, stderrOf(err))
@@ -49,17 +55,16 @@ func encode(t *testing.T, jobs ...job) []string {
 			t.Fatal(err)
 		}
 	}
-	c := exec.Command(strings.TrimSpace(string(python)), "encode.py")
+	c := exec.Command(strings.TrimSpace(string(python)), script)
 	c.Stdin = &input
 	out, err := c.Output()
 	if err != nil {
-		t.Fatalf("encode with Tahoe-LAFS: %v: %s", err, stderrOf(err))
+		t.Fatalf("%s with Tahoe-LAFS: %v: %s", script, err, stderrOf(err))
 	}
-	capabilities := strings.Fields(string(out))
-	if len(capabilities) != len(jobs) {
-		t.Fatalf("Tahoe-LAFS made %d capabilities of %d files", len(capabilities), len(jobs))
+	if n := bytes.Count(out, []byte("\n")); n != len(jobs) {
+		t.Fatalf("%s did %d of %d jobs with Tahoe-LAFS", script, n, len(jobs))
 	}
-	return capabilities
+	return out
 }
 
 func stderrOf(err error) []byte {
