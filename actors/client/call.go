@@ -67,7 +67,9 @@ func (c *calls) end(id uint64) (pending, bool) {
 	return p, ok
 }
 
-// failAll answers everything with err, in the order it was asked.
+// failAll answers everything with err, in the order it was asked. What is asked
+// over another connection is numbered from 1 again: the server is not told how
+// much this node asked for before.
 func (c *calls) failAll(ctx actor.Context, err error) {
 	for _, id := range slices.Sorted(maps.Keys(c.open)) {
 		c.open[id].fail(ctx, err)
@@ -77,7 +79,7 @@ func (c *calls) failAll(ctx actor.Context, err error) {
 		ctx.Send(q.ReplyTo, Reply{Tag: q.Tag, Err: err})
 	}
 	clear(c.open)
-	c.queued = nil
+	c.queued, c.last = nil, 0
 }
 
 func (p pending) fail(ctx actor.Context, err error) {

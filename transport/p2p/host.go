@@ -22,7 +22,6 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	"github.com/libp2p/go-libp2p/p2p/net/upgrader"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
-	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/multiformats/go-multistream"
@@ -105,7 +104,7 @@ var names = func() protocol.Switch {
 // newUpgrader makes a session of what carries bytes.
 func newUpgrader(priv crypto.PrivKey, muxer *yamux.Transport, limits network.ResourceManager) (coretransport.Upgrader, error) {
 	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: muxer}}
-	tls, err := libp2ptls.New(libp2ptls.ID, priv, muxers)
+	tls, err := newTLS(priv)
 	if err != nil {
 		return nil, err
 	}
