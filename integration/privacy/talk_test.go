@@ -36,6 +36,12 @@ func (s *plain) Path() transport.Path   { return transport.PathDirect }
 func (s *plain) Admit()                 {}
 func (s *plain) Close()                 { go s.conn.Close() }
 
+// Punch makes no connection: none of these sessions goes through a relay.
+func (s *plain) Punch(_ transport.SessionEvents, done func(transport.Session, error)) func() {
+	done(nil, transport.ErrNoPunch)
+	return func() {}
+}
+
 // serve accepts streams until the connection ends.
 func (s *plain) serve() {
 	for {
