@@ -91,6 +91,9 @@ func (s Sighting) login(name string, m *wire.Login) {
 		s.flatten(name+".chain.keys", reflect.ValueOf(chain.Keys()))
 		if chain.Len() == 0 {
 			s.number(name+".chain[0].until.second", 0) // as if it ended at a midnight
+			for _, field := range []string{".chain", ".chain.keys[1]", ".chain[0].delegate", ".chain[0].server"} {
+				s.Values[name+field] = "none: " + hex.EncodeToString(m.Request) // its length tells that there is none
+			}
 		}
 	}
 	if request, _, err := lease.ReadRequest(m.Request); err == nil {
