@@ -79,3 +79,14 @@ func TestResultThatCanNotBeWritten(t *testing.T) {
 		}
 	}
 }
+
+// What somebody gave is repeated in errors, and must not command the terminal.
+func TestErrorsDoNotCommandTheTerminal(t *testing.T) {
+	var out strings.Builder
+	if code := execute(t.Context(), &env{stderr: &out}, []string{"\x1b[31mred\x07\u009b"}); code != exitUsage {
+		t.Errorf("exit code %d", code)
+	}
+	if strings.ContainsAny(out.String(), "\x1b\x07\u009b") || !strings.Contains(out.String(), "[31mred") {
+		t.Errorf("%q", out.String())
+	}
+}

@@ -20,6 +20,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -60,10 +61,19 @@ func execute(ctx context.Context, e *env, args []string) int {
 // something, on a line of its own.
 func tell(w io.Writer, err error) {
 	text := strings.TrimRight(err.Error(), "\n")
-	_, _ = fmt.Fprintf(w, "tarn: %s\n", text)
+	_, _ = fmt.Fprintf(w, "tarn: %s\n", strings.Map(forTerminal, text))
 	if hint := adviceFor(err); hint != "" {
 		_, _ = fmt.Fprintf(w, "%s\n", hint)
 	}
+}
+
+// forTerminal keeps what a terminal would take for commands out of a sentence
+// that repeats what somebody gave.
+func forTerminal(r rune) rune {
+	if unicode.IsControl(r) && r != '\n' && r != '\t' {
+		return unicode.ReplacementChar
+	}
+	return r
 }
 
 func newRoot(e *env) *cobra.Command {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -48,7 +47,10 @@ func runListMembers(ctx context.Context, e *env, o listMembersOptions) error {
 		t.row(m.Name, m.State, formatQuota(m.Quota), until, keyShort(m.Account), joined, strconv.Itoa(m.KeyCount))
 		return nil
 	})
-	return errors.Join(err, t.end())
+	if err != nil {
+		return err
+	}
+	return t.end()
 }
 
 // eachMember visits the account manager's members, part after part.
