@@ -188,6 +188,6 @@ func (e *Encoder) Tail(n grid.ShareNum) ([]byte, error) {
 		leaves = append(leaves, e.blocks[i])
 	}
 	b = hashtree.Build(leaves).Append(b)
-	b = appendChain(b, e.sharetree, e.layout.Total, n)
+	b = e.sharetree.AppendChain(b, chainOrder(e.layout.Total, int64(n)))
 	return append(appendLength(b, e.layout.Version, len(e.ueb)), e.ueb...), nil
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/tarn-grid/tarn/file"
 	"github.com/tarn-grid/tarn/file/hashtree"
-	"github.com/tarn-grid/tarn/file/tagged"
 )
 
 // Versions of a share body. Version 2 has 64-bit fields and is used only
@@ -24,9 +23,6 @@ const (
 	// MaxHeaderSize is the longest header of a share.
 	MaxHeaderSize = headerSize2
 )
-
-// chainEntry is a node's index (2 bytes) and its hash.
-const chainEntry = 2 + tagged.Size
 
 // Layout says how a file of some size is cut into segments and blocks, and
 // where everything lies in each of its shares. All sizes and offsets are in
@@ -119,7 +115,7 @@ func uebLengthSize(version int) int64 {
 // chainSize is the size of the share hash chain: a leaf and its siblings up
 // to the root.
 func chainSize(total int) int64 {
-	return int64(bits.Len64(uint64(hashtree.Padded(int64(total))))) * chainEntry
+	return int64(bits.Len64(uint64(hashtree.Padded(int64(total))))) * hashtree.ChainEntry
 }
 
 // DataSize is the size of all blocks of one share.

@@ -229,7 +229,7 @@ func (h Header) fits(l Layout) error {
 			return fmt.Errorf("%w: the %s has %d bytes (want %d)", ErrHeader, s.name, s.next-s.first, s.want)
 		}
 	}
-	if chain := h.UEB - h.ShareHashes; chain < chainEntry || chain > maxChain {
+	if chain := h.UEB - h.ShareHashes; chain < hashtree.ChainEntry || chain > maxChain {
 		return fmt.Errorf("%w: the share hash chain has %d bytes", ErrHeader, chain)
 	}
 	return nil

@@ -141,7 +141,7 @@ func (v *ShareVerifier) checkSections(tree int64) error {
 			return fmt.Errorf("%w: the %s has %d bytes (want %d)", ErrHeader, s.name, s.next-s.first, s.want)
 		}
 	}
-	if chain := h.UEB - h.ShareHashes; chain > maxChain || chain%chainEntry != 0 {
+	if chain := h.UEB - h.ShareHashes; chain > maxChain || chain%hashtree.ChainEntry != 0 {
 		return fmt.Errorf("%w: the share hash chain has %d bytes", ErrHeader, chain)
 	}
 	length := uebLengthSize(h.Version)

@@ -1,9 +1,9 @@
 package mutable
 
 import (
-	"encoding/binary"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/tarn-grid/tarn/file/aesctr"
 	"github.com/tarn-grid/tarn/file/erasure"
@@ -153,17 +153,12 @@ func (e *Encoder) roots() []tagged.Hash {
 	return roots
 }
 
-// chain writes the nodes that prove share n to belong to the version, each as
-// its index (16 bits) and its hash, ascending.
+// chain writes the nodes that prove share n to belong to the version,
+// ascending, without the share's own.
 func (e *Encoder) chain(n grid.ShareNum) []byte {
-	var b []byte
-	for _, i := range hashtree.Path(int64(e.layout.Total), int64(n)) {
-		if i != int64(e.sharetree.LeafIndex(int(n))) {
-			b = binary.BigEndian.AppendUint16(b, uint16(i))
-			b = append(b, e.sharetree[i][:]...)
-		}
-	}
-	return b
+	own := int64(e.sharetree.LeafIndex(int(n)))
+	nodes := hashtree.Path(int64(e.layout.Total), int64(n))
+	return e.sharetree.AppendChain(nil, slices.DeleteFunc(nodes, func(i int64) bool { return i == own }))
 }
 
 // blockTree is that of share n.

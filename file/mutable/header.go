@@ -17,7 +17,6 @@ const (
 	mdmfPrefixSize = 59
 	sdmfHeaderSize = sdmfPrefixSize + 4*4 + 2*8
 	mdmfHeaderSize = mdmfPrefixSize + 8*8
-	chainEntry     = 2 + tagged.Size
 
 	// MaxHeaderSize is the longest header of a share.
 	MaxHeaderSize = mdmfHeaderSize

@@ -1,6 +1,9 @@
 package mutable
 
-import "github.com/tarn-grid/tarn/file"
+import (
+	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/file/hashtree"
+)
 
 // Bounds of what is read and written. All lengths are in bytes.
 const (
@@ -21,7 +24,7 @@ const (
 	// What a share holds at most of the parts whose length varies.
 	maxPublicKey  = 512
 	maxPrivateKey = 2048
-	maxChain      = 8 * chainEntry
+	maxChain      = 8 * hashtree.ChainEntry
 )
 
 // The places that MDMF shares have for them; the blocks follow.
@@ -29,6 +32,6 @@ const (
 	mdmfPrivateKeySpace = 1220
 	mdmfSignatureSpace  = 260
 	mdmfPublicKeySpace  = 292
-	mdmfChainSpace      = 8 * chainEntry
+	mdmfChainSpace      = 8 * hashtree.ChainEntry
 	mdmfData            = mdmfHeaderSize + mdmfPrivateKeySpace + mdmfSignatureSpace + mdmfPublicKeySpace + mdmfChainSpace
 )

@@ -1,7 +1,6 @@
 package mutable
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"github.com/tarn-grid/tarn/file"
@@ -110,9 +109,9 @@ func NewBlocks(h Header, n grid.ShareNum, chain []byte, root tagged.Hash) (*Bloc
 	if int(n) >= h.Total {
 		return nil, fmt.Errorf("%w: number %d of %d", ErrShare, n, h.Total)
 	}
-	nodes, err := parseChain(chain)
+	nodes, err := hashtree.ParseChain(chain, maxChain/hashtree.ChainEntry)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: its hash chain: %w", ErrShare, err)
 	}
 	leaf := hashtree.Padded(int64(h.Total)) - 1 + int64(n)
 	nodes[leaf] = root
@@ -120,22 +119,6 @@ func NewBlocks(h Header, n grid.ShareNum, chain []byte, root tagged.Hash) (*Bloc
 		return nil, fmt.Errorf("%w: its hash chain: %w", ErrShare, err)
 	}
 	return &Blocks{h, hashtree.NewPartial(max(h.NumSegments(), 1), root)}, nil
-}
-
-// parseChain reads a share hash chain in any order.
-func parseChain(b []byte) (map[int64]tagged.Hash, error) {
-	if len(b)%chainEntry != 0 || len(b) > maxChain {
-		return nil, fmt.Errorf("%w: share hash chain of %d bytes", ErrShare, len(b))
-	}
-	chain := map[int64]tagged.Hash{}
-	for ; len(b) > 0; b = b[chainEntry:] {
-		i := int64(binary.BigEndian.Uint16(b))
-		if _, twice := chain[i]; twice {
-			return nil, fmt.Errorf("%w: node %d twice in the share hash chain", ErrShare, i)
-		}
-		chain[i] = tagged.Hash(b[2:chainEntry])
-	}
-	return chain, nil
 }
 
 // Missing lists what to fetch of the share so that the block of segment i can
