@@ -19,7 +19,6 @@ import (
 // integration/sim measures them.
 type notes struct {
 	mu     sync.Mutex
-	port   string
 	flow   map[string][]byte // what came from and went to the client, in cipher and in clear
 	fields Sighting
 	kinds  map[string]int // how many frames there were of each
