@@ -44,7 +44,7 @@ func (c announcementCache) Load() ([]client.Cached, error) {
 	var list []client.Cached
 	for _, one := range clauses {
 		if one.Announcement != nil {
-			list = append(list, client.Cached{Signed: one.Signed, Heard: one.Heard})
+			list = append(list, client.Cached{Signed: one.Signed, Heard: one.Heard, Used: one.Used})
 		}
 	}
 	var bad error
@@ -62,7 +62,7 @@ func (c announcementCache) Save(list []client.Cached) error {
 		if err != nil {
 			return fmt.Errorf("write the cache of announcements: %w", err)
 		}
-		clauses = append(clauses, clause.Clause{Server: a.Server, Signed: one.Signed, Announcement: &a, Heard: one.Heard})
+		clauses = append(clauses, clause.Clause{Server: a.Server, Signed: one.Signed, Announcement: &a, Heard: one.Heard, Used: one.Used})
 	}
 	b, err := clause.Format(cacheHead, clauses, c.own)
 	if err != nil {

@@ -76,6 +76,7 @@ type (
 		announcement grid.Announcement
 		at           time.Time // when the introducer last said so
 		session      int       // over which of its connections; 0 is none
+		used         bool      // the node was connected to it before
 	}
 	// aged asks about a server that an introducer has not announced of late;
 	// answered by reached if it is connected, by unheard if it is not and that
@@ -202,6 +203,7 @@ func (b *broker) Receive(ctx actor.Context) {
 		}
 	case gridServers:
 		b.places.grids[m.manager] = m.servers
+		ctx.Send(ctx.Parent(), valued{servers: sortedServers(m.servers)})
 		b.release(ctx)
 	case noGrid:
 		delete(b.places.grids, m.manager)

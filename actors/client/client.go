@@ -76,11 +76,12 @@ type AnnouncementCache interface {
 	Save([]Cached) error
 }
 
-// Cached is an announcement as it was signed (wire.OpenAnnouncement), and when it
-// was last heard, or the server there.
+// Cached is an announcement as it was signed (wire.OpenAnnouncement), when it
+// was last heard, or the server there, and about when the node was last
+// connected to that; zero is never.
 type Cached struct {
-	Signed []byte
-	Heard  time.Time
+	Signed      []byte
+	Heard, Used time.Time
 }
 
 // OverrideFile is where the user says of some servers how they are to be
@@ -207,8 +208,19 @@ func (c *Client) Receive(ctx actor.Context) {
 	case lentUp:
 		ctx.Send(c.own, sayAgain{})
 		c.askIntroducers(ctx)
-	case heard, introducerReport, overridden:
+	case heard:
+		if m.used {
+			c.turns.value(m.announcement.Server)
+		}
 		c.tellBrokers(ctx, m)
+	case introducerReport:
+		c.introductionSays(ctx, m)
+	case overridden:
+		c.userSays(ctx, m)
+	case valued:
+		c.valued(ctx, m)
+	case pushedOut:
+		c.tellBrokers(ctx, m.unheard)
 	case aged:
 		ctx.Send(c.broker, m)
 	case reached:

@@ -1,9 +1,11 @@
 package client_test
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -44,13 +46,7 @@ func TestFloodOfAnnouncements(t *testing.T) {
 	const servers, addresses = 200, 10
 	var announced saved
 	for n := range uint32(servers) {
-		key := ed25519.NewKeyFromSeed(append(binary.BigEndian.AppendUint32(nil, n), make([]byte, 28)...))
-		id := grid.ServerID(grid.PublicKeyOf(key))
-		a := grid.Announcement{Server: id, Sequence: 1, NodeID: id.DefaultNodeID(), PermutationSeed: id[:]}
-		for i := range addresses {
-			a.Hints = append(a.Hints, grid.Hint(fmt.Sprintf("/ip4/192.0.2.%d/tcp/%d", i, n+1)))
-		}
-		signed, err := wire.SignAnnouncement(key, a)
+		signed, err := nobody(n, addresses)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,5 +65,78 @@ func TestFloodOfAnnouncements(t *testing.T) {
 	}
 	if d.most > 32+1 || d.mostHints > 4 { // and the introducer
 		t.Errorf("%d dials at a time, %d addresses in one", d.most, d.mostHints)
+	}
+}
+
+// nobody is the announcement of a server that nobody runs.
+func nobody(n uint32, addresses int) ([]byte, error) {
+	key := ed25519.NewKeyFromSeed(append(binary.BigEndian.AppendUint32(nil, n), make([]byte, 28)...))
+	id := grid.ServerID(grid.PublicKeyOf(key))
+	a := grid.Announcement{Server: id, Sequence: 1, NodeID: id.DefaultNodeID(), PermutationSeed: id[:]}
+	for i := range addresses {
+		a.Hints = append(a.Hints, grid.Hint(fmt.Sprintf("/ip4/192.0.2.%d/tcp/%d", i, n+1)))
+	}
+	return wire.SignAnnouncement(key, a)
+}
+
+// TestValuedServersComeFirst: among as many announcements as there can be, a server
+// that the node was connected to before and one that its owner named are dialled
+// at once, and pushed out by nobody; one that is announced anew is taken in the
+// place of one that was not announced for longest.
+func TestValuedServersComeFirst(t *testing.T) {
+	const most = 10_000
+	r := newRig(t, 3)
+	in := r.introducer()
+	used, named, fresh := r.peers[0], r.peers[1], r.peers[2]
+	r.config.Named = []grid.ServerID{named.id()}
+	r.cache.saved = [][]byte{used.announcement(1), named.announcement(1)}
+	r.cache.used = map[string]time.Time{string(r.cache.saved[0]): sim.Start.Add(-time.Hour)}
+	r.cache.heard = map[string]time.Time{}
+	for _, signed := range r.cache.saved {
+		r.cache.heard[string(signed)] = sim.Start.Add(-time.Hour) // the first to go, if they could
+	}
+	flood := func(from, many int) (all [][]byte) {
+		for n := range many {
+			signed, err := nobody(uint32(from+n), 1)
+			r.must(err)
+			all = append(all, signed)
+		}
+		return all
+	}
+	r.cache.saved = append(r.cache.saved, flood(0, most-2)...)
+	r.start()
+	loggedIn := func(peers ...*peer) func() bool {
+		return func() bool {
+			n := 0
+			for _, s := range r.status(false).Servers {
+				if s.State == client.LoggedIn && slices.ContainsFunc(peers, func(p *peer) bool { return p.id() == s.Announcement.Server }) {
+					n++
+				}
+			}
+			return n == len(peers)
+		}
+	}
+	r.pass(3 * time.Second) // 10,000 servers take half an hour
+	if !loggedIn(used, named)() {
+		t.Fatal("those that are valued wait for the others")
+	}
+	in.announce(fresh.announcement(1))
+	for _, signed := range flood(most, 20) {
+		in.announce(signed)
+	}
+	r.pass(2 * time.Second)
+	if len(r.cache.saved) != most {
+		t.Errorf("%d announcements are kept", len(r.cache.saved))
+	}
+	for _, p := range r.peers {
+		signed := p.announcement(1)
+		if !slices.ContainsFunc(r.cache.saved, func(b []byte) bool { return bytes.Equal(b, signed) }) {
+			t.Errorf("%s was pushed out", p.name)
+		} else if p != fresh && r.cache.used[string(signed)].IsZero() {
+			t.Errorf("%s is not known to have been used", p.name)
+		}
+	}
+	if !loggedIn(used, named)() {
+		t.Error("not all are connected any more")
 	}
 }

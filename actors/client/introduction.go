@@ -33,6 +33,7 @@ type introduction struct {
 	stopTimer func()
 	backoff   backoff
 	heard     map[grid.ServerID]announcementOf
+	keep      map[grid.ServerID]bool // are not pushed out
 	saving    bool
 	unsaved   bool
 	report    introducerReport
@@ -49,7 +50,7 @@ func newIntroduction(e *env.Env, d transport.Dialer, r clause.Rules, in Introduc
 	return func() actor.Actor {
 		return &introduction{
 			env: e, dialer: d, rules: r, in: in, number: number, client: client,
-			heard: map[grid.ServerID]announcementOf{}, backoff: backoff{env: e},
+			heard: map[grid.ServerID]announcementOf{}, keep: map[grid.ServerID]bool{}, backoff: backoff{env: e},
 		}
 	}
 }
@@ -96,6 +97,8 @@ func (n *introduction) Receive(ctx actor.Context) {
 	case unheard:
 		delete(n.heard, m.server)
 		n.save(ctx)
+	case valued:
+		n.valued(ctx, m)
 	case sayAgain:
 		n.sayAgain(ctx)
 	case *actor.Stopping, *actor.Restarting:
@@ -151,7 +154,7 @@ func (n *introduction) frame(ctx actor.Context, f wire.Frame) {
 	case *wire.Done:
 		n.done(ctx, f.ID)
 	case *wire.Announce:
-		if n.take(ctx, Cached{m.Announcement, n.env.Clock.Now()}, n.session) {
+		if n.take(ctx, Cached{Signed: m.Announcement, Heard: n.env.Clock.Now()}, n.session) {
 			n.save(ctx)
 		}
 	case *wire.Error:
@@ -187,12 +190,13 @@ func (n *introduction) take(ctx actor.Context, c Cached, session int) bool {
 	}
 	old, known := n.heard[a.Server]
 	switch {
-	case known && old.parsed.Sequence > a.Sequence, !known && len(n.heard) >= maxServers:
+	case known && old.parsed.Sequence > a.Sequence, !known && len(n.heard) >= maxServers && !n.pushOut(ctx):
 		return false
 	case known && old.parsed.Sequence == a.Sequence:
 		c.Signed = old.Signed
 	}
 	c.Heard = earlier(c.Heard, n.env.Clock.Now()) // of a file that was written before the clock was set back
+	c.Used = later(c.Used, old.Used)
 	n.heard[a.Server] = announcementOf{c, a, session}
 	n.tell(ctx, a.Server)
 	return !known || old.parsed.Sequence < a.Sequence
@@ -214,7 +218,7 @@ func later(a, b time.Time) time.Time {
 
 func (n *introduction) tell(ctx actor.Context, id grid.ServerID) {
 	of := n.heard[id]
-	ctx.Send(n.client, heard{n.number, of.parsed, of.Heard, of.session})
+	ctx.Send(n.client, heard{n.number, of.parsed, of.Heard, of.session, !of.Used.IsZero()})
 }
 
 // age notes that what came over the link that stands is heard still, and asks

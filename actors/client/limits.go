@@ -111,7 +111,8 @@ const (
 
 // What bounds it in size.
 const (
-	// maxServers is how many servers one introducer can make us know.
+	// maxServers is how many servers one introducer can make us know; valued ones
+	// are never pushed out by others.
 	maxServers = 10000
 	// maxDials is how many servers are dialled at a time, dialsPerMinute how many
 	// in the long run, dialBurst how many more after a rest, maxDialHints how

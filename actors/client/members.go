@@ -72,7 +72,9 @@ func (m members) gone(who *actor.PID) {
 
 // tellPlaces tells a broker that knows nothing where new shares may go.
 func (c *Client) tellPlaces(ctx actor.Context) {
-	ctx.Send(c.broker, named{append(namedIn(c.config.Authority), c.config.Named...)})
+	own := named{append(namedIn(c.config.Authority), c.config.Named...)}
+	c.valued(ctx, valued{servers: own.servers})
+	ctx.Send(c.broker, own)
 	ctx.Send(c.broker, expectIntroducers{len(c.intros)})
 	c.members.each(func(id grid.ServerID, pid *actor.PID) {
 		if !c.members.status[id].Guest {

@@ -74,6 +74,7 @@ func account(n byte) lease.Account { return lease.AccountOf([lease.SeedSize]byte
 type cache struct {
 	saved [][]byte
 	heard map[string]time.Time // of those that a client saved
+	used  map[string]time.Time
 }
 
 func (c *cache) Load() (list []client.Cached, err error) {
@@ -82,15 +83,16 @@ func (c *cache) Load() (list []client.Cached, err error) {
 		if !ok {
 			heard = sim.Start
 		}
-		list = append(list, client.Cached{Signed: signed, Heard: heard})
+		list = append(list, client.Cached{Signed: signed, Heard: heard, Used: c.used[string(signed)]})
 	}
 	return list, nil
 }
 
 func (c *cache) Save(list []client.Cached) error {
-	c.saved, c.heard = nil, map[string]time.Time{}
+	c.saved, c.heard, c.used = nil, map[string]time.Time{}, map[string]time.Time{}
 	for _, a := range list {
 		c.saved, c.heard[string(a.Signed)] = append(c.saved, a.Signed), a.Heard
+		c.used[string(a.Signed)] = a.Used
 	}
 	return nil
 }

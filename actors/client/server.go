@@ -182,7 +182,7 @@ func (s *server) dial(ctx actor.Context) {
 
 func (s *server) askTurn(ctx actor.Context) {
 	s.asked = true
-	ctx.Send(s.turns, askTurn{ctx.Self(), s.generation, s.backoff.failures})
+	ctx.Send(s.turns, askTurn{ctx.Self(), s.known.Announcement.Server, s.generation, s.backoff.failures})
 }
 
 // connect makes a connection under a new identity.
@@ -504,6 +504,7 @@ func (s *server) up(ctx actor.Context, state State, err error) {
 		s.loginLater(ctx, s.loginWait())
 	}
 	s.say(ctx, state, err)
+	ctx.Send(s.turns, valued{[]grid.ServerID{s.known.Announcement.Server}, true})
 	s.tellSubscribers(ctx)
 	s.moved()
 	if state == LoggedIn {

@@ -5,25 +5,29 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/tarn-grid/tarn/grid"
 )
 
 // turns decides who may dial, for all servers of a client together: so many at a
-// time, so many a minute; first who failed least, so that many servers that come
+// time, so many a minute; first valued ones, then who failed least, so that many servers that come
 // and go hold up none that is well.
 type turns struct {
 	waiting []askTurn
 	having  map[string]bool // the PID ids of those who dial
 	free    time.Time       // since when nobody would have had to wait; see take
 	timer   bool            // runs
+	valued  map[grid.ServerID]bool
 }
 
-func newTurns() turns { return turns{having: map[string]bool{}} }
+func newTurns() turns { return turns{having: map[string]bool{}, valued: map[grid.ServerID]bool{}} }
 
 type (
 	// askTurn asks for a turn to dial; answered by yourTurn. Who asks again
 	// gives up what it asked for, or has, before.
 	askTurn struct {
 		pid        *actor.PID
+		server     grid.ServerID
 		generation uint64 // of the link that is to be made
 		failures   int    // in a row
 	}
@@ -36,7 +40,7 @@ type (
 func (t *turns) ask(m askTurn) {
 	t.over(m.pid)
 	at := len(t.waiting)
-	for at > 0 && t.waiting[at-1].failures > m.failures {
+	for at > 0 && t.compare(t.waiting[at-1], m) > 0 {
 		at--
 	}
 	t.waiting = slices.Insert(t.waiting, at, m)

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/tarn-grid/tarn/grid"
 )
 
 func asks(n, failures int) askTurn {
@@ -27,6 +29,23 @@ func TestTurnsGoFirstToWhoFailedLeast(t *testing.T) {
 	}
 	if _, ok, wait := q.next(now); ok || wait != 0 {
 		t.Error("it is somebody's turn who did not ask")
+	}
+}
+
+func TestTurnsGoFirstToValuedServers(t *testing.T) {
+	now := time.Unix(1000, 0)
+	q := newTurns()
+	q.value(grid.ServerID{3})
+	for n, failures := range []int{1, 0, 7, 9} {
+		m := asks(n, failures)
+		m.server = grid.ServerID{byte(n)}
+		q.ask(m)
+	}
+	q.value(grid.ServerID{2}) // it waits already
+	for _, want := range []uint64{2, 3, 1, 0} {
+		if m, ok, _ := q.next(now); !ok || m.generation != want {
+			t.Fatalf("it is the turn of %d (%v), not of %d", m.generation, ok, want)
+		}
 	}
 }
 

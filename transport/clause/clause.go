@@ -41,8 +41,9 @@ type Clause struct {
 	// Announcement what it says.
 	Signed       []byte
 	Announcement *grid.Announcement
-	// Heard is when an introducer last said so.
-	Heard time.Time
+	// Heard is when an introducer last said so, Used about when this node was last
+	// connected to the server; zero is never.
+	Heard, Used time.Time
 }
 
 // Mistake is what is wrong with a file, and what it costs.

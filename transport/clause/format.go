@@ -19,6 +19,7 @@ type written struct {
 type writtenLocal struct {
 	Connections map[string]string `yaml:"connections,flow"`
 	Heard       string            `yaml:"heard"`
+	Used        string            `yaml:"used,omitempty"`
 }
 
 // writtenAnnouncement repeats the signed announcement for people to read; only
@@ -35,8 +36,12 @@ type writtenAnnouncement struct {
 func Format(head string, all []Clause, own transport.Connections) ([]byte, error) {
 	clauses := map[string]written{}
 	for _, c := range all {
+		local := writtenLocal{Connections: waysOf(own), Heard: c.Heard.UTC().Format(time.RFC3339)}
+		if !c.Used.IsZero() {
+			local.Used = c.Used.UTC().Format(time.RFC3339)
+		}
 		clauses[c.Server.String()] = written{
-			Local: writtenLocal{Connections: waysOf(own), Heard: c.Heard.UTC().Format(time.RFC3339)},
+			Local: local,
 			Announcement: writtenAnnouncement{
 				Nickname: shown(c.Announcement.Nickname), Addresses: fit(c.Announcement.Hints), Sequence: c.Announcement.Sequence,
 				Signed: base64.StdEncoding.EncodeToString(c.Signed),

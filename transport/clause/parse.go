@@ -182,7 +182,7 @@ func (p *parser) section(node *yaml.Node, what string, may fields) {
 }
 
 func (p *parser) local(_ string, node *yaml.Node) {
-	p.section(node, "local", fields{"connections": p.connections, "punch": p.punch, "petname": p.petname, "heard": p.heard})
+	p.section(node, "local", fields{"connections": p.connections, "punch": p.punch, "petname": p.petname, "heard": p.heard, "used": p.used})
 }
 
 func (p *parser) announcement(_ string, node *yaml.Node) {
@@ -228,12 +228,16 @@ func (p *parser) petname(name string, node *yaml.Node) { p.clause.Petname = p.na
 
 func (p *parser) nickname(name string, node *yaml.Node) { p.clause.Nickname = p.name(name, node) }
 
-func (p *parser) heard(name string, node *yaml.Node) {
+func (p *parser) heard(name string, node *yaml.Node) { p.clause.Heard = p.time(name, node) }
+
+func (p *parser) used(name string, node *yaml.Node) { p.clause.Used = p.time(name, node) }
+
+func (p *parser) time(name string, node *yaml.Node) time.Time {
 	at, err := time.Parse(time.RFC3339, p.text(name, node))
 	if err != nil {
 		p.wrong(node.Line, "%s is to be a time such as 2026-01-02T15:04:05Z", name)
 	}
-	p.clause.Heard = at
+	return at
 }
 
 func (p *parser) connections(_ string, node *yaml.Node) {
