@@ -335,11 +335,11 @@ func TestBrokerThatFails(t *testing.T) {
 	r.anonymous()
 	r.config.Overrides = file
 	r.write(file, leif+"@3: {ignore: true}")
-	failures := 0
-	r.world.Inject = func(id string, m any) bool {
-		fails := (id == "client/broker" || id == "client/overrides") && r.world.Rand().Int64N(20) == 0
+	failures, last := 0, r.world.Now()
+	r.world.Inject = func(id string, m any) bool { // not so often that its branch gives up
+		fails := (id == "client/broker" || id == "client/overrides") && r.world.Now().Sub(last) > 20*time.Second && r.world.Rand().Int64N(20) == 0
 		if fails {
-			failures++
+			failures, last = failures+1, r.world.Now()
 		}
 		return fails
 	}
@@ -350,7 +350,7 @@ func TestBrokerThatFails(t *testing.T) {
 	}
 	r.world.Inject = nil
 	r.pass(5 * time.Minute)
-	if got := w.direct(0); failures < 5 || len(got) != 2 || len(r.peers[2].sessions) > 0 {
+	if got := w.direct(0); failures < 10 || len(got) != 2 || len(r.peers[2].sessions) > 0 {
 		t.Errorf("after %d failures %v were dialled directly, the ignored one %d times", failures, got, len(r.peers[2].sessions))
 	}
 	if s := r.status(false); len(s.Servers) != 2 || s.Servers[0].State != client.LoggedIn || s.Servers[1].State != client.LoggedIn {
