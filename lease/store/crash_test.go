@@ -197,6 +197,13 @@ type crasher struct {
 	known   []facts
 }
 
+// arm begins to take pictures.
+func (c *crasher) arm() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.armed = true
+}
+
 // MaybeError implements errorfs.Injector; it never makes an error.
 func (c *crasher) MaybeError(op errorfs.Op) error {
 	switch op.Kind {
@@ -238,9 +245,7 @@ func cutAtEverySync(t *testing.T, seed uint64, percent int) {
 	c := &crasher{fs: mem, rng: rand.New(rand.NewPCG(seed, 2)), percent: percent, history: h}
 	s, err := Open("/store", Options{FS: errorfs.Wrap(mem, c)})
 	must(t, err)
-	c.mu.Lock()
-	c.armed = true
-	c.mu.Unlock()
+	c.arm()
 	must(t, work(s, h, rng))
 	must(t, s.Close())
 	if len(c.clones) < 40 {

@@ -71,7 +71,7 @@ func TestPowerCutWhileUpgrading(t *testing.T) {
 			c := &crasher{fs: fs, rng: rand.New(rand.NewPCG(seed, 4)), percent: percent, history: newHistory()}
 			s := &Store{fs: errorfs.Wrap(fs, c), dir: "/store", ids: newIDCache(), hot: newHotCache()}
 			must(t, s.open())
-			c.armed = true
+			c.arm()
 			must(t, s.upgrade(more))
 			must(t, s.startFiles())
 			must(t, s.Close())
