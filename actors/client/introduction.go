@@ -307,6 +307,9 @@ type backoff struct {
 
 func (b *backoff) reset() { b.failures = 0 }
 
+// atMost forgets failures beyond so many.
+func (b *backoff) atMost(failures int) { b.failures = min(b.failures, failures) }
+
 func (b *backoff) next() time.Duration {
 	d := maxBackoff
 	if b.failures < 16 {

@@ -19,6 +19,9 @@ const (
 	// steadyTime is how long a connection has to stand to show that the server
 	// is well.
 	steadyTime = time.Minute
+	// comingFailures is how many failures count against a server that was
+	// reached, however often it goes: it is back soon, after 16 s at most.
+	comingFailures = 4
 	// spreadTime is over how long connections to different servers, and one after
 	// another to the same, are strewn where the node is anonymous.
 	spreadTime = 30 * time.Second

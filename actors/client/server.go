@@ -526,8 +526,11 @@ func (s *server) loginWait() time.Duration {
 // lost waits before the next attempt, the longer the less of late a connection
 // stood.
 func (s *server) lost(ctx actor.Context, err error) {
-	if connected := s.report.state == Connected || s.report.state == LoggedIn; connected && s.env.Clock.Now().Sub(s.since) >= steadyTime {
+	switch connected := s.report.state == Connected || s.report.state == LoggedIn; {
+	case connected && s.env.Clock.Now().Sub(s.since) >= steadyTime:
 		s.backoff.reset()
+	case connected:
+		s.backoff.atMost(comingFailures)
 	}
 	s.linkDown(ctx, err)
 	s.say(ctx, Backoff, err)
