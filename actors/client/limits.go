@@ -69,6 +69,9 @@ const (
 	tickInterval = time.Second
 	// hedgeTime is the least wait before a late block is asked for elsewhere.
 	hedgeTime = time.Second
+	// answerPatience is how long an upload waits for who is not needed, less than
+	// others that have taken a share wait for it. Passing a share on takes longest.
+	answerPatience = 15 * time.Second
 	// linkPatience is how long an upload waits for a lost connection,
 	// pullPatience for a server that has stopped asking, windowPatience for
 	// one that holds all others back.

@@ -244,7 +244,7 @@ func (u *upload) begin(ctx actor.Context, m candidateList) {
 	p := u.put.File
 	spec := transfer.UploadSpec{
 		ShareSize: uint64(u.layout.ShareSize), Happy: p.Params.Happy, Total: p.Params.Total, Order: u.order,
-		Whole: u.small(), LinkPatience: linkPatience, PullPatience: pullPatience, PullFloor: pullFloor,
+		Whole: u.small(), AnswerPatience: answerPatience, LinkPatience: linkPatience, PullPatience: pullPatience, PullFloor: pullFloor,
 	}
 	if u.known != nil {
 		u.cap, spec.Known = *u.known, (*[32]byte)(&u.known.UEBHash)

@@ -52,7 +52,7 @@ func drawUpload(t *rapid.T) *uploadModel {
 		down: map[grid.ServerID]bool{}, failed: map[grid.ServerID]bool{},
 		spec: transfer.UploadSpec{
 			ShareSize: 100, Total: total, Happy: rapid.IntRange(1, total).Draw(t, "happy"), Order: serverIDs("abcdef"[:n]),
-			Whole: rapid.Bool().Draw(t, "whole"), LinkPatience: 30 * time.Second, PullPatience: time.Minute, PullFloor: 50,
+			Whole: rapid.Bool().Draw(t, "whole"), AnswerPatience: 15 * time.Second, LinkPatience: 30 * time.Second, PullPatience: time.Minute, PullFloor: 50,
 		},
 	}
 	m.u = transfer.NewUpload(m.spec)

@@ -121,7 +121,7 @@ func (s *uploadScript) line(w []string) []string {
 		s.now = start
 		spec := transfer.UploadSpec{
 			ShareSize: uint64(size), Happy: number(o["happy"]), Total: number(o["total"]), Order: serverIDs(o["servers"]),
-			Whole: whole, LinkPatience: 30 * time.Second, PullPatience: time.Minute, PullFloor: 50,
+			Whole: whole, AnswerPatience: 15 * time.Second, LinkPatience: 30 * time.Second, PullPatience: time.Minute, PullFloor: 50,
 		}
 		if o["known"] != "" {
 			spec.Known = new(hash(o["known"]))

@@ -27,6 +27,7 @@ type Upload struct {
 	now     time.Time // of the last event
 	ueb     *[32]byte // our own, once the encoder has told it
 	failed  bool      // a slot was dropped since the last plan
+	round   time.Time // when the questions or offers that are unanswered were first seen so
 }
 
 // UploadSpec is what an upload is born with.
@@ -42,6 +43,9 @@ type UploadSpec struct {
 	// as its shares most likely are there: servers are asked before anything is
 	// offered, and nothing is encoded if nothing is missing.
 	Known *[32]byte
+	// AnswerPatience is how long answers are waited for without which a plan is
+	// happy: whoever has taken a share to pull waits for its bytes meanwhile.
+	AnswerPatience time.Duration
 	// LinkPatience is how long a pull waits for a lost connection to come
 	// back.
 	LinkPatience time.Duration
@@ -367,7 +371,7 @@ func (u *Upload) beginPatience() {
 
 // tick gives up what waited too long.
 func (u *Upload) tick() []UploadEffect {
-	effects := u.dropLate(lost, ErrLinkLost)
+	effects := append(u.dropLate(lost, ErrLinkLost), u.goOnWithout()...)
 	if u.phase == encoding || u.phase == draining {
 		effects = append(effects, u.dropLate(coming, ErrStalled)...)
 	}

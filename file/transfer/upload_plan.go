@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/tarn-grid/tarn/file/placement"
 	"github.com/tarn-grid/tarn/grid"
@@ -46,7 +47,7 @@ func (u *Upload) askMore() []UploadEffect {
 // plan chooses a place for every share that has none, asking more servers
 // while those asked are not enough.
 func (u *Upload) plan() []UploadEffect {
-	u.failed = false
+	u.failed, u.round = false, time.Time{}
 	plan, err := u.cleanPlan()
 	if err != nil {
 		if more := u.askMore(); len(more) > 0 {
@@ -128,12 +129,58 @@ func (u *Upload) planInput() placement.Input {
 	return in
 }
 
-// happyWithout reports whether a plan could be happy without one server.
-func (u *Upload) happyWithout(id grid.ServerID) bool {
+// happyWithout reports whether a plan could be happy without some servers.
+func (u *Upload) happyWithout(ids ...grid.ServerID) bool {
 	in := u.planInput()
-	in.Servers = slices.DeleteFunc(in.Servers, func(s placement.Server) bool { return s.ID == id })
+	in.Servers = slices.DeleteFunc(in.Servers, func(s placement.Server) bool { return slices.Contains(ids, s.ID) })
 	_, err := placement.NewPlan(in)
 	return err == nil
+}
+
+// goOnWithout leaves out the servers that have not answered for a while, if it
+// can do without them. With a file that is sent along nobody waits, and on a
+// slow link the answers take their time.
+func (u *Upload) goOnWithout() []UploadEffect {
+	if u.spec.Whole || u.phase != asking && u.phase != offering {
+		return nil
+	}
+	if u.round.IsZero() {
+		u.round = u.now
+	}
+	silent := u.silent()
+	if len(silent) == 0 || u.now.Sub(u.round) < u.spec.AnswerPatience || !u.happyWithout(silent...) {
+		return nil
+	}
+	var effects []UploadEffect
+	for _, id := range silent {
+		u.exclude(id, ErrSilent)
+		for _, at := range u.slotsIn(offered) {
+			if at.server == id {
+				effects = append(effects, u.drop(at, ErrSilent)...)
+			}
+		}
+	}
+	return effects
+}
+
+// silent is who was asked or offered something, and has not answered that.
+func (u *Upload) silent() []grid.ServerID {
+	var all []grid.ServerID
+	for _, id := range u.spec.Order {
+		if s := u.servers[id]; s.err == nil && (s.asked && !s.answered || u.offeredTo(id)) {
+			all = append(all, id)
+		}
+	}
+	return all
+}
+
+func (u *Upload) offeredTo(id grid.ServerID) bool {
+	for at, st := range u.slots {
+		if at.server == id && st.phase == offered {
+			return true
+		}
+	}
+	return false
 }
 
 // sharesAt is what a server holds or is getting, as far as it counts.

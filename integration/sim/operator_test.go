@@ -165,8 +165,7 @@ func (o *office) something() error {
 	case n < 6:
 		return o.rekey(p)
 	case !o.mind(s, p).account:
-		back := lease.Root{Key: p.account.PublicKey(s.id()), Petname: p.name}
-		return o.operate(s, server.PutRoot{Root: back, New: true}, p, func(m *mind) { m.root, m.account = back, true })
+		return o.putBack(s, p)
 	case n < 7:
 		return o.remove(s, p)
 	case n < 9:
@@ -269,6 +268,20 @@ func (o *office) remove(s *storageNode, c *clientNode) error {
 		if o.payer(f.client) == c {
 			f.lost(s, nil)
 		}
+	}
+	return nil
+}
+
+// putBack gives a client the account again that was removed, but not to a key
+// that is revoked.
+func (o *office) putBack(s *storageNode, c *clientNode) error {
+	back := lease.Root{Key: c.account.PublicKey(s.id()), Petname: c.name}
+	op := server.PutRoot{Root: back, New: true}
+	if !o.mind(s, c).revoked {
+		return o.operate(s, op, c, func(m *mind) { m.root, m.account = back, true })
+	}
+	if _, err := ask[server.Changed](o.simGrid, &s.node, actors.ToStorage{Message: op}); !errors.Is(err, lease.ErrKeyRevoked) {
+		o.violated("%s: a revoked key got an account: %w", s.name, orNil(err))
 	}
 	return nil
 }
