@@ -17,6 +17,12 @@ var (
 	ErrNoLease = errors.New("no such lease")
 	// ErrComing means that this label is uploading this very share already.
 	ErrComing = errors.New("share is being uploaded by this account already")
+	// ErrWriteEnabler is a share that does not have the write enabler which was
+	// given, or can't be changed at all.
+	ErrWriteEnabler = errors.New("wrong write enabler")
+	// ErrRaced means that a share was written after what is to be written now had
+	// been made: whoever made it looks again.
+	ErrRaced = errors.New("share was written meanwhile")
 	// ErrNoReservation is a share that is not being uploaded by this label.
 	ErrNoReservation = errors.New("no such upload")
 )

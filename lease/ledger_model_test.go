@@ -26,6 +26,7 @@ type model struct {
 	leases  map[lease.LeaseID]modelLease
 	coming  map[lease.LeaseID]modelLease
 	sizes   map[lease.ShareID]int64
+	writes  map[lease.ShareID]uint64 // of shares that can be changed
 	going   []lease.GoingShare
 	quota   map[string]int64
 	changes int
@@ -40,7 +41,7 @@ type modelLease struct {
 func newModel(t *rapid.T) *model {
 	m := &model{
 		bank: newBank(), now: epoch, leases: map[lease.LeaseID]modelLease{},
-		coming: map[lease.LeaseID]modelLease{}, sizes: map[lease.ShareID]int64{},
+		coming: map[lease.LeaseID]modelLease{}, sizes: map[lease.ShareID]int64{}, writes: map[lease.ShareID]uint64{},
 		quota: map[string]int64{"alice": 4000, "zoe": 2500},
 	}
 	for name, quota := range m.quota {
@@ -142,7 +143,11 @@ func (m *model) Commit(t *rapid.T) {
 	if done.Size != m.sizes[key.Share] {
 		t.Fatalf("lease on %d bytes, share has %d", done.Size, m.sizes[key.Share])
 	}
-	m.made(key, r.grant, done)
+	if _, mutable := m.writes[key.Share]; mutable != (done.Expires == 0) {
+		t.Fatalf("a share that can be changed: %v; lease: %+v", mutable, done)
+	} else if !mutable {
+		m.made(key, r.grant, done)
+	}
 }
 
 func (m *model) Put(t *rapid.T) {
@@ -168,6 +173,52 @@ func (m *model) Put(t *rapid.T) {
 	}
 	m.sizes[id] = size
 	m.made(key, g, done)
+}
+
+// Mutate writes a share, perhaps after room for it was reserved.
+func (m *model) Mutate(t *rapid.T) {
+	g, id := m.grant(t), m.share(t)
+	size := rapid.Int64Range(0, 900).Draw(t, "size")
+	key := lease.LeaseID{Column: g.Column(), Share: id}
+	enabler := lease.WriteEnabler{byte(rapid.IntRange(1, 2).Draw(t, "enabler"))}
+	if rapid.Bool().Draw(t, "reserve") {
+		err := m.bank.ReserveWrite(m.now, g, id, enabler, size, lease.NoLimit)
+		if err != nil && !errors.Is(err, lease.ErrOverQuota) && !errors.Is(err, lease.ErrComing) && !errors.Is(err, lease.ErrWriteEnabler) {
+			t.Fatal(err)
+		}
+		if err == nil {
+			defer m.bank.Release(key.Column, key.Share)
+		}
+	}
+	b := fileBody(size)
+	b.UEBHash = lease.UEBHash{}
+	change, done, err := m.bank.Mutate(m.now, g, lease.Mutation{StorageIndex: id.StorageIndex, Enabler: enabler,
+		Seen: []lease.Seen{{Num: id.Num, Writes: m.writes[id]}}, Writes: []lease.ShareWrite{{Num: id.Num, Body: b}}}, lease.NoLimit)
+	_, there := m.sizes[id]
+	wrong := there && m.bank.view.shares[id].Enabler != enabler
+	if wrong != errors.Is(err, lease.ErrWriteEnabler) {
+		t.Fatalf("wrong enabler: %v, and it says %v", wrong, err)
+	}
+	old, had := m.leases[key]
+	if errors.Is(err, lease.ErrOverQuota) {
+		m.leases[key] = modelLease{grant: g, size: size}
+		over := m.broken()
+		delete(m.leases, key)
+		if had {
+			m.leases[key] = old
+		}
+		if over == "" {
+			t.Fatalf("refused a write of %d bytes though every budget has room", size)
+		}
+	}
+	if !m.step(t, change, err, lease.ErrOverQuota, lease.ErrWriteEnabler) {
+		return
+	}
+	if had && done.Expires < old.expires {
+		t.Fatalf("a lease until %d ends at %d after a write", old.expires, done.Expires)
+	}
+	m.sizes[id], m.writes[id] = size, m.writes[id]+1
+	m.leases[key] = modelLease{grant: g, size: size, expires: done.Expires}
 }
 
 // mustNotJoin: a commit is only refused if the share that came first is larger
@@ -252,6 +303,7 @@ func (m *model) Cancel(t *rapid.T) {
 			}
 		}
 		delete(m.sizes, g.ID)
+		delete(m.writes, g.ID)
 	}
 }
 
@@ -277,6 +329,7 @@ func (m *model) Expire(t *rapid.T) {
 			t.Fatalf("%v goes though it has %d leases", g.ID, left[g.ID])
 		}
 		delete(m.sizes, g.ID)
+		delete(m.writes, g.ID)
 	}
 }
 
@@ -394,7 +447,7 @@ func TestLedgerAgainstModel(t *testing.T) {
 		m := newModel(t)
 		t.Repeat(map[string]func(*rapid.T){
 			"reserve": m.Reserve, "reserve more": m.Reserve, "commit": m.Commit, "commit more": m.Commit,
-			"put":     m.Put,
+			"put": m.Put, "mutate": m.Mutate, "mutate more": m.Mutate,
 			"release": m.Release, "add": m.AddLease, "renew": m.Renew, "cancel": m.Cancel, "expire": m.Expire, "gone": m.Gone,
 			"": m.check,
 		})

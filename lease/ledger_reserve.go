@@ -9,10 +9,12 @@ import (
 // maxShareSize keeps sums of sizes far from overflow. In bytes: 4 PiB.
 const maxShareSize = 1 << 52
 
-// reservation is a COMING share: bytes promised to an upload.
+// reservation is a COMING share: bytes promised to an upload, or to a write of
+// a share that can be changed.
 type reservation struct {
-	grant Grant
-	size  int64
+	grant  Grant
+	size   int64
+	writes bool
 }
 
 // pin keeps a chain's cost reserved while uploads under it are in progress
@@ -55,7 +57,7 @@ func (l *Ledger) Reserve(now time.Time, g Grant, id ShareID, size, free int64) (
 	if err := l.reservable(t, g, id, size, free); err != nil {
 		return Reservation{}, err
 	}
-	l.hold(t, LeaseID{g.Column(), id}, reservation{g, size})
+	l.hold(t, LeaseID{g.Column(), id}, reservation{grant: g, size: size})
 	return Reservation{}, t.err
 }
 
@@ -64,8 +66,8 @@ func (l *Ledger) reservable(t *tx, g Grant, id ShareID, size, free int64) error 
 	if _, coming := l.coming[LeaseID{g.Column(), id}]; coming {
 		return ErrComing
 	}
-	if limit := g.Effective.MaxSize; limit != nil && size > *limit {
-		return notPermitted(LimitMaxSize, "share of %d bytes, at most %d", size, *limit)
+	if err := permitSize(g, size); err != nil {
+		return err
 	}
 	cost := size + LeaseOverhead
 	if err := l.fits(t, g, cost+l.chainCostNow(t, g.chain())); err != nil {
@@ -73,6 +75,13 @@ func (l *Ledger) reservable(t *tx, g Grant, id ShareID, size, free int64) error 
 	}
 	if !l.roomFor(cost, free) {
 		return ErrServerFull
+	}
+	return nil
+}
+
+func permitSize(g Grant, size int64) error {
+	if limit := g.Effective.MaxSize; limit != nil && size > *limit {
+		return notPermitted(LimitMaxSize, "share of %d bytes, at most %d", size, *limit)
 	}
 	return nil
 }
@@ -191,7 +200,7 @@ type Committed struct {
 // Release.
 func (l *Ledger) Commit(now time.Time, column Column, id ShareID, b Body) (Change, Committed, error) {
 	r, ok := l.coming[LeaseID{column, id}]
-	if !ok {
+	if !ok || r.writes {
 		return Change{}, Committed{}, ErrNoReservation
 	}
 	t := newTx(l.view)
@@ -250,7 +259,7 @@ func (l *Ledger) joinable(t *tx, r reservation, id ShareID, s Share) error {
 // ErrNoReservation.
 func (l *Ledger) Put(now time.Time, g Grant, id ShareID, b Body, free int64) (Change, Committed, error) {
 	t := newTx(l.view)
-	r := reservation{g, b.Size}
+	r := reservation{grant: g, size: b.Size}
 	if err := l.committable(t, now, r, id, b); err != nil {
 		return Change{}, Committed{}, err
 	}

@@ -24,6 +24,7 @@ import (
 //	renew|cancel PATH SHARE,SHARE,... [the same]
 //	commit|release PATH SHARE [size=N] [ueb=N]
 //	put PATH SHARE [size=N] [ueb=N] [free=N] [space=NAME:N] [op=a,b] [max-size=N]
+//	mutate|reserve-write PATH SHARE [size=N] [enabler=N] [seen=N] [free=N] [space=NAME:N] [op=a,b] [max-size=N]
 //	expire | cancel-under NAME | barred | gone | usage column|root|below NAME | day N
 //
 // PATH is alice, or alice>bob: bob under alice's certificate; - is a client
@@ -52,6 +53,7 @@ func (s *ledgerScript) line(w []string) string {
 	verbs := map[string]func([]string) (string, error){
 		"root": s.root, "remove": s.remove, "revoke": s.revoke, "unrevoke": s.revoke, "rekey": s.rekey,
 		"reserve": s.reserve, "commit": s.commitLine, "release": s.release, "put": s.put, "add": s.lease, "renew": s.lease,
+		"mutate": s.mutate, "reserve-write": s.reserveWrite,
 		"cancel": s.cancel, "cancel-under": s.cancelUnder, "barred": s.barred, "expire": s.expire, "gone": s.gone, "usage": s.usage, "day": s.day,
 	}
 	verb, ok := verbs[w[0]]
@@ -196,6 +198,31 @@ func (s *ledgerScript) put(w []string) (string, error) {
 	b.UEBHash = lease.UEBHash{byte(numberOr(o["ueb"], 7))}
 	change, done, err := s.Put(s.now, s.grant(w[1], o), shareNamed(w[2]), b, numberOr(o["free"], lease.NoLimit))
 	return s.committed(done), s.done(change, err)
+}
+
+func enabler(o map[string]string) lease.WriteEnabler {
+	return lease.WriteEnabler{byte(numberOr(o["enabler"], 9))}
+}
+
+// mutate writes one share.
+func (s *ledgerScript) mutate(w []string) (string, error) {
+	o, id := options(w[3:]), shareNamed(w[2])
+	m := lease.Mutation{StorageIndex: id.StorageIndex, Enabler: enabler(o),
+		Seen:   []lease.Seen{{Num: id.Num, Writes: uint64(numberOr(o["seen"], 0))}},
+		Writes: []lease.ShareWrite{{Num: id.Num, Body: fileBody(numberOr(o["size"], 0))}}}
+	m.Writes[0].Body.UEBHash = lease.UEBHash{}
+	change, done, err := s.Mutate(s.now, s.grant(w[1], o), m, numberOr(o["free"], lease.NoLimit))
+	if err = s.done(change, err); err != nil {
+		return "", err
+	}
+	share := s.view.shares[id]
+	return fmt.Sprintf("written, %d bytes, %d times, lease until day %d", share.Size, share.Writes, (done.Expires-epoch.Unix())/86400), nil
+}
+
+func (s *ledgerScript) reserveWrite(w []string) (string, error) {
+	o := options(w[3:])
+	err := s.ReserveWrite(s.now, s.grant(w[1], o), shareNamed(w[2]), enabler(o), numberOr(o["size"], 0), numberOr(o["free"], lease.NoLimit))
+	return "reserved", err
 }
 
 func (s *ledgerScript) release(w []string) (string, error) {

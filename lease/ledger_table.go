@@ -3,6 +3,7 @@ package lease
 import (
 	"bytes"
 	"cmp"
+	"crypto/subtle"
 	"time"
 
 	"github.com/tarn-grid/tarn/grid"
@@ -89,16 +90,38 @@ const (
 	Going                        // without a lease: its bytes are being deleted
 )
 
+// WriteEnabler is the secret that lets whoever may mutate change a share. The
+// first write records it. No share that can be changed has the zero one.
+type WriteEnabler [32]byte
+
+// String and GoString keep it out of logs and errors.
+func (WriteEnabler) String() string { return "(secret)" }
+
+// GoString is String, for %#v.
+func (WriteEnabler) GoString() string { return "(secret)" }
+
+// Equal compares in constant time.
+func (e WriteEnabler) Equal(f WriteEnabler) bool {
+	return subtle.ConstantTimeCompare(e[:], f[:]) == 1
+}
+
 // Share is the table's record of a share.
 type Share struct {
 	State   ShareState
-	Size    int64 // bytes of the body
-	UEBHash UEBHash
+	Size    int64   // bytes of the body
+	UEBHash UEBHash // zero where the share is mutable
+	// Enabler is the write enabler of a mutable share, zero of any other; Writes
+	// is how often such a share was written since it is there.
+	Enabler WriteEnabler
+	Writes  uint64
 	// File numbers the file that holds the body; 0 means that the body lies in
 	// the table itself.
 	File   uint64
 	Leases uint32 // how many there are; a share without one is Going
 }
+
+// Mutable reports whether the share can be changed.
+func (s Share) Mutable() bool { return s.Enabler != WriteEnabler{} }
 
 // LeaseID names a lease: no column has two on one share.
 type LeaseID struct {
