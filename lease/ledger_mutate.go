@@ -14,7 +14,7 @@ type Seen struct {
 }
 
 // ShareWrite is what a share is to be from now on. The body is all of it, its
-// UEBHash zero.
+// UEBHash zero; where the share is a file, so is the body, however short.
 type ShareWrite struct {
 	Num  grid.ShareNum
 	Body Body
@@ -113,6 +113,12 @@ func (l *Ledger) mutable(t *tx, now time.Time, g Grant, m Mutation) error {
 		}
 		if err := permitSize(g, w.Body.Size); err != nil {
 			return err
+		}
+	}
+	for _, w := range m.Writes {
+		old, ok := t.shares.get(ShareID{m.StorageIndex, w.Num})
+		if ok && old.State == Stable && old.File != 0 && w.Body.File == 0 {
+			return malformed("share %d is a file and stays one", w.Num)
 		}
 	}
 	for _, s := range m.Seen {

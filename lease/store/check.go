@@ -230,8 +230,8 @@ func (c *checker) body(id lease.ShareID, share lease.Share) (string, error) {
 	}
 	c.checked.Files++
 	path := c.s.sharePath(id)
-	if file, ok := c.s.files.pendingFile(id); ok {
-		path = c.s.incomingPath(file)
+	if c.s.files.isPending(id, share.File) {
+		path = c.s.incomingPath(share.File)
 	}
 	info, err := c.s.fs.Stat(path)
 	switch {

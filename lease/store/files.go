@@ -34,7 +34,7 @@ type files struct {
 	mu      sync.Mutex
 	last    uint64                     // newest number of a file
 	sealed  map[uint64]struct{}        // durable in incoming/, nobody's yet
-	pending map[lease.ShareID]uint64   // STABLE, still in incoming/
+	pending map[lease.ShareID][]uint64 // STABLE, still in incoming/; several where one takes the place of the other
 	going   map[lease.ShareID]struct{} // to be deleted
 	durable map[string]struct{}        // folders in shares/ that survive a power cut
 	stripes [64]sync.Mutex             // one thing at a time is done to a share's file
@@ -67,7 +67,7 @@ func (f *files) claim(moved []sealed, going, settled []lease.ShareID) {
 	defer f.mu.Unlock()
 	for _, m := range moved {
 		delete(f.sealed, m.file)
-		f.pending[m.id] = m.file
+		f.pending[m.id] = append(f.pending[m.id], m.file)
 	}
 	for _, id := range settled {
 		delete(f.going, id)
@@ -77,17 +77,17 @@ func (f *files) claim(moved []sealed, going, settled []lease.ShareID) {
 	}
 }
 
-func (f *files) pendingFile(id lease.ShareID) (uint64, bool) {
+func (f *files) isPending(id lease.ShareID, file uint64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	file, ok := f.pending[id]
-	return file, ok
+	return slices.Contains(f.pending[id], file)
 }
 
 func (f *files) placed(m sealed) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.pending[m.id] == m.file {
+	f.pending[m.id] = slices.DeleteFunc(f.pending[m.id], func(file uint64) bool { return file == m.file })
+	if len(f.pending[m.id]) == 0 {
 		delete(f.pending, m.id)
 	}
 }
@@ -114,7 +114,7 @@ func (s *Store) sharePath(id lease.ShareID) string {
 // incoming/.
 func (s *Store) startFiles() error {
 	s.files.sealed = map[uint64]struct{}{}
-	s.files.pending = map[lease.ShareID]uint64{}
+	s.files.pending = map[lease.ShareID][]uint64{}
 	s.files.going = map[lease.ShareID]struct{}{}
 	s.files.durable = map[string]struct{}{}
 	if err := s.makeDirs(s.incomingDir(), s.fs.PathJoin(s.dir, "shares")); err != nil {
@@ -145,7 +145,7 @@ func (s *Store) finishMoves() error {
 	}
 	var done batch
 	for _, m := range moves {
-		s.files.pending[m.id] = m.file
+		s.files.pending[m.id] = append(s.files.pending[m.id], m.file)
 		done.delete(pendingKey(m.id, m.file))
 	}
 	for _, m := range moves {
@@ -367,12 +367,12 @@ func (s *Store) deleteOne(g lease.GoingShare, changed folders) error {
 }
 
 func (s *Store) deleteFile(g lease.GoingShare, changed folders) error {
-	if file, ok := s.files.pendingFile(g.ID); ok && file == g.File {
-		if err := s.removeIfThere(s.incomingPath(file)); err != nil {
+	if s.files.isPending(g.ID, g.File) {
+		if err := s.removeIfThere(s.incomingPath(g.File)); err != nil {
 			return err
 		}
-		s.files.placed(sealed{g.ID, file})
-		err := s.eng.applyLazily(batch{{key: pendingKey(g.ID, file), delete: true}})
+		s.files.placed(sealed{g.ID, g.File})
+		err := s.eng.applyLazily(batch{{key: pendingKey(g.ID, g.File), delete: true}})
 		if err != nil {
 			return err
 		}
@@ -428,16 +428,32 @@ func (b *Body) Close() error { return b.close() }
 // went still reads all of it.
 func (s *Store) OpenShare(id lease.ShareID) (*Body, error) {
 	share, ok, err := s.Share(id)
-	if err != nil {
-		return nil, err
+	for {
+		if err != nil {
+			return nil, err
+		}
+		if !ok || share.State != lease.Stable {
+			return nil, lease.ErrNoShare
+		}
+		body, openErr := s.openBody(id, share)
+		if !share.Mutable() {
+			return body, openErr
+		}
+		before := share
+		if share, ok, err = s.Share(id); err == nil && ok && share == before {
+			return body, openErr
+		}
+		if openErr == nil { // it was written meanwhile: record and bytes may not belong together
+			err = errors.Join(err, body.Close())
+		}
 	}
-	if !ok || share.State != lease.Stable {
-		return nil, lease.ErrNoShare
-	}
+}
+
+func (s *Store) openBody(id lease.ShareID, share lease.Share) (*Body, error) {
 	if share.File == 0 {
 		return s.openInline(id, share)
 	}
-	f, err := s.openFile(id)
+	f, err := s.openFile(id, share.File)
 	if err != nil {
 		return nil, fmt.Errorf("open share %v: %w", id, err)
 	}
@@ -458,8 +474,8 @@ func (s *Store) openInline(id lease.ShareID, share lease.Share) (*Body, error) {
 
 // openFile follows a file that is just moving: it is under its old name or,
 // a moment later, under its new one.
-func (s *Store) openFile(id lease.ShareID) (vfs.File, error) {
-	if file, ok := s.files.pendingFile(id); ok {
+func (s *Store) openFile(id lease.ShareID, file uint64) (vfs.File, error) {
+	if s.files.isPending(id, file) {
 		f, err := s.fs.Open(s.incomingPath(file))
 		if err == nil || !errors.Is(err, os.ErrNotExist) {
 			return f, err

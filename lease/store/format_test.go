@@ -13,9 +13,9 @@ import (
 	"github.com/tarn-grid/tarn/lease"
 )
 
-var rewrite = flag.Bool("rewrite-golden", false, "write testdata/format-2 anew; only before it was released")
+var rewrite = flag.Bool("rewrite-golden", false, "write testdata/format-3 anew; only before it was released")
 
-const golden = "testdata/format-2"
+const golden = "testdata/format-3"
 
 // goldenShares are what the folders were filled with.
 var goldenShares = []struct {
@@ -26,6 +26,17 @@ var goldenShares = []struct {
 	{testShare(1), own(1), 300},
 	{testShare(2), under(1, 2, 7), 5},
 	{testShare(3), own(1), SmallShare + 100},
+}
+
+// goldenWrites are of shares that can be changed, which format 3 has.
+var goldenWrites = []struct {
+	id   lease.ShareID
+	size int
+}{
+	{testShare(4), 700},
+	{testShare(4), 400},
+	{testShare(5), 400},
+	{testShare(5), SmallShare + 200},
 }
 
 func writeGolden(t *testing.T) {
@@ -43,6 +54,9 @@ func writeGolden(t *testing.T) {
 	}
 	s.apply(s.ledger.PutRoots(lease.Root{Key: testKey(5)}))
 	s.apply(s.ledger.RemoveRoots(true, testKey(5)))
+	for _, w := range goldenWrites {
+		s.apply(s.write(own(1), w.id, content(w.size)))
+	}
 	s.ledger.CountTraffic(start, own(1), lease.Traffic{In: 11, Out: 22})
 	s.ledger.CountTraffic(start, under(1, 2, 7), lease.Traffic{In: 3, Out: 4})
 	s.apply(s.ledger.FlushTraffic())
@@ -69,10 +83,34 @@ func TestGoldenFormat1(t *testing.T) {
 }
 
 func TestGoldenFormat2(t *testing.T) {
+	s := openGolden(t, "testdata/format-2")
+	if found, err := formatOf(s.eng); found != format || err != nil {
+		t.Errorf("it has format %d after it was opened, want %d (%v)", found, format, err)
+	}
+	s.wantFormat2()
+}
+
+func TestGoldenFormat3(t *testing.T) {
 	if *rewrite {
 		writeGolden(t)
 	}
 	s := openGolden(t, golden)
+	s.wantFormat2()
+	for _, id := range []lease.ShareID{testShare(4), testShare(5)} {
+		share, _, err := s.Share(id)
+		must(t, err)
+		if share.Writes != 2 || !share.Enabler.Equal(testEnabler) || share.UEBHash != (lease.UEBHash{}) {
+			t.Errorf("share %v is %+v", id, share)
+		}
+	}
+	s.wantContent(testShare(4), content(400))
+	s.wantContent(testShare(5), content(SmallShare+200))
+}
+
+// wantFormat2 is what there is since that format.
+func (s *server) wantFormat2() {
+	t := s.t
+	t.Helper()
 	for _, g := range goldenShares {
 		l, _, err := s.Lease(lease.LeaseID{Column: g.grant.Column(), Share: g.id})
 		must(t, err)
@@ -196,16 +234,18 @@ func TestRootRecord(t *testing.T) {
 func TestDamagedRecords(t *testing.T) {
 	l := encodeLease(lease.Lease{Made: 1, Renewed: 2, Expires: 3 << 30, Size: 1 << 40, Chain: 99})
 	sh := encodeShare(lease.Share{State: lease.Stable, Size: 5, File: 3, Leases: 1})
+	mutable := encodeShare(lease.Share{State: lease.Stable, Size: 5, Leases: 1, Enabler: testEnabler, Writes: 3})
 	root := encodeRoot(lease.Root{Petname: "Bob", Quota: new(int64(5)), Until: new(int64(-1)), Disabled: true})
 	chain := chainRecord{column: 7, keys: []uint32{1, 300}, pairs: [][2]uint32{{1, 300}}}.encode()
 	for name, c := range map[string]struct {
 		good   []byte
 		decode func([]byte) error
 	}{
-		"lease": {l, func(b []byte) error { _, err := decodeLease(b); return err }},
-		"share": {sh, func(b []byte) error { _, err := decodeShare(b); return err }},
-		"root":  {root, func(b []byte) error { _, err := decodeRoot(b); return err }},
-		"chain": {chain, func(b []byte) error { _, err := decodeChain(b); return err }},
+		"lease":                     {l, func(b []byte) error { _, err := decodeLease(b); return err }},
+		"share":                     {sh, func(b []byte) error { _, err := decodeShare(b); return err }},
+		"share that can be changed": {mutable, func(b []byte) error { _, err := decodeShare(b); return err }},
+		"root":                      {root, func(b []byte) error { _, err := decodeRoot(b); return err }},
+		"chain":                     {chain, func(b []byte) error { _, err := decodeChain(b); return err }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			must(t, c.decode(c.good))

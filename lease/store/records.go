@@ -34,19 +34,40 @@ func decodeLease(b []byte) (lease.Lease, error) {
 	return l, f.end()
 }
 
+// shareMutable beside a share's state says that it can be changed: then its write
+// enabler stands where others have their UEB hash, and how often it was written
+// after that.
+const shareMutable = 0x80
+
 func encodeShare(s lease.Share) []byte {
-	b := []byte{recordVersion, byte(s.State)}
-	b = appendUints(b, uint64(s.Size), s.File, uint64(s.Leases))
-	return append(b, s.UEBHash[:]...)
+	state, content := byte(s.State), [32]byte(s.UEBHash)
+	if s.Mutable() {
+		state, content = state|shareMutable, s.Enabler
+	}
+	b := appendUints([]byte{recordVersion, state}, uint64(s.Size), s.File, uint64(s.Leases))
+	b = append(b, content[:]...)
+	if s.Mutable() {
+		b = appendUints(b, s.Writes)
+	}
+	return b
 }
 
 func decodeShare(b []byte) (lease.Share, error) {
 	f := record(b)
-	s := lease.Share{State: lease.ShareState(f.byte())}
+	state := f.byte()
+	s := lease.Share{State: lease.ShareState(state &^ shareMutable)}
 	s.Size = int64(f.uint())
 	s.File = f.uint()
 	s.Leases = uint32(f.uint())
-	s.UEBHash = lease.UEBHash(f.take(32))
+	content := f.take(32)
+	if state&shareMutable == 0 {
+		s.UEBHash = lease.UEBHash(content)
+		return s, f.end()
+	}
+	s.Enabler, s.Writes = lease.WriteEnabler(content), f.uint()
+	if !s.Mutable() {
+		f.damaged()
+	}
 	return s, f.end()
 }
 

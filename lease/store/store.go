@@ -17,6 +17,10 @@
 //   - A Change is applied whole or not at all, is seen by every read after
 //     Apply, and is durable when Commit.Wait has returned nil. Changes become
 //     durable in the order in which they were applied.
+//   - A share that can be changed is written as a whole, however little of it
+//     changes: after a crash it is what it was before, or what it was to be, and
+//     so are all shares of one Change. Who opened it before goes on to read the old
+//     one.
 //   - A share that was never STABLE leaves no trace after Open, whatever
 //     happened: its bytes lie in incoming/ until the Change that makes it STABLE
 //     is durable. That Change also records where they are, so that Open can
@@ -24,7 +28,7 @@
 //   - After the first failed write nothing is acknowledged any more: Failed is
 //     closed, and Apply and Wait return ErrFailed. The owner ends the process.
 //
-// # Key schema, format 2
+// # Key schema, format 3
 //
 // Keys start with a byte that says what they are; numbers in keys are big
 // endian. Keys of accounts are interned: a lease names its column by a 4-byte
@@ -48,7 +52,8 @@
 //	D column4 root4 digest32       -> u chain
 //	h chain4                       -> u leases under the chain
 //	L column4 SI16 num1            -> s expires, s expires-renewed, s renewed-made, u size, u chain
-//	S SI16 num1                    -> state, u size, u file, u leases, UEB hash 32
+//	S SI16 num1                    -> state, u size, u file, u leases, UEB hash 32; of a share that
+//	                                  can be changed: state + 128, ..., write enabler 32, u writes; format 3
 //	S SI16 num1 column4            -> (empty) this column has a lease on it
 //	B SI16 num1                    -> the share's body, if file is 0 (no version byte)
 //	G SI16 num1                    -> u file: bytes to be deleted
