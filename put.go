@@ -91,35 +91,20 @@ func (n *Node) upload(ctx context.Context, spec client.PutSpec, o PutOptions) (P
 		}
 		renewal = text
 	}
-	call := n.system.Open(ctx, n.root,
-		func(replyTo *env.PID) any {
-			return actors.ToClient{Message: client.Put{ReplyTo: replyTo, File: spec, Authority: o.Authority}}
-		},
-		func(replyTo *env.PID) any { return actors.ToClient{Message: client.Cancel{ReplyTo: replyTo}} })
-	defer call.Close()
-	for {
-		reply, err := call.Next()
-		if err != nil {
-			return PutResult{}, err
-		}
-		switch m := reply.(type) {
-		case client.Progress:
-			if o.Progress != nil {
-				o.Progress(m.Done, m.Total)
-			}
-		case client.Stored:
-			result := PutResult{
-				Cap: m.Cap.WithKey(spec.Key).String(), Size: m.Cap.Size, Pushed: m.Pushed, Found: m.Found,
-				Happiness: m.Happiness, Placement: m.Placement, LeftOut: leftOut(m.LeftOut), NotHelped: m.NotHelped,
-			}
-			if len(o.Authority.Holdings) > 0 {
-				result.Unrenewed = n.renewing(ctx, renewal, m.Labels)
-			}
-			return result, nil
-		case error:
-			return PutResult{}, m
-		}
+	m, err := progressing[client.Stored](ctx, n, o.Progress, func(replyTo *env.PID) any {
+		return actors.ToClient{Message: client.Put{ReplyTo: replyTo, File: spec, Authority: o.Authority}}
+	})
+	if err != nil {
+		return PutResult{}, err
 	}
+	result := PutResult{
+		Cap: m.Cap.WithKey(spec.Key).String(), Size: m.Cap.Size, Pushed: m.Pushed, Found: m.Found,
+		Happiness: m.Happiness, Placement: m.Placement, LeftOut: leftOut(m.LeftOut), NotHelped: m.NotHelped,
+	}
+	if len(o.Authority.Holdings) > 0 {
+		result.Unrenewed = n.renewing(ctx, renewal, m.Labels)
+	}
+	return result, nil
 }
 
 func leftOut(list []client.LeftOut) []ServerError {

@@ -147,8 +147,9 @@ type LeftOut struct {
 
 // candidate is a connected server.
 type candidate struct {
-	id  grid.ServerID
-	pid *actor.PID
+	id   grid.ServerID
+	name string // what people call it
+	pid  *actor.PID
 	// announcement is the server's newest.
 	announcement grid.Announcement
 	label        grid.PublicKey // whose leases we make there, zero when not logged in
@@ -366,7 +367,7 @@ func (b *broker) permuted(si grid.StorageIndex, ready func(*entry) bool) []candi
 	var out []candidate
 	for _, c := range placement.Permute(si, list) {
 		e := b.servers[c.ID]
-		out = append(out, candidate{c.ID, e.report.pid, e.Announcement, e.report.label, e.report.generation})
+		out = append(out, candidate{c.ID, e.Name(), e.report.pid, e.Announcement, e.report.label, e.report.generation})
 	}
 	return out
 }

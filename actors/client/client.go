@@ -249,6 +249,10 @@ func (c *Client) Receive(ctx actor.Context) {
 		broker, done := c.under(ctx, m.Authority)
 		pid := c.env.Spawn.Child(ctx, "download"+jobName(m.ReplyTo), newDownload(c.env, broker, c.job("get"), m))
 		c.using[pid.Id] = done
+	case Check:
+		broker, done := c.under(ctx, m.Authority)
+		pid := c.env.Spawn.Child(ctx, "check"+jobName(m.ReplyTo), newCheck(c.env, c.config, broker, c.job("check"), m, false))
+		c.using[pid.Id] = done
 	case letGo:
 		c.letGo(ctx, m)
 	case Cancel:

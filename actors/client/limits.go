@@ -56,6 +56,8 @@ const (
 	// is asked again; it doubles up to loginInterval.
 	firstLoginWait = 5 * time.Second
 	loginInterval  = 10 * time.Minute
+	// lostTime is the same for who waits for single answers, which may be slow.
+	lostTime = slowTime + callTime
 	// referenceMargin before a reference ends, a new login is made.
 	referenceMargin = 10 * time.Minute
 	// firstRound is how long after a server was reached its leases are gone
@@ -156,6 +158,10 @@ const (
 	// for, within readAheadBytes.
 	readAhead      = 4
 	readAheadBytes = 8 << 20
+	// verifyAtOnce is how many shares a check reads at a time, in parts of
+	// verifyPart bytes, of which it holds two for each.
+	verifyAtOnce = 8
+	verifyPart   = int64(256 << 10)
 	// probeSize is up to how much of a share is asked for along with the
 	// question whether it is there, in bytes.
 	probeSize = 64 << 10

@@ -25,6 +25,7 @@ const (
 	exitRefused     = 5
 	exitInTheWay    = 6
 	exitSettings    = 7
+	exitUnhealthy   = 8
 	exitInterrupted = 130
 )
 
@@ -38,6 +39,7 @@ const exitHelp = `Exit codes:
   6    something is in the way: folder or port in use, name taken, no
        permission, disk full
   7    the node's settings or key files can't be used
+  8    a file is not as it should be, though it can be read
   130  interrupted`
 
 // Errors of the commands themselves.
@@ -52,6 +54,7 @@ var (
 	errBadSize   = errors.New("not a size")
 	errBadName   = errors.New("not a name")
 	errProblems  = errors.New("the storage is not in order")
+	errUnhealthy = errors.New("the file is not healthy")
 	errReports   = errors.New("not every report can be relied on")
 	errDemoEnded = errors.New("a node of the demo ended by itself")
 )
@@ -99,6 +102,7 @@ var exits = []struct {
 	{errWrite, exitInTheWay},
 	{errSettings, exitSettings},
 	{errKeys, exitSettings},
+	{errUnhealthy, exitUnhealthy},
 	{tarn.ErrDamaged, exitSettings},
 	{tarn.ErrAmbiguous, exitUsage},
 	{tarn.ErrNoStorage, exitUsage},

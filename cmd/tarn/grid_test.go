@@ -41,7 +41,7 @@ func TestGrid(t *testing.T) {
 			"verifycap": verifyCapCommand, "logins": loginsCommand, "known": knownCommand, "fromfile": fromfileCommand, "join": joinCommand, "account": accountCommand, "accountkey": accountKeyCommand,
 			"shows": showsCommand, "swap": swapCommand, "clauses": clausesCommand, "serverid": serverIDCommand, "expand": expandCommand,
 			"accept": acceptCommand, "gridserver": gridServerCommand, "metrics": metricsCommand, "renewed": renewedCommand,
-			"loseshare": loseshareCommand, "adopted": adoptedCommand, "connected": connectedCommand,
+			"loseshare": loseshareCommand, "spoilshare": spoilshareCommand, "adopted": adoptedCommand, "connected": connectedCommand,
 		},
 	})
 }
@@ -200,6 +200,22 @@ func emptiedCommand(ts *testscript.TestScript, _ bool, args []string) {
 // shares are gone.
 func loseshareCommand(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.RemoveAll(filepath.Join(ts.MkAbs(args[0]), "storage", "shares", args[1][:2], args[1])))
+}
+
+// spoilshareCommand is "spoilshare SERVER STORAGE-INDEX": a bit in the middle of
+// the files of a file's shares is another one.
+func spoilshareCommand(ts *testscript.TestScript, _ bool, args []string) {
+	paths, err := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), "storage", "shares", args[1][:2], args[1], "*"))
+	ts.Check(err)
+	if len(paths) == 0 {
+		ts.Fatalf("%s has no file of %s", args[0], args[1])
+	}
+	for _, path := range paths {
+		share, err := os.ReadFile(path)
+		ts.Check(err)
+		share[len(share)/2] ^= 1
+		ts.Check(os.WriteFile(path, share, 0o600))
+	}
 }
 
 // adoptedCommand is "adopted SERVER N": waits until so many shares have starter

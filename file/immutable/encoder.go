@@ -30,6 +30,7 @@ type Encoder struct {
 	crypttext *tagged.Hasher // whole
 	segments  []tagged.Hash  // of the ciphertext
 	blocks    []tagged.Hash  // N per segment
+	known     []byte         // the URI extension block that must come of it, if not nil
 	ueb       []byte         // once finished
 	crypttree hashtree.Tree
 	sharetree hashtree.Tree
@@ -53,6 +54,17 @@ func NewCiphertextEncoder(l Layout, si grid.StorageIndex) (*Encoder, error) {
 		return nil, err
 	}
 	return &Encoder{layout: l, si: si, coder: coder, crypttext: tagged.New(tagged.Crypttext)}, nil
+}
+
+// NewRepairEncoder starts to make the shares of a file once more, from its
+// ciphertext: l and ueb are what a Reader has proven of it. The shares get that
+// very block, whatever else an old version wrote into it.
+func NewRepairEncoder(l Layout, si grid.StorageIndex, ueb []byte) (*Encoder, error) {
+	e, err := NewCiphertextEncoder(l, si)
+	if err == nil {
+		e.known = ueb
+	}
+	return e, err
 }
 
 // Layout is that of the file.
@@ -144,13 +156,16 @@ func (e *Encoder) Add(s *Segment) error {
 }
 
 // Finish returns the verify capability, once all segments were added; with the
-// key it is the read capability.
+// key it is the read capability. An ErrCiphertext says that the file which was
+// to be made once more would become another one: its shares disagree.
 func (e *Encoder) Finish() (file.CHKVerifier, error) {
 	if added := int64(len(e.segments)); added != e.layout.NumSegments {
 		return file.CHKVerifier{}, fmt.Errorf("%w: finished after %d of %d segments", ErrOrder, added, e.layout.NumSegments)
 	}
 	if e.ueb == nil {
-		e.close()
+		if err := e.close(); err != nil {
+			return file.CHKVerifier{}, err
+		}
 	}
 	return file.CHKVerifier{
 		StorageIndex: e.si, UEBHash: HashUEB(e.ueb),
@@ -158,7 +173,7 @@ func (e *Encoder) Finish() (file.CHKVerifier, error) {
 	}, nil
 }
 
-func (e *Encoder) close() {
+func (e *Encoder) close() error {
 	roots := make([]tagged.Hash, e.layout.Total)
 	for n := range roots {
 		fold := hashtree.NewFold()
@@ -172,7 +187,15 @@ func (e *Encoder) close() {
 	ueb.CrypttextHash = e.crypttext.Sum()
 	ueb.CrypttextRoot = e.crypttree.Root()
 	ueb.ShareRoot = e.sharetree.Root()
-	e.ueb = ueb.Encode()
+	if e.known == nil {
+		e.ueb = ueb.Encode()
+		return nil
+	}
+	if known, err := ParseUEB(e.known); err != nil || known != ueb {
+		return fmt.Errorf("%w: encoded once more it is another one", ErrCiphertext)
+	}
+	e.ueb = e.known
+	return nil
 }
 
 // Tail is what follows the blocks in share n: the hash trees, the share hash

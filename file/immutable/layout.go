@@ -123,6 +123,13 @@ func (l Layout) DataSize() int64 {
 	return (l.NumSegments-1)*l.BlockSize + l.TailBlockSize
 }
 
+// LargestShare is the longest body that a share of the file can have: Tahoe can
+// be made to use the longer header where it is not needed.
+func (l Layout) LargestShare() int64 {
+	l.place(version2)
+	return l.ShareSize
+}
+
 // SegmentLen is the length of segment i without padding.
 func (l Layout) SegmentLen(i int64) int64 {
 	if i == l.NumSegments-1 {

@@ -1,6 +1,7 @@
 package immutable
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/tarn-grid/tarn/file"
@@ -178,7 +179,9 @@ func (r *Reader) prove(block []byte) error {
 		return fmt.Errorf("%w: the file has %d of %d shares and %d bytes, the capability says %d of %d and %d",
 			ErrCapability, l.Needed, l.Total, l.Size, r.cap.Needed, r.cap.Total, r.cap.Size)
 	}
-	r.layout, r.proven = l, true
+	l.UEBSize = int64(len(block)) // an old version may have written more into it
+	l.place(l.Version)
+	r.layout, r.ueb, r.proven = l, bytes.Clone(block), true
 	r.shareTree = hashtree.NewPartial(ueb.Total, ueb.ShareRoot)
 	r.cryptTree = hashtree.NewPartial(l.NumSegments, ueb.CrypttextRoot)
 	return nil

@@ -2,6 +2,7 @@ package immutable
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/tarn-grid/tarn/file"
 	"github.com/tarn-grid/tarn/file/aesctr"
@@ -21,12 +22,13 @@ import (
 // few kilobytes at most. BlockCheck and Decoding hold the heavy work; they
 // share nothing with the Reader that changes, and can run anywhere.
 type Reader struct {
-	cap    file.CHK
-	cipher *aesctr.Cipher
+	cap    file.CHKVerifier
+	cipher *aesctr.Cipher // nil where ciphertext is wanted
 	coder  *erasure.Coder
 
 	guess  Layout // by default parameters
 	layout Layout // once ueb is proven
+	ueb    []byte
 	proven bool
 
 	shareTree *hashtree.Partial // over the shares' block tree roots
@@ -47,6 +49,16 @@ type readShare struct {
 
 // NewReader starts to read the file that c names.
 func NewReader(c file.CHK) (*Reader, error) {
+	r, err := NewCiphertextReader(c.Verifier())
+	if err == nil {
+		r.cipher = aesctr.New(c.Key)
+	}
+	return r, err
+}
+
+// NewCiphertextReader starts to read a file as it is encrypted, for which its
+// verify capability is enough: what a Decoding gives is ciphertext.
+func NewCiphertextReader(c file.CHKVerifier) (*Reader, error) {
 	coder, err := erasure.New(c.Needed, c.Total)
 	if err != nil {
 		return nil, err
@@ -58,8 +70,7 @@ func NewReader(c file.CHK) (*Reader, error) {
 		return nil, err
 	}
 	return &Reader{
-		cap: c, cipher: aesctr.New(c.Key), coder: coder, guess: guess,
-		shares: map[grid.ShareNum]*readShare{},
+		cap: c, coder: coder, guess: guess, shares: map[grid.ShareNum]*readShare{},
 	}, nil
 }
 
@@ -72,6 +83,10 @@ func (r *Reader) Layout() (l Layout, proven bool) {
 	}
 	return r.guess, false
 }
+
+// UEB is the URI extension block that the capability names, nil before the
+// layout is proven.
+func (r *Reader) UEB() []byte { return r.ueb }
 
 func (r *Reader) share(n grid.ShareNum) *readShare {
 	s := r.shares[n]
@@ -118,6 +133,28 @@ func (s *readShare) bad(n grid.ShareNum, err error) error {
 // round trip then; it may reach past the end of the share. An error is a
 // *ShareError if another share may do better.
 func (r *Reader) Want(n grid.ShareNum, segment int64) ([]Range, error) {
+	s, err := r.learned(n, segment)
+	if err != nil {
+		return nil, err
+	}
+	return r.gaps(n, s, segment)
+}
+
+// beyond is a segment that no file has: nothing of its block is needed.
+const beyond = math.MaxInt64
+
+// WantLayout lists what to fetch of share n so that the layout is proven;
+// nothing once it is. Errors are those of Want.
+func (r *Reader) WantLayout(n grid.ShareNum) ([]Range, error) {
+	s, err := r.learned(n, beyond)
+	if err != nil || r.proven {
+		return nil, err
+	}
+	return r.gaps(n, s, beyond)
+}
+
+// learned is what is known of a share, with all that the fetched bytes prove.
+func (r *Reader) learned(n grid.ShareNum, segment int64) (*readShare, error) {
 	if r.fatal != nil {
 		return nil, r.fatal
 	}
@@ -134,7 +171,7 @@ func (r *Reader) Want(n grid.ShareNum, segment int64) ([]Range, error) {
 		}
 		return nil, s.bad(n, err)
 	}
-	return r.gaps(n, s, segment)
+	return s, nil
 }
 
 // gaps are the needed ranges without what is there. A range past the end that

@@ -32,7 +32,7 @@ func (c *Client) Put(ctx context.Context, r io.Reader, o PutOptions) (PutResult,
 	}
 	defer response.Body.Close()
 	defer body.stop()
-	result, err := readEvents(response.Body, o.Progress)
+	result, err := readEvents[PutResult](response.Body, o.Progress)
 	if input := body.failure(); err != nil && input != nil {
 		return PutResult{}, fmt.Errorf("read what is to be stored: %w", input)
 	}
@@ -42,16 +42,16 @@ func (c *Client) Put(ctx context.Context, r io.Reader, o PutOptions) (PutResult,
 	return result, err
 }
 
-func readEvents(r io.Reader, progress func(done, total int64)) (PutResult, error) {
+func readEvents[R any](r io.Reader, progress func(done, total int64)) (result R, err error) {
 	lines := json.NewDecoder(r)
 	for {
-		var event putEvent
+		var event progressEvent[R]
 		if err := lines.Decode(&event); err != nil {
-			return PutResult{}, brokenOff(err)
+			return result, brokenOff(err)
 		}
 		switch {
 		case event.Error != nil:
-			return PutResult{}, event.Error.err()
+			return result, event.Error.err()
 		case event.Result != nil:
 			return *event.Result, nil
 		case progress != nil:

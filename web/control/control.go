@@ -28,6 +28,7 @@ import (
 type Node interface {
 	Put(ctx context.Context, r io.Reader, o tarn.PutOptions) (tarn.PutResult, error)
 	Open(ctx context.Context, capability string, how ...tarn.Option) (tarn.File, error)
+	Check(ctx context.Context, capability string, o tarn.CheckOptions, how ...tarn.Option) (tarn.CheckResult, error)
 	Status(ctx context.Context) (tarn.Status, error)
 	Servers(ctx context.Context) (tarn.Servers, error)
 	OwnUsage(ctx context.Context, how ...tarn.Option) ([]tarn.AccountUsage, []tarn.ServerError, error)
@@ -57,6 +58,7 @@ type Node interface {
 const (
 	pathPut             = "/v1/put"
 	pathGet             = "/v1/get"
+	pathCheck           = "/v1/check"
 	pathStatus          = "/v1/status"
 	pathKnown           = "/v1/servers"
 	pathUsage           = "/v1/usage"

@@ -29,6 +29,7 @@ func Handler(node Node) http.Handler {
 	s.handleLeases(mux)
 	s.handleAggregator(mux)
 	s.handleRenewer(mux)
+	s.handleChecks(mux)
 	mux.Handle("GET "+pathMetrics, promhttp.HandlerFor(node.Metrics(), promhttp.HandlerOpts{}))
 	// Profiles, for whoever may read the socket: go tool pprof wants a file,
 	// which curl --unix-socket gives.

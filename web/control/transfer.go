@@ -32,18 +32,14 @@ func (s *server) put(w http.ResponseWriter, r *http.Request) {
 		reply(w, nil, fmt.Errorf("answer while reading: %w", err))
 		return
 	}
-	events := &eventWriter{encoder: json.NewEncoder(w), flush: controller.Flush}
+	events := &eventWriter[PutResult]{encoder: json.NewEncoder(w), flush: controller.Flush}
 	options.Progress = events.progress
 	if options.Authority, err = s.bodyAuthority(r); err != nil {
 		reply(w, nil, err)
 		return
 	}
 	result, err := s.node.Put(r.Context(), r.Body, options)
-	if err != nil {
-		events.send(putEvent{Error: objectOf(err)})
-	} else {
-		events.send(putEvent{Result: putResultOf(result)})
-	}
+	events.end(putResultOf(result), err)
 	// The client stops sending once it has that line; to hang up before it has
 	// read it could cost it the line.
 	_, _ = io.Copy(io.Discard, r.Body)
@@ -96,7 +92,7 @@ func (s *server) readUnder(w http.ResponseWriter, r *http.Request, ask any, auth
 }
 
 // eventWriter may be called from any goroutine.
-type eventWriter struct {
+type eventWriter[R any] struct {
 	mu      sync.Mutex
 	encoder *json.Encoder
 	flush   func() error
@@ -104,26 +100,30 @@ type eventWriter struct {
 	ended   bool
 }
 
-func (e *eventWriter) progress(done, total int64) {
+func (e *eventWriter[R]) progress(done, total int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if now := time.Now(); !e.ended && now.Sub(e.last) >= progressEvery {
 		e.last = now
-		e.write(putEvent{Done: done, Total: total})
+		e.write(progressEvent[R]{Done: done, Total: total})
 	}
 }
 
-// send writes the last line.
-func (e *eventWriter) send(event putEvent) {
+// end writes the last line.
+func (e *eventWriter[R]) end(result *R, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.ended = true
-	e.write(event)
+	if err != nil {
+		e.write(progressEvent[R]{Error: objectOf(err)})
+		return
+	}
+	e.write(progressEvent[R]{Result: result})
 }
 
 // write can fail only because the client is gone, which ends the request's
-// context and so the put.
-func (e *eventWriter) write(event putEvent) {
+// context and so what was asked for.
+func (e *eventWriter[R]) write(event progressEvent[R]) {
 	_ = e.encoder.Encode(event)
 	_ = e.flush()
 }

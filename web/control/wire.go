@@ -258,12 +258,12 @@ func serverTexts(servers []grid.ServerID) []string {
 	return out
 }
 
-// putEvent is a line of the answer to a put: any number with progress, then
-// one with result or error.
-type putEvent struct {
+// progressEvent is a line of the answer to what takes its time: any number with
+// progress, then one with result or error.
+type progressEvent[R any] struct {
 	Done   int64        `json:"done,omitempty"`
 	Total  int64        `json:"total,omitempty"`
-	Result *PutResult   `json:"result,omitempty"`
+	Result *R           `json:"result,omitempty"`
 	Error  *errorObject `json:"error,omitempty"`
 }
 

@@ -36,8 +36,9 @@ type Node struct {
 	ReadLimit int64
 	// Server is what Operator gives; without it the node is no storage server.
 	Server tarn.Operator
-	// Journal is about leases.
+	// Journal is about leases, Health about checks.
 	Journal Journal
+	Health  Health
 
 	// Grid is what Aggregator gives; without it the node is no aggregator.
 	Grid tarn.Aggregator

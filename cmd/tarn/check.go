@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tarn-grid/tarn"
+	"github.com/tarn-grid/tarn/file/health"
+	"github.com/tarn-grid/tarn/web/control"
+)
+
+type checkOptions struct {
+	cap       getOptions
+	verify    bool
+	addLease  bool
+	raw       bool
+	authority string // file, - or empty for the node's own
+}
+
+const checkHelp = `Asks every server which shares of a file it has, and tells how well the file is:
+how many of its shares are there, and on how many distinct servers. A file is
+healthy when all of its shares are there, and on as many servers as shares-happy
+in the node's tarn.yaml says.
+
+Servers are believed, unless --verify is given: then each share is read to its
+end and proven, and damaged ones are named. --add-lease makes leases on the
+shares, which are renewed from now on. Any capability of the file will do, its
+verify capability too.
+
+--raw prints what Tahoe-LAFS's web API answers, with the happiness at the top.
+`
+
+func newCheck(e *env) *cobra.Command {
+	var o checkOptions
+	c := &cobra.Command{
+		Use:   "check CAP",
+		Short: "See how many of a file's shares are there, and where",
+		Long: checkHelp + `
+The exit code is 0 for a healthy file, 8 for one that is not but can be read,
+and 4 for one that can't be read now.
+
+` + capSecrecy,
+		Example: "  tarn check - < letter.cap\n  tarn check --verify --cap-file letter.cap\n  tarn check --raw --cap-file letter.cap | jq .happiness",
+		Args:    between(0, 1),
+		RunE: action(func(ctx context.Context, args []string) error {
+			if (o.cap.capFile == "") != (len(args) == 1) {
+				return usageError{errors.New("which file? Give its capability, or --cap-file"), "tarn check"}
+			}
+			o.cap.capability = argument(args, 0)
+			return runCheck(ctx, e, o)
+		}),
+	}
+	c.Flags().StringVar(&o.cap.capFile, "cap-file", "", "file with the capability in it")
+	c.Flags().BoolVar(&o.verify, "verify", false, "read every share and prove it")
+	c.Flags().BoolVar(&o.addLease, "add-lease", false, "make leases on the shares, and renew them")
+	c.Flags().BoolVar(&o.raw, "raw", false, "for programs: Tahoe-LAFS's JSON")
+	registerAuthority(c, &o.authority)
+	return c
+}
+
+func runCheck(ctx context.Context, e *env, o checkOptions) error {
+	n, f, err := e.node()
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	if n, err = e.under(n, o.authority); err != nil {
+		return err
+	}
+	capability, err := o.cap.readCap(e)
+	if err != nil {
+		return err
+	}
+	progress := e.progress("checking", -1)
+	defer progress.end()
+	r, err := n.Check(ctx, capability, control.CheckOptions{Verify: o.verify, AddLease: o.addLease, Progress: progress.at})
+	if err != nil {
+		return fmt.Errorf("check the file: %w", f.explain(err))
+	}
+	progress.end()
+	if o.raw {
+		err = writeJSON(e.stdout, r.Report)
+	} else {
+		err = e.writeCheck(r)
+	}
+	return errors.Join(err, verdict(r.Report))
+}
+
+// verdict is nil for a healthy file.
+func verdict(r health.JSON) error {
+	switch {
+	case r.Results.Healthy:
+		return nil
+	case !r.Results.Counts.Recoverable:
+		return fmt.Errorf("%w: %d of the %d that are needed are there", tarn.ErrNotEnoughShares, r.Results.SharesGood, r.Results.SharesNeeded)
+	}
+	return fmt.Errorf("%w; see: tarn check --help", errUnhealthy)
+}
+
+// writeCheck is Tahoe-LAFS's way to say it, and what that does not say.
+func (e *env) writeCheck(r control.CheckResult) error {
+	j := r.Report
+	if j.Results.Counts == nil {
+		return e.print("Summary: Healthy (LIT)\n")
+	}
+	c := j.Results.Counts
+	text := fmt.Sprintf("Summary: %s\n storage index: %s\n", j.Summary, j.StorageIndex)
+	text += fmt.Sprintf(" good-shares: %d (encoding is %d-of-%d), on %s\n", c.SharesGood, c.SharesNeeded, c.SharesExpected, counted(int64(c.GoodShareHosts), "server"))
+	text += fmt.Sprintf(" happiness: %d (want %d)\n wrong-shares: %d\n", c.Happiness, min(r.Happy, c.SharesExpected), c.WrongShares)
+	text += faultsText("corrupt shares", r.Corrupt) + faultsText("shares that could not be read", r.Unread)
+	text += silentText("servers that were not asked", r.Silent)
+	if r.Leased > 0 {
+		text += fmt.Sprintf(" leases: on %s\n", counted(int64(r.Leased), "share"))
+	}
+	text += silentText("no leases", r.Unleased)
+	return e.print("%s", text)
+}
+
+func faultsText(what string, list []control.ShareFault) string {
+	text := ""
+	for _, f := range list {
+		text += fmt.Sprintf("  server %s, share %d: %s\n", serverName(f.Server, f.Nickname), f.Number, f.Error)
+	}
+	return headed(what, text)
+}
+
+func silentText(what string, list []control.ServerError) string {
+	text := ""
+	for _, s := range list {
+		text += fmt.Sprintf("  server %s: %s\n", serverName(s.Server, s.Nickname), s.Error)
+	}
+	return headed(what, text)
+}
+
+// headed is nothing without text.
+func headed(what, text string) string {
+	if text == "" {
+		return ""
+	}
+	return " " + what + ":\n" + text
+}

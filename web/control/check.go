@@ -1,0 +1,103 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"github.com/tarn-grid/tarn"
+	"github.com/tarn-grid/tarn/file/health"
+	"github.com/tarn-grid/tarn/grid"
+)
+
+// CheckOptions of a client: those of tarn.Check.
+type CheckOptions = tarn.CheckOptions
+
+// CheckResult is tarn.CheckResult as JSON: Report is what Tahoe-LAFS's web API
+// says of it, the rest is what that does not say.
+type CheckResult struct {
+	Report   health.JSON   `json:"report"`
+	Happy    int           `json:"happy"`
+	Verified bool          `json:"verified"`
+	Corrupt  []ShareFault  `json:"corrupt"`
+	Unread   []ShareFault  `json:"unread"`
+	Silent   []ServerError `json:"silent"`
+	Leased   int           `json:"leased"`
+	Unleased []ServerError `json:"unleased"`
+}
+
+// ShareFault is a share that does not count, and why.
+type ShareFault struct {
+	Server   string `json:"server"`
+	Nickname string `json:"nickname"`
+	Number   int    `json:"number"`
+	Error    string `json:"error"`
+}
+
+// checkRequest is tarn.CheckOptions as JSON, with the file and an authority.
+type checkRequest struct {
+	Cap       string `json:"cap"`
+	Verify    bool   `json:"verify,omitempty"`
+	AddLease  bool   `json:"add_lease,omitempty"`
+	Authority string `json:"authority,omitempty"`
+}
+
+func checkResultOf(c tarn.CheckResult) *CheckResult {
+	fault := func(f health.Fault) ShareFault {
+		return ShareFault{f.Server.String(), c.Names[f.Server], int(f.Num), errorText(f.Err)}
+	}
+	return &CheckResult{
+		Report: c.JSON(), Happy: c.Happy, Verified: c.Verified,
+		Corrupt: listOf(c.Corrupt, fault), Unread: listOf(c.Unread, fault), Silent: silentOf(c.Silent, c.Names),
+		Leased: c.Leased, Unleased: serverErrorsOf(c.Unleased),
+	}
+}
+
+func silentOf(list []health.Silence, names map[grid.ServerID]string) []ServerError {
+	return listOf(list, func(s health.Silence) ServerError {
+		return ServerError{s.Server.String(), names[s.Server], errorText(s.Err)}
+	})
+}
+
+func (s *server) handleChecks(mux *http.ServeMux) {
+	mux.HandleFunc("POST "+pathCheck, s.check)
+}
+
+func (s *server) check(w http.ResponseWriter, r *http.Request) {
+	var ask checkRequest
+	how, ok := s.readUnder(w, r, &ask, &ask.Authority)
+	if !ok {
+		return
+	}
+	events := &eventWriter[CheckResult]{encoder: json.NewEncoder(w), flush: http.NewResponseController(w).Flush}
+	o := tarn.CheckOptions{Verify: ask.Verify, AddLease: ask.AddLease, Progress: events.progress}
+	result, err := s.node.Check(r.Context(), ask.Cap, o, how...)
+	events.end(checkResultOf(result), err)
+}
+
+// Check asks every server what it has of a file. Progress, if any, is called
+// from this goroutine.
+func (c *Client) Check(ctx context.Context, capability string, o CheckOptions) (CheckResult, error) {
+	ask := checkRequest{Cap: capability, Verify: o.Verify, AddLease: o.AddLease, Authority: string(c.authority)}
+	return withProgress[CheckResult](ctx, c, pathCheck, ask, o.Progress)
+}
+
+// withProgress asks for what takes its time.
+func withProgress[R any](ctx context.Context, c *Client, path string, ask any, progress func(done, total int64)) (result R, err error) {
+	body, err := json.Marshal(ask)
+	if err != nil {
+		return result, fmt.Errorf("encode the request: %w", err)
+	}
+	response, err := c.do(ctx, http.MethodPost, path, bytes.NewReader(body), nil)
+	if err != nil {
+		return result, err
+	}
+	defer response.Body.Close()
+	result, err = readEvents[R](response.Body, progress)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return result, err
+}
