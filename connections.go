@@ -1,6 +1,7 @@
 package tarn
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -108,27 +109,28 @@ func (c Config) Revealing() []string {
 type listeningRole struct {
 	name             string
 	listen, announce []string
+	onion            ed25519.PrivateKey
 }
 
 func (c Config) listening() []listeningRole {
 	var all []listeningRole
-	add := func(name string, listen []string, announce []grid.Hint) {
-		all = append(all, listeningRole{name, listen, hintTexts(announce)})
+	add := func(name string, listen []string, announce []grid.Hint, onion ed25519.PrivateKey) {
+		all = append(all, listeningRole{name, listen, hintTexts(announce), onion})
 	}
 	if s := c.Storage; s != nil {
-		add("storage", s.Listen, s.Announce)
+		add("storage", s.Listen, s.Announce, s.OnionKey)
 	}
 	if s := c.Introducer; s != nil {
-		add("introducer", s.Listen, s.Announce)
+		add("introducer", s.Listen, s.Announce, s.OnionKey)
 	}
 	if s := c.Relay; s != nil {
-		add("relay", s.Listen, s.Announce)
+		add("relay", s.Listen, s.Announce, nil)
 	}
 	if s := c.Manager; s != nil {
-		add("manager", s.Listen, s.Announce)
+		add("manager", s.Listen, s.Announce, s.OnionKey)
 	}
 	if s := c.Helper; s != nil {
-		add("helper", s.Listen, s.Announce)
+		add("helper", s.Listen, s.Announce, s.OnionKey)
 	}
 	return all
 }

@@ -49,6 +49,7 @@ type Node struct {
 	store    *store.Store   // nil without the storage role
 	journal  *store.Journal // nil without the client role
 	caps     *renewalFiles  // nil without the renewer role
+	onions   onions
 
 	// joining guards introducers, those of the client: configured, or brought by
 	// a membership.

@@ -248,6 +248,7 @@ type Status struct {
 	Servers     []ServerStatus // as a client
 	Lent        []ServerStatus // as a client: connected under authorities that came with requests (Under)
 	Leases      *LeaseStatus   // as a client: what it stored
+	Onions      []OnionStatus  // by role
 	Storage     *StorageStatus // as a storage server
 	Introducer  *IntroducerRef // as an introducer: the reference that others join with
 	Relay       *RelayStatus   // as a relay

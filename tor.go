@@ -1,8 +1,11 @@
 package tarn
 
 import (
+	"context"
 	"crypto/ed25519"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/transport/p2p"
@@ -87,5 +90,57 @@ func (c Config) withOnions() Config {
 }
 
 func (n *Node) onionOf(key ed25519.PrivateKey) p2p.Onion {
-	return p2p.Onion{Control: n.config.Tor.control(), Key: key, Log: n.log}
+	return p2p.Onion{Control: n.config.Tor.control(), Key: key, Log: n.log, Changed: func(err error) { n.onions.changed(key, err) }}
+}
+
+// OnionStatus is an onion service of the node's own.
+type OnionStatus struct {
+	// Role is who is reached there: storage, introducer, manager or helper.
+	Role    string
+	Address grid.Hint
+	// Up says that Tor has it, Since from when on it has, or has not.
+	Up    bool
+	Since time.Time
+	// LastError is why it is not up, empty when it is.
+	LastError string
+}
+
+// onions is what became of the node's onion services, by their keys.
+type onions struct {
+	mu sync.Mutex
+	of map[grid.PublicKey]onionState
+}
+
+// onionState is since when a service is there, or why it is not.
+type onionState struct {
+	since time.Time
+	err   error
+}
+
+// changed notes why a service is not there; nil is that it is.
+func (o *onions) changed(key ed25519.PrivateKey, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.of == nil {
+		o.of = map[grid.PublicKey]onionState{}
+	}
+	public := grid.PublicKeyOf(key)
+	was, known := o.of[public]
+	now := onionState{time.Now(), err}
+	if known && (was.err == nil) == (err == nil) {
+		now.since = was.since
+	}
+	o.of[public] = now
+}
+
+func (n *Node) onionStatus(_ context.Context, s *Status) error {
+	n.onions.mu.Lock()
+	defer n.onions.mu.Unlock()
+	for _, role := range n.config.listening() {
+		for _, address := range onion(role.listen, role.onion) {
+			state, known := n.onions.of[grid.PublicKeyOf(role.onion)]
+			s.Onions = append(s.Onions, OnionStatus{role.name, address, known && state.err == nil, state.since, errorText(state.err)})
+		}
+	}
+	return nil
 }

@@ -29,6 +29,9 @@ func TestOnionAddressIsAnnounced(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if o := status.Onions; len(o) != 1 || o[0].Role != "storage" || o[0].Up || o[0].Since.IsZero() || o[0].LastError == "" || !slices.Contains(status.Storage.Hints, o[0].Address) {
+			t.Errorf("without Tor, the status is %+v", o)
+		}
 		hints := status.Storage.Hints
 		onion := slices.IndexFunc(hints, func(h grid.Hint) bool { return transport.KindOf(h) == transport.Onion })
 		if onion < 0 || !slices.Equal(slices.Delete(slices.Clone(hints), onion, onion+1), c.others) {

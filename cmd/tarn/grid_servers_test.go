@@ -10,17 +10,21 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// showsCommand is "shows DIR TEXT": waits until tarn servers shows it. The output
-// is then the command's.
+// showsCommand is "shows DIR TEXT [COMMAND]": waits until tarn servers, or
+// another command, shows it. The output is then the command's.
 func showsCommand(ts *testscript.TestScript, _ bool, args []string) {
+	command := []string{"-d", args[0], "servers"}
+	if len(args) > 2 {
+		command[2] = args[2]
+	}
 	until(ts, func() bool {
-		code, stdout, stderr := runProgram(ts, []string{"tarn", "-d", args[0], "servers"})
+		code, stdout, stderr := runProgram(ts, append([]string{"tarn"}, command...))
 		if code != exitOK {
-			ts.Fatalf("tarn servers: %s", stderr)
+			ts.Fatalf("tarn %s: %s", command[2], stderr)
 		}
 		return strings.Contains(stdout, args[1])
 	})
-	ts.Check(ts.Exec("tarn", "-d", args[0], "servers"))
+	ts.Check(ts.Exec("tarn", command...))
 }
 
 // swapCommand is "swap FILE ONE OTHER": two texts in a file change places.

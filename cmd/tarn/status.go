@@ -106,6 +106,9 @@ func statusHead(s control.Status) string {
 			short(s.Storage.Server), s.Storage.Accounts, s.Storage.Sessions, formatSize(s.Storage.Free), formatSize(s.Storage.Reserved))
 		text += reachedHead(s.Storage.Hints)
 	}
+	for _, o := range s.Onions {
+		text += onionHead(o)
+	}
 	if s.Manager != nil {
 		text += fmt.Sprintf("Account manager %s: %d members, %d sessions\n", s.Manager.Key, s.Manager.Members, s.Manager.Sessions)
 	}
@@ -121,6 +124,14 @@ func statusHead(s control.Status) string {
 			r.Key, r.Caps, counted(int64(r.Most), "renewal cap"), counted(r.Leases, "lease"), r.Lapsed)
 	}
 	return text
+}
+
+// onionHead is an onion service of the node's own.
+func onionHead(o control.OnionStatus) string {
+	if o.Up {
+		return fmt.Sprintf("Onion service (%s): up since %s, %s\n", o.Role, clock(o.Since), o.Address)
+	}
+	return fmt.Sprintf("Onion service (%s): not up since %s, %s: %s\n", o.Role, clock(o.Since), o.Address, o.LastError)
 }
 
 // reachedHead says something of a server that is not simply dialled.

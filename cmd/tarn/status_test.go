@@ -3,9 +3,27 @@ package main
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tarn-grid/tarn/web/control"
 )
+
+func TestStatusOfOnionServices(t *testing.T) {
+	var out strings.Builder
+	since := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	err := writeStatus(&out, control.Status{Started: since, Onions: []control.OnionStatus{
+		{Role: "storage", Address: "/onion3/aaaa:3457", Up: true, Since: since},
+		{Role: "helper", Address: "/onion3/bbbb:3460", Since: since, LastError: "Tor does not answer"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "Onion service (storage): up since " + clock(since) + ", /onion3/aaaa:3457\n" +
+		"Onion service (helper): not up since " + clock(since) + ", /onion3/bbbb:3460: Tor does not answer\n"
+	if _, got, _ := strings.Cut(out.String(), "\n"); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
 
 func TestStatusIsALineForEachServer(t *testing.T) {
 	var out strings.Builder

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -235,12 +236,13 @@ func testPlantedLeak(t *testing.T, g *torGrid, outside *namespace, socks netip.A
 
 // testRestart ends Tor and starts it again: the onion service comes back.
 func testRestart(t *testing.T, services *daemon) {
-	s := services.control().Serve(newKey(t), 1, "127.0.0.1:1", slog.New(slog.NewTextHandler(t.Output(), nil)))
+	var state atomic.Value // of string
+	s := services.control().Serve(newKey(t), 1, "127.0.0.1:1", slog.New(slog.NewTextHandler(t.Output(), nil)), func(err error) { state.Store(fmt.Sprint(err)) })
 	defer s.Close()
-	there := func() bool { return s.Err() == nil }
+	there := func() bool { return state.Load() == "<nil>" }
 	nodes.Until(t, "the onion service is there", time.Minute, there)
 	services.stop()
-	nodes.Until(t, "the onion service is gone", time.Minute, func() bool { return s.Err() != nil })
+	nodes.Until(t, "the onion service is gone", time.Minute, func() bool { return !there() })
 	services.run()
 	nodes.Until(t, "the onion service is there again", time.Minute, there)
 }

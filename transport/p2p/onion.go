@@ -51,6 +51,9 @@ func (l *listener) serveOnion(port uint16) (*onionListener, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.Changed == nil {
+		o.Changed = func(error) {}
+	}
 	before := l.Hints()
 	if err := l.listen(anyLoopback); err != nil {
 		return nil, err
@@ -62,7 +65,7 @@ func (l *listener) serveOnion(port uint16) (*onionListener, error) {
 	}
 	return &onionListener{
 		listener: l, behind: behind[0], onion: tor.Hint(o.Key, port),
-		service: o.Control.Serve(o.Key, port, target, o.Log),
+		service: o.Control.Serve(o.Key, port, target, o.Log, o.Changed),
 	}, nil
 }
 

@@ -83,6 +83,9 @@ type Onion struct {
 	Key ed25519.PrivateKey
 	// Log hears when the service comes and goes; nil discards.
 	Log *slog.Logger
+	// Changed hears why the service is not there, and nil when it is; nil is for
+	// nobody to hear it.
+	Changed func(error)
 }
 
 func (o Options) withDefaults() Options {

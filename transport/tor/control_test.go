@@ -167,19 +167,25 @@ func TestControlLogin(t *testing.T) {
 func TestServiceComesBack(t *testing.T) {
 	y := &torToy{auth: "METHODS=NULL"}
 	y.start(t)
-	lines := make(chan string, 10)
-	s := Control{Address: y.address}.Serve(onionKey, 3457, "127.0.0.1:1", slog.New(slog.NewTextHandler(lineWriter(lines), nil)))
+	lines, states := make(chan string, 10), make(chan error, 10)
+	s := Control{Address: y.address}.Serve(onionKey, 3457, "127.0.0.1:1", slog.New(slog.NewTextHandler(lineWriter(lines), nil)), func(err error) { states <- err })
 	defer s.Close()
+	if err := <-states; !errors.Is(err, ErrNoTor) {
+		t.Errorf("at first %v", err)
+	}
 	for range 2 {
 		if line := <-lines; !strings.Contains(line, "the onion service is there") {
 			t.Errorf("logged %s", line)
 		}
-		if err := s.Err(); err != nil {
+		if err := <-states; err != nil {
 			t.Errorf("there, and yet %v", err)
 		}
 		y.drop()
 		if line := <-lines; !strings.Contains(line, "no onion service for now") {
 			t.Errorf("logged %s", line)
+		}
+		if err := <-states; !errors.Is(err, ErrNoTor) {
+			t.Errorf("gone, and yet %v", err)
 		}
 	}
 	if line := <-lines; !strings.Contains(line, "the onion service is there") {
@@ -201,7 +207,8 @@ func TestServiceWaits(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var at []time.Duration
 		begun := time.Now()
-		s := &Service{}
+		var last error
+		s := &Service{changed: func(err error) { last = err }}
 		s.keep(ctx, slog.New(slog.DiscardHandler), func(up func()) error {
 			at = append(at, time.Since(begun))
 			if len(at) == 9 {
@@ -216,8 +223,8 @@ func TestServiceWaits(t *testing.T) {
 		if got := fmt.Sprint(at); got != want {
 			t.Errorf("asked at %s, want %s", got, want)
 		}
-		if !errors.Is(s.Err(), ErrNoTor) {
-			t.Errorf("says %v", s.Err())
+		if !errors.Is(last, ErrNoTor) {
+			t.Errorf("says %v", last)
 		}
 	})
 }

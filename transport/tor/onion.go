@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/tarn-grid/tarn/grid"
@@ -43,11 +42,9 @@ func onionName(key ed25519.PrivateKey) string {
 
 // Service keeps an onion service alive: it makes it anew when Tor comes back.
 type Service struct {
-	cancel context.CancelFunc
-	done   chan struct{}
-
-	mu  sync.Mutex
-	err error // why it is not there now
+	cancel  context.CancelFunc
+	done    chan struct{}
+	changed func(error)
 }
 
 // Waits before Tor is asked again: from the first on doubled up to the last.
@@ -56,14 +53,17 @@ const (
 	lastWait  = time.Minute
 )
 
-// errStarting is Err until Tor has answered.
+// errStarting is why there is no service until Tor has answered.
 var errStarting = fmt.Errorf("%w yet", ErrNoTor)
 
 // Serve makes the onion service of key: what comes to its port goes to target,
-// host:port on this machine. It returns at once.
-func (c Control) Serve(key ed25519.PrivateKey, port uint16, target string, log *slog.Logger) *Service {
+// host:port on this machine. It returns at once. changed hears why the
+// service is not there, at first and each time that it was tried for, and nil
+// when it is.
+func (c Control) Serve(key ed25519.PrivateKey, port uint16, target string, log *slog.Logger, changed func(error)) *Service {
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Service{cancel: cancel, done: make(chan struct{}), err: errStarting}
+	s := &Service{cancel: cancel, done: make(chan struct{}), changed: changed}
+	changed(errStarting)
 	go func() {
 		defer close(s.done)
 		s.keep(ctx, log.With("address", Hint(key, port)), func(up func()) error {
@@ -71,13 +71,6 @@ func (c Control) Serve(key ed25519.PrivateKey, port uint16, target string, log *
 		})
 	}()
 	return s
-}
-
-// Err is why the service is not there now; nil if it is.
-func (s *Service) Err() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.err
 }
 
 // Close ends the service.
@@ -107,13 +100,13 @@ func (s *Service) keep(ctx context.Context, log *slog.Logger, serve func(up func
 	for {
 		err := serve(func() {
 			wait, told = firstWait, false
-			s.set(nil)
+			s.changed(nil)
 			log.Info("the onion service is there")
 		})
 		if ctx.Err() != nil {
 			return
 		}
-		s.set(err)
+		s.changed(err)
 		if !told {
 			log.Warn("no onion service for now", "error", err)
 		}
@@ -125,10 +118,4 @@ func (s *Service) keep(ctx context.Context, log *slog.Logger, serve func(up func
 		}
 		wait = min(2*wait, lastWait)
 	}
-}
-
-func (s *Service) set(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.err = err
 }

@@ -17,6 +17,7 @@ type Status struct {
 	Servers     []ServerStatus     `json:"servers"`
 	Lent        []ServerStatus     `json:"lent,omitempty"` // under authorities that came with requests
 	Leases      *LeaseStatus       `json:"leases,omitempty"`
+	Onions      []OnionStatus      `json:"onions,omitempty"`
 	Storage     *StorageStatus     `json:"storage,omitempty"`
 	Introducer  string             `json:"introducer,omitempty"`
 	Relay       *RelayStatus       `json:"relay,omitempty"`
@@ -104,6 +105,15 @@ type ServerStatus struct {
 	Room        int64     `json:"room"`
 }
 
+// OnionStatus is an onion service of the node's own.
+type OnionStatus struct {
+	Role      string    `json:"role"`
+	Address   string    `json:"address"`
+	Up        bool      `json:"up"`
+	Since     time.Time `json:"since,omitzero"`
+	LastError string    `json:"last_error,omitempty"`
+}
+
 // LeaseStatus is tarn.LeaseStatus as JSON.
 type LeaseStatus struct {
 	Files  int64 `json:"files"`
@@ -135,6 +145,9 @@ func statusOf(s tarn.Status) Status {
 	}
 	for _, v := range s.Lent {
 		out.Lent = append(out.Lent, serverStatusOf(v))
+	}
+	for _, v := range s.Onions {
+		out.Onions = append(out.Onions, OnionStatus{v.Role, string(v.Address), v.Up, v.Since, v.LastError})
 	}
 	if s.Leases != nil {
 		out.Leases = new(LeaseStatus(*s.Leases))
