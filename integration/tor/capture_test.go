@@ -164,10 +164,11 @@ func (c *capture) add(b []byte) {
 	c.flows[f]++
 }
 
-// leaks are the flows to elsewhere than the port that may be spoken to. It
-// also says how many packets went there.
+// leaks are the flows so far to elsewhere than the port that may be spoken to.
+// It also says how many packets went there.
 func (c *capture) leaks(allowed netip.AddrPort) (packets int, leaks []string) {
-	c.stop()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for f := range maps.Keys(c.flows) {
 		if f.protocol == unix.IPPROTO_TCP && f.to == allowed {
 			packets += c.flows[f]

@@ -18,6 +18,7 @@ import (
 
 	"github.com/tarn-grid/tarn"
 	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/integration/nodes"
 	"github.com/tarn-grid/tarn/lease"
 )
 
@@ -27,7 +28,7 @@ const asClient = "TARN_TOR_CLIENT"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asClient) == "" {
-		os.Exit(m.Run())
+		nodes.Main(m)
 	}
 	if err := runClient(os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, err)

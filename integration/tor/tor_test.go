@@ -149,7 +149,10 @@ func TestTor(t *testing.T) {
 	proxy.ready()
 	t.Logf("Tor was in its network after %v", time.Since(begun))
 	g := newTorGrid(t, services)
-	t.Run("anonymous", func(t *testing.T) { testAnonymous(t, g, outside, proxy, socks) })
+	t.Run("at once", func(t *testing.T) { // since anonymous clients wait before they dial
+		t.Run("anonymous", func(t *testing.T) { t.Parallel(); testAnonymous(t, g, outside, proxy, socks) })
+		t.Run("processes", func(t *testing.T) { t.Parallel(); testProcesses(t, services, outside, socks) })
+	})
 	t.Run("planted leak", func(t *testing.T) { testPlantedLeak(t, g, outside, socks) })
 	t.Run("restart", func(t *testing.T) { testRestart(t, services) })
 }
@@ -168,6 +171,7 @@ func testAnonymous(t *testing.T, g *torGrid, outside *namespace, proxy *daemon, 
 	}
 	checkCircuits(t, g, proxy.ask("circuit-status"))
 	c.end()
+	seen.stop()
 	packets, leaks := seen.leaks(socks)
 	if len(leaks) > 0 || packets == 0 {
 		t.Errorf("%d packets to the SOCKS port, and also %v", packets, leaks)
@@ -225,13 +229,15 @@ func valuesOf(line string) map[string]string {
 func testPlantedLeak(t *testing.T, g *torGrid, outside *namespace, socks netip.AddrPort) {
 	seen := outside.watch()
 	k := g.task(socks.String())
+	k.Servers, k.Size = 1, 0
 	k.Connections = tarn.Connections{TCP: transport.Direct, Onion: transport.Tor}
-	outside.client(k).end()
-	_, leaks := seen.leaks(socks)
+	c := outside.client(k)
 	_, port, _ := strings.Cut(g.direct, "/tcp/")
-	if !slices.Contains(leaks, "tcp to "+outsideIP+":"+port) {
-		t.Errorf("a direct dial was not seen, only %v", leaks)
-	}
+	nodes.Until(t, "a direct dial is seen", nodes.Patience, func() bool {
+		_, leaks := seen.leaks(socks)
+		return slices.Contains(leaks, "tcp to "+outsideIP+":"+port)
+	})
+	c.end()
 }
 
 // testRestart ends Tor and starts it again: the onion service comes back.
