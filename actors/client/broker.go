@@ -125,6 +125,8 @@ type noServer struct{}
 
 // To the parent.
 type (
+	// brokerUp says that the broker knows nothing yet. The parent passes it on to
+	// those who may have asked the one before.
 	brokerUp    struct{}
 	serverKnown struct{ server clause.Server }
 	// serverLeft is one that is not to be connected to.

@@ -205,9 +205,11 @@ func (c *Client) Receive(ctx actor.Context) {
 			ctx.Send(c.renewer, sayAgain{})
 		}
 		c.askIntroducers(ctx)
+		c.tellJobs(ctx, m)
 	case lentUp:
 		ctx.Send(c.own, sayAgain{})
 		c.askIntroducers(ctx)
+		c.tellJobs(ctx, brokerUp{})
 	case heard:
 		if m.used {
 			c.turns.value(m.announcement.Server)
@@ -333,6 +335,15 @@ func (c *Client) introduce(ctx actor.Context, in Introducer) {
 func (c *Client) askIntroducers(ctx actor.Context) {
 	for _, pid := range c.intros {
 		ctx.Send(pid, sayAgain{})
+	}
+}
+
+// tellJobs tells the files under way.
+func (c *Client) tellJobs(ctx actor.Context, m any) {
+	for _, child := range ctx.Children() {
+		if c.using[child.Id] != nil {
+			ctx.Send(child, m)
+		}
 	}
 }
 

@@ -152,6 +152,10 @@ func (d *download) Receive(ctx actor.Context) {
 			d.rng.credit += m.Count
 			d.deliver(ctx)
 		}
+	case brokerUp:
+		if d.starting {
+			d.askBroker(ctx)
+		}
 	case tick:
 		d.tick(ctx)
 	case StopReading:

@@ -112,6 +112,10 @@ func (h *helped) Receive(ctx actor.Context) {
 		h.made(ctx, m)
 	case hashed:
 		h.hashed(ctx, m)
+	case brokerUp:
+		if h.chains == nil && !h.answered && h.upload == nil {
+			h.askBroker(ctx)
+		}
 	case tick:
 		h.tick(ctx)
 	case Progress:

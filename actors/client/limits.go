@@ -22,6 +22,11 @@ const (
 	// comingFailures is how many failures count against a server that was
 	// reached, however often it goes: it is back soon, after 16 s at most.
 	comingFailures = 4
+	// failureDelay is for how long a failed dial has others go first, maxDelays how
+	// many of them count: who has failed least is dialled first, who waits longest in
+	// the end.
+	failureDelay = 5 * time.Minute
+	maxDelays    = 6
 	// spreadTime is over how long connections to different servers, and one after
 	// another to the same, are strewn where the node is anonymous.
 	spreadTime = 30 * time.Second
@@ -130,6 +135,9 @@ const (
 	dialsPerMinute = 300
 	dialBurst      = 120
 	maxDialHints   = 4
+	// valuedInRow is how many servers that are known to be some, and are well, are
+	// dialled before another one has its turn.
+	valuedInRow = 3
 	// maxCalls is how many unanswered requests a server is sent at a time,
 	// unless it says less.
 	maxCalls = 64

@@ -182,7 +182,7 @@ func (s *server) dial(ctx actor.Context) {
 
 func (s *server) askTurn(ctx actor.Context) {
 	s.asked = true
-	ctx.Send(s.turns, askTurn{ctx.Self(), s.known.Announcement.Server, s.generation, s.backoff.failures})
+	ctx.Send(s.turns, askTurn{ctx.Self(), s.known.Announcement.Server, s.generation, s.backoff.failures, s.env.Clock.Now()})
 }
 
 // connect makes a connection under a new identity.

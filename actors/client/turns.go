@@ -10,14 +10,16 @@ import (
 )
 
 // turns decides who may dial, for all servers of a client together: so many at a
-// time, so many a minute; first valued ones, then who failed least, so that many servers that come
-// and go hold up none that is well.
+// time, so many a minute. There are two queues, of valued servers and of others,
+// and in each who failed least comes first, so that many servers that come and go hold
+// up none that is well; but nobody waits for ever, see askTurn.due and turns.first.
 type turns struct {
-	waiting []askTurn
-	having  map[string]bool // the PID ids of those who dial
-	free    time.Time       // since when nobody would have had to wait; see take
-	timer   bool            // runs
-	valued  map[grid.ServerID]bool
+	valuedOnes, others []askTurn
+	row                int             // valued ones that went first
+	having             map[string]bool // the PID ids of those who dial
+	free               time.Time       // since when nobody would have had to wait; see take
+	timer              bool            // runs
+	valued             map[grid.ServerID]bool
 }
 
 func newTurns() turns { return turns{having: map[string]bool{}, valued: map[grid.ServerID]bool{}} }
@@ -30,6 +32,7 @@ type (
 		server     grid.ServerID
 		generation uint64 // of the link that is to be made
 		failures   int    // in a row
+		at         time.Time
 	}
 	// yourTurn ends with a turnOver.
 	yourTurn struct{ generation uint64 }
@@ -37,34 +40,64 @@ type (
 	turnsDue struct{}
 )
 
+// due orders those who ask: each failure counts like having asked failureDelay
+// later, up to maxDelays of them.
+func (m askTurn) due() time.Time {
+	return m.at.Add(time.Duration(min(m.failures, maxDelays)) * failureDelay)
+}
+
 func (t *turns) ask(m askTurn) {
 	t.over(m.pid)
-	at := len(t.waiting)
-	for at > 0 && t.compare(t.waiting[at-1], m) > 0 {
+	queue := t.queueOf(m.server)
+	at := len(*queue)
+	for at > 0 && (*queue)[at-1].due().After(m.due()) {
 		at--
 	}
-	t.waiting = slices.Insert(t.waiting, at, m)
+	*queue = slices.Insert(*queue, at, m)
+}
+
+func (t *turns) queueOf(id grid.ServerID) *[]askTurn {
+	if t.valued[id] {
+		return &t.valuedOnes
+	}
+	return &t.others
 }
 
 // over takes away what somebody has, or asked for.
 func (t *turns) over(pid *actor.PID) {
 	delete(t.having, pid.Id)
-	t.waiting = slices.DeleteFunc(t.waiting, func(m askTurn) bool { return m.pid.Equal(pid) })
+	theirs := func(m askTurn) bool { return m.pid.Equal(pid) }
+	t.valuedOnes, t.others = slices.DeleteFunc(t.valuedOnes, theirs), slices.DeleteFunc(t.others, theirs)
 }
 
 // next is whose turn it is now. If it is nobody's because there were many of
 // late, wait is until when.
 func (t *turns) next(now time.Time) (m askTurn, ok bool, wait time.Duration) {
-	if len(t.waiting) == 0 || len(t.having) >= maxDials {
+	if len(t.valuedOnes)+len(t.others) == 0 || len(t.having) >= maxDials {
 		return m, false, 0
 	}
 	if wait = t.take(now); wait > 0 {
 		return m, false, wait
 	}
-	m = t.waiting[0]
-	t.waiting = t.waiting[1:]
+	queue := t.first()
+	m = (*queue)[0]
+	*queue = slices.Delete(*queue, 0, 1)
 	t.having[m.pid.Id] = true
 	return m, true, 0
+}
+
+// first is the queue whose turn it is: valuedInRow of the first may go before one of
+// the second, of those that failed only one.
+func (t *turns) first() *[]askTurn {
+	switch {
+	case len(t.others) == 0:
+		return &t.valuedOnes
+	case len(t.valuedOnes) == 0 || t.row >= valuedInRow || t.row > 0 && t.valuedOnes[0].failures > 0:
+		t.row = 0
+		return &t.others
+	}
+	t.row++
+	return &t.valuedOnes
 }
 
 // take counts a dial, unless it has to wait. Each moves free on by its share of

@@ -36,15 +36,47 @@ func TestTurnsGoFirstToValuedServers(t *testing.T) {
 	now := time.Unix(1000, 0)
 	q := newTurns()
 	q.value(grid.ServerID{3})
-	for n, failures := range []int{1, 0, 7, 9} {
+	for n, failures := range []int{1, 0, 4, 5} {
 		m := asks(n, failures)
 		m.server = grid.ServerID{byte(n)}
 		q.ask(m)
 	}
-	q.value(grid.ServerID{2}) // it waits already
-	for _, want := range []uint64{2, 3, 1, 0} {
+	q.value(grid.ServerID{2})                   // it waits already
+	for _, want := range []uint64{2, 1, 3, 0} { // who failed takes turns with those that are not valued
 		if m, ok, _ := q.next(now); !ok || m.generation != want {
 			t.Fatalf("it is the turn of %d (%v), not of %d", m.generation, ok, want)
+		}
+	}
+}
+
+// Whoever asks again and again does not keep others from their turn: not valued
+// servers one that nobody knows, and not those that are well one that failed often.
+func TestTurnsComeToEverybody(t *testing.T) {
+	for name, last := range map[string]askTurn{"unknown": asks(99, 0), "failed": {server: grid.ServerID{1}, failures: 50, pid: asks(99, 0).pid, generation: 99}} {
+		now := time.Unix(1000, 0)
+		q := newTurns()
+		q.value(grid.ServerID{1})
+		ask := func(m askTurn) {
+			m.at = now
+			q.ask(m)
+		}
+		again := func(n int) {
+			m := asks(n, 0)
+			m.server = grid.ServerID{1}
+			ask(m)
+		}
+		ask(last)
+		for n := range 10 {
+			again(n)
+		}
+		for came := false; !came; now = now.Add(time.Second) {
+			m, ok, _ := q.next(now)
+			if !ok || now.Sub(time.Unix(1000, 0)) > time.Hour {
+				t.Fatalf("%s: it is the turn of %d (%v) after %v", name, m.generation, ok, now.Sub(time.Unix(1000, 0)))
+			}
+			q.over(m.pid)
+			again(int(m.generation))
+			came = m.generation == 99
 		}
 	}
 }

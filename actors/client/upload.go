@@ -188,6 +188,10 @@ func (u *upload) Receive(ctx actor.Context) {
 		u.readerAsked(ctx, m)
 	case segmentEncoded, segmentAdded, passFinished, tailMade, wholeMade:
 		u.encodedSomething(ctx, m)
+	case brokerUp:
+		if u.core == nil && !u.ended {
+			u.askBroker(ctx)
+		}
 	case tick:
 		u.tick(ctx)
 	case journalled:

@@ -87,18 +87,9 @@ func (t *turns) value(id grid.ServerID) {
 		return
 	}
 	t.valued[id] = true
-	if slices.ContainsFunc(t.waiting, func(m askTurn) bool { return m.server == id }) {
-		slices.SortStableFunc(t.waiting, t.compare)
+	for _, m := range slices.Clone(t.others) {
+		if m.server == id {
+			t.ask(m)
+		}
 	}
-}
-
-// compare is who dials first.
-func (t *turns) compare(a, b askTurn) int {
-	switch va, vb := t.valued[a.server], t.valued[b.server]; {
-	case va && !vb:
-		return -1
-	case vb && !va:
-		return 1
-	}
-	return a.failures - b.failures
 }

@@ -103,6 +103,18 @@ func (w *World) After(d time.Duration, fn func()) (stop func()) {
 	return func() { t.fn = nil }
 }
 
+// Timers is how many timers are set: what is asked of the executor, and what is
+// under way in a fake network, included.
+func (w *World) Timers() int {
+	n := 0
+	for _, t := range w.timers {
+		if t.fn != nil {
+			n++
+		}
+	}
+	return n
+}
+
 // Actors is how many actors there are, those of Inbox included.
 func (w *World) Actors() int { return len(w.alive) }
 

@@ -82,7 +82,7 @@ func (d *dialer) Dial(t transport.Target, ev transport.SessionEvents, done func(
 	n := d.net
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	a := &attempt{net: n, from: d.name, target: t, key: grid.PublicKeyOf(n.newKey()), ev: ev, done: done}
+	a := &attempt{net: n, from: d.name, target: t, key: n.newIdentity(), ev: ev, done: done}
 	if a.target.Hints = t.Connections.Dialable(t.Hints); len(a.target.Hints) == 0 {
 		n.at(0, func() { a.fail(transport.ErrNoAddress) })
 		return a.cancel

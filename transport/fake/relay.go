@@ -207,7 +207,7 @@ func (s *session) Punch(ev transport.SessionEvents, done func(transport.Session,
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	a := &attempt{
-		net: n, from: s.node, key: grid.PublicKeyOf(n.newKey()), ev: ev, done: done, path: transport.PathPunched,
+		net: n, from: s.node, key: n.newIdentity(), ev: ev, done: done, path: transport.PathPunched,
 		target: transport.Target{Server: grid.ServerID(s.remote), Connections: transport.DirectConnections},
 	}
 	if !n.holes || !s.punch || s.path != transport.PathRelay || s.listener != nil {
