@@ -28,7 +28,7 @@ type branch struct {
 // farewell is an actor that ends, because its server is not to be used any more.
 type farewell struct {
 	pid  *actor.PID
-	anew *clause.Server // it is again, once the name is free; nil if not
+	anew *serverKnown // it is again, once the name is free; nil if not
 }
 
 func newBranch(e *env.Env, c Config) branch {
@@ -51,17 +51,19 @@ func (b *branch) each(visit func(*actor.PID)) {
 }
 
 // tellServer starts the actor of a server, or tells it what is new of it.
-func (b *branch) tellServer(ctx actor.Context, s clause.Server) {
-	id := s.Announcement.Server
+func (b *branch) tellServer(ctx actor.Context, s serverKnown) {
+	id := s.server.Announcement.Server
 	if pid := b.servers[id]; pid != nil {
-		ctx.Send(pid, announced{s})
+		ctx.Send(pid, announced{s.server})
 		return
 	}
 	if left := b.leaving[id]; left != nil {
 		left.anew = &s
 		return
 	}
-	b.servers[id] = b.env.Spawn.Child(ctx, "server/"+id.String(), newServer(b.env, b.parts(), s))
+	parts := b.parts()
+	parts.from = s.from
+	b.servers[id] = b.env.Spawn.Child(ctx, "server/"+id.String(), newServer(b.env, parts, s.server))
 }
 
 // drop ends the actor of a server that is not to be used any more.

@@ -38,6 +38,7 @@ type entry struct {
 	announced *grid.Announcement // the newest of all introducers; nil for none
 	known     time.Time          // when that came
 	sources   map[int]source     // by introducer
+	from      time.Time          // not to be dialled before
 	clause.Server
 	off     error     // why it is not connected to, nil when it is
 	unused  bool      // because it is nobody's business
@@ -77,6 +78,7 @@ type (
 		at           time.Time // when the introducer last said so
 		session      int       // over which of its connections; 0 is none
 		used         bool      // the node was connected to it before
+		from         time.Time // not to be dialled before
 	}
 	// aged asks about a server that an introducer has not announced of late;
 	// answered by reached if it is connected, by unheard if it is not and that
@@ -128,7 +130,10 @@ type (
 	// brokerUp says that the broker knows nothing yet. The parent passes it on to
 	// those who may have asked the one before.
 	brokerUp    struct{}
-	serverKnown struct{ server clause.Server }
+	serverKnown struct {
+		server clause.Server
+		from   time.Time // not to be dialled before
+	}
 	// serverLeft is one that is not to be connected to.
 	serverLeft struct{ server grid.ServerID }
 )
@@ -225,6 +230,9 @@ func (b *broker) Receive(ctx actor.Context) {
 func (b *broker) heard(ctx actor.Context, m heard) {
 	e := b.entry(m.announcement.Server)
 	e.sources[m.introducer] = source{m.announcement.Sequence, m.at, m.session}
+	if e.announced == nil {
+		e.from = m.from
+	}
 	if e.announced == nil || e.announced.Sequence < m.announcement.Sequence {
 		e.announced, e.known = &m.announcement, m.at
 		b.merge(ctx, m.announcement.Server)
@@ -287,7 +295,7 @@ func (b *broker) merge(ctx actor.Context, id grid.ServerID) {
 	case wasOff != nil:
 		b.switchOn(ctx, e)
 	case !reflect.DeepEqual(was, e.Server):
-		ctx.Send(ctx.Parent(), serverKnown{e.Server})
+		ctx.Send(ctx.Parent(), serverKnown{e.Server, e.from})
 	}
 }
 
@@ -295,7 +303,7 @@ func (b *broker) switchOn(ctx actor.Context, e *entry) {
 	e.first, e.decided = b.env.Clock.Now(), false
 	e.report = serverReport{server: e.Announcement.Server, state: Idle}
 	b.env.Clock.After(freshTime, ctx.Self(), notFresh{})
-	ctx.Send(ctx.Parent(), serverKnown{e.Server})
+	ctx.Send(ctx.Parent(), serverKnown{e.Server, e.from})
 }
 
 func (b *broker) switchOff(ctx actor.Context, e *entry) {
@@ -411,7 +419,7 @@ func (b *broker) wait(ctx actor.Context, w *waiter) {
 // take their time, that to an introducer and those to servers.
 func (b *broker) patience() time.Duration {
 	if b.rules.Anonymous {
-		return settleTime + 2*spreadTime
+		return settleTime + heardTime + spreadTime
 	}
 	return settleTime
 }

@@ -232,7 +232,7 @@ func (c *Client) Receive(ctx actor.Context) {
 		ctx.Send(c.intros[m.introducer-1], m)
 	case serverKnown:
 		if !c.config.OnlyLent {
-			c.tellServer(ctx, m.server)
+			c.tellServer(ctx, m)
 		}
 	case serverLeft:
 		c.drop(ctx, m.server)

@@ -124,3 +124,23 @@ func TestFirstUploadWaitsForAllServers(t *testing.T) {
 		t.Errorf("happiness %d, %v", j.stored.Happiness, j.err)
 	}
 }
+
+// An introducer that lets go of its clients soon has more of them than places: they
+// come again seldom. One that was there for long is back at once.
+func TestIntroducerWithoutRoom(t *testing.T) {
+	r := newRig(t, 1)
+	in := r.introducer()
+	r.start()
+	for end := r.world.Now().Add(6 * time.Hour); r.world.Now().Before(end); {
+		r.pass(time.Minute)
+		in.sessions[len(in.sessions)-1].Close()
+	}
+	if n := len(in.sessions); n > 6*15 || n < 6*8 {
+		t.Errorf("%d connections in six hours to an introducer without room", n)
+	}
+	r.until("the introducer", time.Hour, func() bool { return r.status(true).Introducers[0].Connected })
+	r.pass(2 * time.Hour)
+	before := len(in.sessions)
+	in.sessions[before-1].Close()
+	r.until("the introducer again", 2*time.Second, func() bool { return len(in.sessions) > before })
+}

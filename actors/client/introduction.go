@@ -27,6 +27,7 @@ type introduction struct {
 	rules  clause.Rules
 	number int
 	client *actor.PID // that wants to know
+	begun  time.Time
 
 	link      *link
 	session   int // counts links
@@ -43,7 +44,8 @@ type introduction struct {
 type announcementOf struct {
 	Cached
 	parsed  grid.Announcement
-	session int // over which it came last; 0 is none
+	session int       // over which it came last; 0 is none
+	from    time.Time // not to be dialled before
 }
 
 func newIntroduction(e *env.Env, d transport.Dialer, r clause.Rules, in Introducer, number int, client *actor.PID) env.Producer {
@@ -72,6 +74,7 @@ type (
 func (n *introduction) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
+		n.begun = n.env.Clock.Now()
 		n.say(ctx, introducerReport{})
 		n.env.Exec.Do(env.Disk, ctx.Self(), func() any {
 			list, err := n.in.Cache.Load()
@@ -116,11 +119,20 @@ func (n *introduction) loaded(ctx actor.Context, m cacheLoaded) {
 		}
 	}
 	n.age(ctx)
+	n.dialIn(ctx, 0)
+}
+
+// dialIn connects after a while, and one drawn at random if the node is
+// anonymous.
+func (n *introduction) dialIn(ctx actor.Context, wait time.Duration) {
 	if n.rules.Anonymous {
-		n.env.Clock.After(drawn(n.env), ctx.Self(), dialNow{})
+		wait += drawn(n.env)
+	}
+	if wait == 0 {
+		n.dial(ctx)
 		return
 	}
-	n.dial(ctx)
+	n.env.Clock.After(wait, ctx.Self(), dialNow{})
 }
 
 func (n *introduction) dial(ctx actor.Context) {
@@ -172,7 +184,6 @@ func (n *introduction) done(ctx actor.Context, request uint64) {
 		return
 	}
 	n.stopTimer()
-	n.backoff.reset()
 	n.say(ctx, introducerReport{connected: true, settled: true})
 	n.save(ctx) // all of it was heard now
 }
@@ -197,9 +208,24 @@ func (n *introduction) take(ctx actor.Context, c Cached, session int) bool {
 	}
 	c.Heard = earlier(c.Heard, n.env.Clock.Now()) // of a file that was written before the clock was set back
 	c.Used = later(c.Used, old.Used)
-	n.heard[a.Server] = announcementOf{c, a, session}
+	from := old.from
+	if !known {
+		from = n.dialFrom(session)
+	}
+	n.heard[a.Server] = announcementOf{c, a, session, from}
 	n.tell(ctx, a.Server)
 	return !known || old.parsed.Sequence < a.Sequence
+}
+
+// dialFrom is when a server may be dialled first that was heard of now. Those of
+// which an anonymous node hears over its first connection wait until a moment
+// that has nothing to do with that connection's.
+func (n *introduction) dialFrom(session int) time.Time {
+	from := n.begun.Add(heardTime)
+	if session == 0 || !n.rules.Anonymous || n.env.Clock.Now().After(from) {
+		return time.Time{}
+	}
+	return from
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -218,7 +244,7 @@ func later(a, b time.Time) time.Time {
 
 func (n *introduction) tell(ctx actor.Context, id grid.ServerID) {
 	of := n.heard[id]
-	ctx.Send(n.client, heard{n.number, of.parsed, of.Heard, of.session, !of.Used.IsZero()})
+	ctx.Send(n.client, heard{n.number, of.parsed, of.Heard, of.session, !of.Used.IsZero(), of.from})
 }
 
 // age notes that what came over the link that stands is heard still, and asks
@@ -277,8 +303,11 @@ func (n *introduction) lost(ctx actor.Context, err error) {
 	if errors.Is(err, transport.ErrClosed) {
 		n.env.Log.Info("connection to the introducer lost", "introducer", n.in.Target.Server.Short())
 	}
+	if n.report.connected && n.env.Clock.Now().Sub(n.report.since) >= settledTime {
+		n.backoff.reset()
+	}
 	n.say(ctx, introducerReport{err: err, settled: true})
-	n.env.Clock.After(n.backoff.next(), ctx.Self(), dialNow{})
+	n.dialIn(ctx, n.backoff.next())
 }
 
 func (n *introduction) say(ctx actor.Context, r introducerReport) {

@@ -9,7 +9,6 @@ import (
 	"github.com/tarn-grid/tarn/actors/env"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
-	"github.com/tarn-grid/tarn/transport/clause"
 )
 
 // lent is what is connected under an authority that came with a request: hosts
@@ -23,7 +22,7 @@ type lent struct {
 	branch
 	authority lease.Authority
 	total     int // of introducers
-	unfit     map[grid.ServerID]clause.Server
+	unfit     map[grid.ServerID]serverKnown
 	reading   bool // unfit servers are dialled, too
 }
 
@@ -31,7 +30,7 @@ func newLent(b branch, a lease.Authority, introducers int) env.Producer {
 	return func() actor.Actor {
 		fresh := newBranch(b.env, Config{Dialer: b.dialer, Rules: b.rules, References: b.references})
 		fresh.turns = b.turns
-		return &lent{branch: fresh, authority: a, total: introducers, unfit: map[grid.ServerID]clause.Server{}}
+		return &lent{branch: fresh, authority: a, total: introducers, unfit: map[grid.ServerID]serverKnown{}}
 	}
 }
 
@@ -58,7 +57,7 @@ func (l *lent) Receive(ctx actor.Context) {
 	case unheard:
 		ctx.Send(l.broker, m)
 	case serverKnown:
-		l.knownHere(ctx, m.server)
+		l.knownHere(ctx, m)
 	case serverLeft:
 		delete(l.unfit, m.server)
 		l.drop(ctx, m.server)
@@ -69,8 +68,8 @@ func (l *lent) Receive(ctx actor.Context) {
 
 // knownHere connects to a server that may accept the authority, and tells the
 // broker of others why not.
-func (l *lent) knownHere(ctx actor.Context, s clause.Server) {
-	a := s.Announcement
+func (l *lent) knownHere(ctx actor.Context, s serverKnown) {
+	a := s.server.Announcement
 	err := l.authority.Fit(a)
 	if err == nil || l.reading || l.servers[a.Server] != nil {
 		delete(l.unfit, a.Server)

@@ -30,6 +30,14 @@ const (
 	// spreadTime is over how long connections to different servers, and one after
 	// another to the same, are strewn where the node is anonymous.
 	spreadTime = 30 * time.Second
+	// heardTime is how long after its start an anonymous node begins to connect to
+	// servers that it hears of meanwhile, so that they can't see when it reached
+	// its introducer: spreadTime, and what the way through Tor takes.
+	heardTime = spreadTime + 15*time.Second
+	// settledTime is how long a connection to an introducer has to stand to show
+	// that it has room for us: one with more clients than places lets go of who
+	// was there longest, and they are not to take turns all the time.
+	settledTime = time.Hour
 	// ageInterval is how often announcements are gone through, forgetTime how
 	// long one is kept that no introducer repeats, of a server that is not there.
 	ageInterval = 24 * time.Hour

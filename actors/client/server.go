@@ -57,6 +57,7 @@ type serverParts struct {
 	references           ReferenceCache
 	turns, vault, broker *actor.PID
 	label                grid.PublicKey // the only account to log in for; zero is any
+	from                 time.Time      // not to be dialled before
 }
 
 func newServer(e *env.Env, p serverParts, known clause.Server) env.Producer {
@@ -174,7 +175,8 @@ func (s *server) dial(ctx actor.Context) {
 	s.stopTimers()
 	s.say(ctx, Dialing, s.report.err)
 	if s.rules.Anonymous {
-		s.stopTimer = s.env.Clock.After(drawn(s.env), ctx.Self(), drawnTime{s.generation})
+		wait := max(0, s.from.Sub(s.env.Clock.Now())) + drawn(s.env)
+		s.stopTimer = s.env.Clock.After(wait, ctx.Self(), drawnTime{s.generation})
 		return
 	}
 	s.askTurn(ctx)

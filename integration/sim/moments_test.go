@@ -2,6 +2,7 @@ package sim_test
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -70,10 +71,12 @@ func (k *keyed) Dial(t transport.Target, ev transport.SessionEvents, done func(t
 	})
 }
 
-// crowd is two colluding servers and many clients, which do alike and know the
-// servers from before.
+// crowd is two colluding servers and many clients, which do alike and start at one
+// moment.
 type crowd struct {
 	rules clause.Rules
+	// strange clients have never started before, the others know the servers.
+	strange bool
 	// restarts is over which time all clients restart, each at some moment of its
 	// own; 0 is never.
 	restarts time.Duration
@@ -115,9 +118,11 @@ func (c *crowd) watched(w *sim.World, clients int) (privacy.Population, error) {
 	return p, g.connected()
 }
 
-// prepare has the servers watch, and tells the clients of them.
+// prepare has the servers watch, and tells the clients of them where they know
+// them from before.
 func (c *crowd) prepare(g *simGrid) {
 	var known []client.Cached
+	other := c.otherIntroducer(g)
 	for _, s := range g.servers {
 		o := &watch{now: g.Now, notes: map[grid.PublicKey][]moment{}}
 		s.lies = o.hear
@@ -130,8 +135,10 @@ func (c *crowd) prepare(g *simGrid) {
 		}
 		known = append(known, client.Cached{Signed: signed, Heard: g.Now()})
 	}
-	for _, n := range g.clients {
-		n.cache.list = known
+	for i, n := range g.clients {
+		if !c.strange {
+			n.cache.list = known
+		}
 		k := &keyed{keys: map[grid.ServerID][]grid.PublicKey{}}
 		c.dialers = append(c.dialers, k)
 		config := n.config
@@ -139,9 +146,29 @@ func (c *crowd) prepare(g *simGrid) {
 			a := config()
 			k.Dialer = a.Client.Dialer
 			a.Client.Dialer, a.Client.Rules = k, c.rules
+			if i%2 == 1 {
+				a.Client.Introducers[0].Target = other.target()
+			}
 			return a
 		}
 	}
+}
+
+// otherIntroducer is that of every other client, so that none has more of them
+// than places.
+func (c *crowd) otherIntroducer(g *simGrid) *introducerNode {
+	other := newIntroducer(g.World, g.net)
+	other.name = "other introducer"
+	other.start()
+	for _, s := range g.servers {
+		config := s.config
+		s.config = func() actors.Config {
+			a := config()
+			a.Storage.Introducers = append(a.Storage.Introducers, other.target())
+			return a
+		}
+	}
+	return other
 }
 
 // phases is what happens to the crowd, phaseTime long each but the last, in which
@@ -166,15 +193,26 @@ func sighting(o *watch, keys []grid.PublicKey) privacy.Sighting {
 // TestMomentsOfAnonymousClients: clients that start together can't be told apart
 // by when they do what, through the restart of one server, that of both, and
 // renewals of logins.
-func TestMomentsOfAnonymousClients(t *testing.T) {
-	const clients, bound = 200, 0.11
-	p, err := (&crowd{rules: throughTor}).watched(sim.New(1, nil), clients)
+func TestMomentsOfAnonymousClients(t *testing.T) { momentsOf(t, 200, &crowd{rules: throughTor}) }
+
+// TestMomentsOfAFirstStart: nor can those that have to ask an introducer first for
+// whom to connect to.
+func TestMomentsOfAFirstStart(t *testing.T) {
+	momentsOf(t, 200, &crowd{rules: throughTor, strange: true})
+}
+
+// momentsOf fails where anything links the moments of one client. With a thousand
+// clients a guesser may reach 0.55, and with fewer what chance alone may reach
+// then: four times what it deviates on average.
+func momentsOf(t *testing.T, clients int, c *crowd) {
+	p, err := c.watched(sim.New(1, nil), clients)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range p.Findings() {
 		t.Error(f)
 	}
+	bound := 0.05 * math.Sqrt(1000/float64(clients))
 	if auc := p.Guess(1); auc > 0.5+bound {
 		t.Errorf("who guesses by the clock reaches %.3f", auc)
 	} else {

@@ -29,7 +29,7 @@ func (h *host) addQUIC() error {
 	if err != nil {
 		return fmt.Errorf("add QUIC: %w", err)
 	}
-	t, err := libp2pquic.NewTransport(h.key, sockets, nil, nil, h.limits)
+	t, err := libp2pquic.NewTransport(h.key, sockets, nil, nil, h.limits, libp2pquic.WithTLSIdentityOption(silentCertificate()))
 	if err != nil {
 		return fmt.Errorf("add QUIC: %w", err)
 	}

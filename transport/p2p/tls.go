@@ -36,16 +36,22 @@ func newTLS(key crypto.PrivKey) (*secured, error) {
 	if err != nil {
 		return nil, err
 	}
-	identity, err := libp2ptls.NewIdentity(key, libp2ptls.WithCertTemplate(&x509.Certificate{
-		SerialNumber: big.NewInt(1),
-		NotBefore:    time.Unix(0, 0),
-		NotAfter:     time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC), // no end (RFC 5280, section 4.1.2.5)
-		Subject:      pkix.Name{SerialNumber: "1"},                                // an issuer has to have a name
-	}))
+	identity, err := libp2ptls.NewIdentity(key, silentCertificate())
 	if err != nil {
 		return nil, err
 	}
 	return &secured{identity: identity, local: local}, nil
+}
+
+// silentCertificate has libp2p make a certificate, for TLS or QUIC, that says
+// nothing but its key.
+func silentCertificate() libp2ptls.IdentityOption {
+	return libp2ptls.WithCertTemplate(&x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		NotBefore:    time.Unix(0, 0),
+		NotAfter:     time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC), // no end (RFC 5280, section 4.1.2.5)
+		Subject:      pkix.Name{SerialNumber: "1"},                                // an issuer has to have a name
+	})
 }
 
 // ID is TLS 1.3 as libp2p specifies it.
