@@ -60,6 +60,10 @@ const (
 	KindPunching         Kind = 62
 	KindPassOn           Kind = 70
 	KindPassedOn         Kind = 71
+	KindMutate           Kind = 80
+	KindMutated          Kind = 81
+	KindStage            Kind = 82
+	KindUnstage          Kind = 83
 )
 
 // Code is an error that somebody acts on, as a number on the wire. Codes are
@@ -82,6 +86,7 @@ const (
 	Busy             Code = 12 // too much at a time; later
 	Abandoned        Code = 13 // by the client
 	NotAccepted      Code = 14 // the chain does not start at a root of this server
+	WrongEnabler     Code = 15 // the share that is to be changed has another write enabler, or can't be changed
 )
 
 var codeNames = map[Code]string{
@@ -89,6 +94,7 @@ var codeNames = map[Code]string{
 	AuthorityExpired: "authority expired", AuthorityRevoked: "authority revoked", NotPermitted: "not permitted",
 	OverQuota: "over quota", ServerFull: "server full", NoSuchShare: "no such share", BadShare: "bad share",
 	TooSlow: "too slow", Busy: "busy", Abandoned: "abandoned", NotAccepted: "authority not accepted",
+	WrongEnabler: "wrong write enabler",
 }
 
 // String is a short phrase.

@@ -154,6 +154,16 @@ func plain(m wire.Message) any {
 		return []any{*m, [16]byte(m.Secret)}
 	case *wire.OpenOffer:
 		return [16]byte(m.Secret)
+	case *wire.Mutate:
+		shares := []any{*m, [32]byte(m.Enabler)}
+		for _, s := range m.Shares {
+			shares = append(shares, [16]byte(s.Staged))
+		}
+		return shares
+	case *wire.Stage:
+		return []any{*m, [16]byte(m.Secret), [32]byte(m.Enabler)}
+	case *wire.Unstage:
+		return [16]byte(m.Secret)
 	case *wire.Enrol:
 		return []any{*m, [16]byte(m.Secret)}
 	}

@@ -69,6 +69,10 @@ var makers = [...]func() Message{
 	KindPunching:         func() Message { return new(Punching) },
 	KindPassOn:           func() Message { return new(PassOn) },
 	KindPassedOn:         func() Message { return new(PassedOn) },
+	KindMutate:           func() Message { return new(Mutate) },
+	KindMutated:          func() Message { return new(Mutated) },
+	KindStage:            func() Message { return new(Stage) },
+	KindUnstage:          func() Message { return new(Unstage) },
 }
 
 // Kind of an Error.

@@ -52,6 +52,13 @@ const (
 	// MaxOthers is how many servers one Allocate names to which its share may be
 	// passed on.
 	MaxOthers = 4
+	// MaxMutateShares is how many shares one Mutate names, MaxTests how many tests
+	// of each, MaxMutateVectors how many tests and writes of all together, MaxTest
+	// how long a test is.
+	MaxMutateShares  = 256
+	MaxTests         = 30
+	MaxMutateVectors = 1024
+	MaxTest          = 64 << 10
 	// MaxText bounds a sentence for people, MaxLimitName the name of a
 	// restriction.
 	MaxText      = 1 << 10

@@ -115,6 +115,14 @@ func samples(tb testing.TB) []sample {
 		{"observed", ask(0, &wire.Observed{Address: "203.0.113.7:3457"})},
 		{"punch", ask(1, &wire.Punch{Key: fill32(0xac), Address: "[2001:db8::7]:3457"})},
 		{"punching", answer(1, &wire.Punching{Address: "203.0.113.7:3457"})},
+		{"mutate", ask(13, &wire.Mutate{StorageIndex: si, Enabler: fill32(0xee), Reads: two, Shares: []wire.MutateShare{
+			{Num: 3, Tests: []wire.Test{{Offset: 1, Length: 4, Wanted: 3}}, Writes: []wire.Range{{Offset: 0, Length: 2}, {Offset: 300, Length: 1}}},
+			{Num: 4, Tests: []wire.Test{{Length: 1}}, Writes: []wire.Range{{Offset: 0, Length: 1 << 30}}, Cut: true, Length: 1 << 30, Staged: fill16(0x5e)},
+		}}).WithBody(nil, []byte("abcde"), []byte("f"))},
+		{"mutated", answer(13, &wire.Mutated{Done: true, Expires: 1795000000, Shares: []wire.MutableShare{{Num: 3, Size: 1000, Lengths: []uint64{3, 0}}, {Num: 4, Size: 5}}}).WithBody(nil, []byte("abc"))},
+		{"not-mutated", answer(13, &wire.Mutated{})},
+		{"stage", ask(14, &wire.Stage{StorageIndex: si, Num: 3, Enabler: fill32(0xee), Secret: fill16(0x5e), Size: 1 << 30, Offset: 1 << 20}).WithBody(nil, []byte("part"))},
+		{"unstage", ask(15, &wire.Unstage{Secret: fill16(0x5e)})},
 		{"card", answer(4, &wire.Card{Chain: []byte("newer card")})},
 	}
 }

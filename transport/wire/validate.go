@@ -272,6 +272,8 @@ func checkBody(m Message, n int) error {
 			return malformed("%d bytes of a share of %d", n, m.Size)
 		}
 		return nil
+	case *Stage:
+		return m.checkBody(n)
 	case *HelpData:
 		if n == 0 || n > MaxHelpData {
 			return malformed("%d bytes of a ciphertext, want 1 to %d", n, MaxHelpData)

@@ -149,6 +149,27 @@ func TestSenderRefusesWhatReceiverWould(t *testing.T) {
 		"punch key":         &wire.Punch{Address: "203.0.113.7:1"},
 		"punch address":     &wire.Punch{Key: fill32(1), Address: "203.0.113.7"},
 		"punching spelling": &wire.Punching{Address: "[2001:DB8::7]:1"},
+		"no enabler":        &wire.Mutate{},
+		"mutate much":       &wire.Mutate{Enabler: fill32(1), Shares: make([]wire.MutateShare, wire.MaxMutateShares+1)},
+		"mutate one twice":  mutate(wire.MutateShare{}, wire.MutateShare{}),
+		"many tests":        mutate(wire.MutateShare{Tests: make([]wire.Test, wire.MaxTests+1)}),
+		"test nothing":      mutate(wire.MutateShare{Tests: make([]wire.Test, 1)}),
+		"test for more":     mutate(wire.MutateShare{Tests: []wire.Test{{Length: 1, Wanted: 2}}}),
+		"test much":         mutate(wire.MutateShare{Tests: []wire.Test{{Length: wire.MaxTest + 1}}}),
+		"write nothing":     mutate(wire.MutateShare{Writes: make([]wire.Range, 1)}),
+		"write far":         mutate(wire.MutateShare{Writes: []wire.Range{{Offset: wire.MaxShareSize, Length: 1}}, Staged: fill16(1)}),
+		"write overflowing": mutate(wire.MutateShare{Writes: []wire.Range{{Offset: 1, Length: 1<<64 - 1}}, Staged: fill16(1)}),
+		"write too much":    mutate(wire.MutateShare{Writes: []wire.Range{{Length: wire.MaxBody + 1}}}),
+		"many writes":       mutate(wire.MutateShare{Writes: make([]wire.Range, wire.MaxMutateVectors+1)}),
+		"cut to nothing":    mutate(wire.MutateShare{Cut: true}),
+		"length, not cut":   mutate(wire.MutateShare{Length: 1}),
+		"mutate, read":      &wire.Mutate{Enabler: fill32(1), Reads: tooMany},
+		"mutated twice":     &wire.Mutated{Shares: make([]wire.MutableShare, 2)},
+		"mutated much":      &wire.Mutated{Shares: []wire.MutableShare{{Lengths: []uint64{wire.MaxBody + 1}}}},
+		"stage, enabler":    &wire.Stage{Secret: fill16(1), Size: 1},
+		"stage, secret":     &wire.Stage{Enabler: fill32(1), Size: 1},
+		"stage nothing":     &wire.Stage{Enabler: fill32(1), Secret: fill16(1)},
+		"stage empty":       &wire.Stage{Enabler: fill32(1), Secret: fill16(1), Size: 1},
 		"error code":        &wire.Error{},
 		"error limit":       &wire.Error{Code: 1, Limit: long},
 		"error text":        &wire.Error{Code: 1, Text: "a\nb"},
@@ -176,6 +197,10 @@ func TestSenderRefusesWhatReceiverWould(t *testing.T) {
 	}
 }
 
+func mutate(shares ...wire.MutateShare) *wire.Mutate {
+	return &wire.Mutate{Enabler: fill32(1), Shares: shares}
+}
+
 func TestNewErrorValidates(t *testing.T) {
 	for _, text := range []string{"", "a\nb\x1b", "\xff\xfe", strings.Repeat("ü", wire.MaxText)} {
 		if err := wire.NewError(wire.Internal, text).Validate(); err != nil {
@@ -190,11 +215,18 @@ func TestLargestMessagesFit(t *testing.T) {
 		found.Shares[i] = wire.FoundShare{Num: 255, Size: wire.MaxShareSize, Lengths: []uint64{1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024}}
 	}
 	body := make([]byte, wire.MaxFoundLengths*1024)
+	mutate := &wire.Mutate{Enabler: fill32(1), Reads: []wire.Range{{Offset: wire.MaxShareSize, Length: wire.MaxRead}}}
+	for i := range wire.MaxMutateShares {
+		mutate.Shares = append(mutate.Shares, wire.MutateShare{Num: grid.ShareNum(i), Cut: true, Length: wire.MaxShareSize, Staged: fill16(1),
+			Tests:  []wire.Test{{Offset: wire.MaxShareSize, Length: wire.MaxTest}, {Offset: wire.MaxShareSize, Length: wire.MaxTest}},
+			Writes: []wire.Range{{Offset: 1, Length: wire.MaxShareSize - 1}, {Offset: 1, Length: wire.MaxShareSize - 1}}})
+	}
 	below := &wire.UsageBelowReport{Page: fullPage(t)}
 	for _, f := range []wire.Frame{
 		wire.Frame{ID: wire.MaxID, Answer: true, Message: found}.WithBody(nil, body),
 		{ID: wire.MaxID, Message: &wire.RenewLease{StorageIndexes: make([]grid.StorageIndex, wire.MaxStorageIndexes)}},
 		{ID: wire.MaxID, Message: below},
+		{ID: wire.MaxID, Message: mutate},
 		wire.Frame{ID: wire.MaxID, Message: &wire.RenewShares{Count: wire.MaxShares}}.WithBody(nil, make([]byte, wire.MaxShares*wire.ShareSize)),
 		wire.Frame{ID: wire.MaxID, Message: &wire.Enumerated{Count: wire.MaxEnumerated}}.WithBody(nil, make([]byte, wire.MaxEnumerated*wire.LeaseSize)),
 		{ID: wire.MaxID, Message: &wire.Login{Chain: make([]byte, wire.MaxChain), Request: make([]byte, wire.MaxLoginRequest)}},
