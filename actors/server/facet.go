@@ -18,7 +18,7 @@ import (
 // facet serves what needs a login, within what the login allows. Whether that
 // still stands is asked anew at each use, by the ledger.
 //
-// Owns: the grant of one login and its requests in progress.
+// Owns: the grant of one login and its requests in progress, what has come for writes that are still to be done.
 // On failure: starts anew with the same grant; requests in progress are not answered.
 type facet struct {
 	env     *env.Env
@@ -32,6 +32,7 @@ type facet struct {
 	open     int                      // requests that it still has to answer
 	retiring bool                     // another login has taken its place
 	finding  map[uint64][]StoredShare // by request: waits for the ledger
+	stages   map[wire.Secret]*staging // what has come for a Mutate
 }
 
 // retire ends a facet once it has answered what it was given.
@@ -45,7 +46,7 @@ type peers struct {
 
 func newFacet(e *env.Env, c *Config, p peers, session *actor.PID, conn transport.Session, ref lease.Reference) env.Producer {
 	return func() actor.Actor {
-		return &facet{env: e, config: c, peers: p, session: session, conn: conn, grant: ref.Grant, expires: ref.Expires, finding: map[uint64][]StoredShare{}}
+		return &facet{env: e, config: c, peers: p, session: session, conn: conn, grant: ref.Grant, expires: ref.Expires, finding: map[uint64][]StoredShare{}, stages: map[wire.Secret]*staging{}}
 	}
 }
 
@@ -68,6 +69,16 @@ func (f *facet) Receive(ctx actor.Context) {
 		f.room(ctx, m)
 	case wasPut:
 		f.stored(ctx, m)
+	case tried:
+		f.tried(ctx, m)
+	case mutated:
+		f.mutated(ctx, m)
+	case reservedWrite:
+		f.reservedWrite(ctx, m)
+	case stageWritten:
+		f.stageWritten(ctx, m)
+	case *actor.Restarting, *actor.Stopping:
+		f.dropStages(ctx)
 	case retire:
 		f.retiring = true
 	case leased:
@@ -149,6 +160,15 @@ func (f *facet) serve(ctx actor.Context, m request) {
 	case *wire.Allocate:
 		f.take(ctx, offer{session: f.session, conn: f.conn, grant: f.grant, share: *msg, frame: m.frame, log: m.log})
 		return // its body is held until it is stored
+	case *wire.Mutate:
+		f.mutate(ctx, m, msg)
+		return // its body is held until it is done
+	case *wire.Stage:
+		f.stage(ctx, m, msg)
+		return // so is this one's
+	case *wire.Unstage:
+		f.unstage(ctx, msg)
+		f.answer(ctx, m.frame.ID, &wire.Done{})
 	case *wire.Abandon:
 		id := lease.LeaseID{Column: f.grant.Column(), Share: lease.ShareID{StorageIndex: msg.StorageIndex, Num: msg.Num}}
 		f.open-- // Storage answers

@@ -25,7 +25,7 @@ type ledger struct {
 	free   int64     // bytes on the disk, as last heard less what was stored since
 	heard  time.Time // when that was; zero before the first time
 	asking bool      // the disk is being asked
-	held   []any     // reserve and put that wait for its answer
+	held   []any     // what wants room and waits for its answer
 
 	flushing bool // traffic will be written
 
@@ -97,6 +97,10 @@ func (l *ledger) serve(ctx actor.Context) {
 		l.put(ctx, now, m)
 	case commit:
 		l.commit(ctx, now, m)
+	case reserveWrite:
+		l.reserveWrite(ctx, now, m)
+	case mutate:
+		l.mutate(ctx, now, m)
 	case release:
 		l.rules.Release(m.column, m.id)
 	case workOnLeases:
@@ -287,6 +291,10 @@ func (l *ledger) heardOfDisk(ctx actor.Context, m freeSpace) {
 			l.reserve(ctx, now, m)
 		case put:
 			l.put(ctx, now, m)
+		case reserveWrite:
+			l.reserveWrite(ctx, now, m)
+		case mutate:
+			l.mutate(ctx, now, m)
 		}
 	}
 }
@@ -361,6 +369,32 @@ func (l *ledger) put(ctx actor.Context, now time.Time, m put) {
 		l.free -= onDisk(m.body)
 	}
 	l.settle(ctx, change, err, m.replyTo, wasPut{m.tag, done, err})
+}
+
+func (l *ledger) reserveWrite(ctx actor.Context, now time.Time, m reserveWrite) {
+	if l.stale(now) {
+		l.held = append(l.held, m)
+		l.askDisk(ctx)
+		return
+	}
+	err := l.rules.ReserveWrite(now, m.grant, m.id, m.enabler, m.size, l.free)
+	ctx.Send(m.replyTo, reservedWrite{m.secret, err}) // a promise in memory: nothing to wait for
+}
+
+// mutate writes shares that can be changed.
+func (l *ledger) mutate(ctx actor.Context, now time.Time, m mutate) {
+	if l.stale(now) {
+		l.held = append(l.held, m)
+		l.askDisk(ctx)
+		return
+	}
+	change, done, err := l.rules.Mutate(now, m.grant, m.of.rule, l.free)
+	if err == nil {
+		for _, w := range m.of.rule.Writes {
+			l.free -= onDisk(w.Body)
+		}
+	}
+	l.settle(ctx, change, err, m.replyTo, mutated{m.of, done, err})
 }
 
 func (l *ledger) commit(ctx actor.Context, now time.Time, m commit) {

@@ -89,6 +89,13 @@ const (
 	// detachedFor is how long an upload waits for its client to come back.
 	detachedFor = 10 * time.Minute
 
+	// maxStages is how much one login may have staged at a time, maxMutateTries how
+	// often a write that others race with begins anew, maxMutateRead how much a
+	// Mutate is answered with.
+	maxStages      = 256
+	maxMutateTries = 16
+	maxMutateRead  = 64 << 10
+
 	// leaseStep is how many leases the ledger makes, renews or ends before others
 	// get a turn: it takes some 10 microseconds for each. A request for no more
 	// than leaseFew waits for no turn.

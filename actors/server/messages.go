@@ -35,6 +35,21 @@ type (
 		id      lease.ShareID
 		body    lease.Body
 	}
+	// reserveWrite asks for room for a share that is on its way to be written;
+	// answered by reservedWrite. mutate writes shares; answered by mutated.
+	reserveWrite struct {
+		replyTo *actor.PID
+		grant   lease.Grant
+		id      lease.ShareID
+		enabler lease.WriteEnabler
+		size    int64
+		secret  wire.Secret
+	}
+	mutate struct {
+		replyTo *actor.PID
+		grant   lease.Grant
+		of      tried
+	}
 	// release ends an upload's reservation.
 	release struct {
 		column lease.Column
@@ -133,6 +148,15 @@ type (
 	wasPut struct {
 		tag  uint64
 		done lease.Committed
+		err  error
+	}
+	reservedWrite struct {
+		secret wire.Secret
+		err    error
+	}
+	mutated struct {
+		of   tried
+		done lease.Mutated
 		err  error
 	}
 	leased struct {

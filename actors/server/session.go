@@ -155,7 +155,7 @@ func (s *session) serve(ctx actor.Context, f wire.Frame) {
 	case *wire.Enumerate:
 		s.enumerate(ctx, f)
 	case *wire.Allocate, *wire.Abandon, *wire.AddLease, *wire.RenewLease, *wire.RenewShares, *wire.CancelShares,
-		*wire.Usage, *wire.UsageBelow:
+		*wire.Usage, *wire.UsageBelow, *wire.Mutate, *wire.Stage, *wire.Unstage:
 		s.delegate(ctx, f)
 		return // the body is the facet's now
 	default:
