@@ -18,12 +18,13 @@ func TestConnectionsOf(t *testing.T) {
 	}{
 		"nothing set":          {nil, false, false, "direct disabled disabled direct"},
 		"nothing, anonymous":   {nil, false, true, "tor disabled tor tor"},
-		"some":                 {map[string]string{"tcp": "tor", "quic": "direct"}, true, false, "tor direct disabled direct"},
+		"some":                 {map[string]string{"tcp": "tor", "quic": "direct"}, false, false, "tor direct disabled direct"},
 		"looser than it may":   {map[string]string{"tcp": "direct"}, false, true, "direct disabled tor tor"}, // Open refuses it
 		"quic through Tor":     {map[string]string{"quic": "tor"}, false, false, `quic: "tor" is no way`},
 		"no way":               {map[string]string{"tcp": "thor"}, false, false, `tcp: "thor" is no way`},
 		"no kind":              {map[string]string{"smoke": "direct"}, false, false, `no kind of address "smoke"`},
-		"punching through Tor": {map[string]string{"relay": "tor"}, true, false, "punch: it needs relay: direct"},
+		"punching through Tor": {map[string]string{"relay": "tor"}, true, false, "punch: it needs tcp: direct and relay: direct"},
+		"punching by QUIC":     {map[string]string{"tcp": "disabled", "quic": "direct"}, true, false, "punch: it needs tcp: direct and relay: direct"},
 	} {
 		got, err := tarn.ConnectionsOf(c.ways, c.punch, c.anonymous)
 		var ways []string

@@ -378,13 +378,13 @@ func (n *Node) Err() error {
 // punches says that a server which is reached through a relay tells clients its
 // address, so that they connect directly.
 func (n *Node) punches() bool {
-	return n.config.Storage != nil && n.config.Storage.Relays != nil && !n.config.Anonymous
+	return n.config.Storage != nil && n.config.Storage.Relays != nil && !n.config.Anonymous && n.config.rules().Connections.MayPunch()
 }
 
 // listen is how a role accepts connections.
 func (n *Node) listen(key ed25519.PrivateKey, addresses []string, onion ed25519.PrivateKey) inbound.Listen {
 	return func(accept func(transport.Session) transport.SessionEvents) (transport.Listener, error) {
-		l, err := p2p.Listen(key, addresses, p2p.Options{Onion: n.onionOf(onion), Punch: n.punches()}, accept)
+		l, err := p2p.Listen(key, addresses, p2p.Options{SOCKS: tor.Address(n.config.Tor.SOCKS), Onion: n.onionOf(onion), Punch: n.punches()}, accept)
 		if err != nil && isInUse(err) {
 			return nil, fmt.Errorf("%w: %w", ErrPortInUse, err)
 		}

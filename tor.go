@@ -59,31 +59,31 @@ func onion(listen []string, key ed25519.PrivateKey) []grid.Hint {
 // withOnions announces each role's onion address beside what replaces the
 // addresses that it listens at.
 func (c Config) withOnions() Config {
-	add := func(announce *[]grid.Hint, listen []string, key ed25519.PrivateKey) {
+	add := func(announce *[]grid.Hint, listen []string, key ed25519.PrivateKey, replaced bool) {
 		for _, h := range onion(listen, key) {
-			if len(*announce) > 0 && !slices.Contains(*announce, h) {
+			if (replaced || len(*announce) > 0) && !slices.Contains(*announce, h) {
 				*announce = append(slices.Clone(*announce), h)
 			}
 		}
 	}
 	if s := c.Storage; s != nil {
 		role := *s
-		add(&role.Announce, s.Listen, s.OnionKey)
+		add(&role.Announce, s.Listen, s.OnionKey, s.Relays != nil)
 		c.Storage = &role
 	}
 	if s := c.Introducer; s != nil {
 		role := *s
-		add(&role.Announce, s.Listen, s.OnionKey)
+		add(&role.Announce, s.Listen, s.OnionKey, false)
 		c.Introducer = &role
 	}
 	if s := c.Manager; s != nil {
 		role := *s
-		add(&role.Announce, s.Listen, s.OnionKey)
+		add(&role.Announce, s.Listen, s.OnionKey, false)
 		c.Manager = &role
 	}
 	if s := c.Helper; s != nil {
 		role := *s
-		add(&role.Announce, s.Listen, s.OnionKey)
+		add(&role.Announce, s.Listen, s.OnionKey, false)
 		c.Helper = &role
 	}
 	return c

@@ -49,8 +49,8 @@ type Connections struct {
 	TCP, QUIC, Onion Way
 	// Relay is how the relay itself is reached.
 	Relay Way
-	// Punch lets a connection through a relay become a direct one, which tells
-	// the server this node's address.
+	// Punch lets a connection through a relay become a direct one over TCP, which
+	// tells the server this node's address.
 	Punch bool
 }
 
@@ -74,11 +74,18 @@ func (c Connections) Validate() error {
 			return fmt.Errorf("%s: %q is no way to dial it (want %s)", k, way, joinWays(ways[k]))
 		}
 	}
-	if c.Punch && c.Relay != Direct {
-		return fmt.Errorf("punch: it needs relay: %s, and makes this node's address known", Direct)
+	if c.Punch && !c.MayPunch() {
+		return fmt.Errorf("punch: %s, and makes this node's address known", NeedsOfPunch)
 	}
 	return nil
 }
+
+// NeedsOfPunch is what MayPunch wants, for people.
+const NeedsOfPunch = "it needs tcp: direct and relay: direct"
+
+// MayPunch reports whether a connection through a relay could become a direct
+// one: routers are passed by TCP.
+func (c Connections) MayPunch() bool { return c.TCP == Direct && c.Relay == Direct }
 
 func joinWays(ways []Way) string {
 	var names []string
@@ -97,6 +104,33 @@ func (c Connections) WayOf(h grid.Hint) Way {
 		return Disabled
 	}
 	return way
+}
+
+// WayToRelay is how a relay is reached at an address of its own: as Relay says,
+// where that kind of address can be, and through no other relay.
+func (c Connections) WayToRelay(h grid.Hint) Way {
+	kind, way := KindOf(h), c.Of(Relay)
+	if kind == Relay || !slices.Contains(ways[kind], way) {
+		return Disabled
+	}
+	return way
+}
+
+// Barred says for people why none of the hints may be dialled.
+func (c Connections) Barred(hints []grid.Hint) string {
+	var names []string
+	for _, k := range kinds {
+		if slices.ContainsFunc(hints, func(h grid.Hint) bool { return KindOf(h) == k }) {
+			names = append(names, string(k))
+		}
+	}
+	switch {
+	case len(names) == 0:
+		return "it has none of a kind that is known here"
+	case len(c.Dialable(hints)) > 0:
+		return "those that may be dialled name another server"
+	}
+	return fmt.Sprintf("it has none but %s, which the settings for connections do not let be dialled", strings.Join(names, " and "))
 }
 
 // Dialable are the hints that may be dialled, in their order.

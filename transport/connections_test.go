@@ -68,8 +68,8 @@ func TestConnectionsValidate(t *testing.T) {
 		`quic: "tor" is no way to dial it (want direct or disabled)`:         {QUIC: transport.Tor},
 		`onion: "direct" is no way to dial it (want tor or disabled)`:        {TCP: transport.Direct, Onion: transport.Direct},
 		`relay: "relay" is no way to dial it (want direct, tor or disabled)`: {Relay: "relay"},
-		`punch: it needs relay: direct`:                                      {Relay: transport.Tor, Punch: true},
-		`punch: it needs relay: direct, and makes`:                           {TCP: transport.Direct, Punch: true},
+		`punch: it needs tcp: direct and relay: direct`:                      {TCP: transport.Direct, Relay: transport.Tor, Punch: true},
+		`punch: it needs tcp: direct and relay: direct, and makes`:           {QUIC: transport.Direct, Relay: transport.Direct, Punch: true},
 	} {
 		if err := bad.Validate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want %s", bad, err, want)
@@ -103,6 +103,41 @@ func TestDialable(t *testing.T) {
 	} {
 		if got := c.connections.Dialable(all); !slices.Equal(got, c.want) {
 			t.Errorf("%+v dials %v, want %v", c.connections, got, c.want)
+		}
+	}
+}
+
+// A relay is taken a slot on in the relay's way, too.
+func TestWayToRelay(t *testing.T) {
+	for _, c := range []struct {
+		connections transport.Connections
+		hint        grid.Hint
+		want        transport.Way
+	}{
+		{transport.Connections{TCP: transport.Direct}, "/ip4/192.0.2.7/tcp/1", transport.Disabled},
+		{transport.Connections{TCP: transport.Direct, Relay: transport.Tor}, "/ip4/192.0.2.7/tcp/1", transport.Tor},
+		{transport.Connections{TCP: transport.Tor, Relay: transport.Direct}, "/dns/one.example.org/tcp/1", transport.Direct},
+		{transport.Connections{Relay: transport.Tor}, "/ip4/192.0.2.7/udp/1/quic-v1", transport.Disabled},
+		{transport.Connections{Relay: transport.Tor}, "/onion3/" + onionName + ":1", transport.Tor},
+		{transport.Connections{Onion: transport.Tor, Relay: transport.Direct}, "/onion3/" + onionName + ":1", transport.Disabled},
+		{transport.Connections{TCP: transport.Direct, Relay: transport.Direct}, "/ip4/192.0.2.7/tcp/1/p2p/" + peerName + "/p2p-circuit", transport.Disabled},
+		{transport.Connections{Relay: transport.Direct}, "nonsense", transport.Disabled},
+	} {
+		if got := c.connections.WayToRelay(c.hint); got != c.want {
+			t.Errorf("%+v: %s is reached by %s, want %s", c.connections, c.hint, got, c.want)
+		}
+	}
+}
+
+func TestBarred(t *testing.T) {
+	quic := transport.Connections{QUIC: transport.Direct}
+	for want, hints := range map[string][]grid.Hint{
+		"it has none of a kind that is known here":                                                {"nonsense"},
+		"it has none but tcp and relay, which the settings for connections do not let be dialled": {"/ip4/192.0.2.7/tcp/1/p2p/" + peerName + "/p2p-circuit", "/ip4/192.0.2.7/tcp/1"},
+		"those that may be dialled name another server":                                           {"/ip4/192.0.2.7/udp/1/quic-v1", "/ip4/192.0.2.7/tcp/1"},
+	} {
+		if got := quic.Barred(hints); got != want {
+			t.Errorf("%v: %s, want %s", hints, got, want)
 		}
 	}
 }

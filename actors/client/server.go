@@ -205,9 +205,13 @@ func (s *server) endTurn(ctx actor.Context) {
 	}
 }
 
-// hints are the addresses to dial: a few, after a failure the next ones.
+// hints are the addresses to dial: a few, after a failure the next ones. Where
+// there are none the dialer is to say why.
 func (s *server) hints() []grid.Hint {
 	all := s.known.Connections.Dialable(s.known.Announcement.Hints)
+	if len(all) == 0 {
+		return s.known.Announcement.Hints
+	}
 	if len(all) <= maxDialHints {
 		return all
 	}

@@ -31,7 +31,6 @@ func testProcesses(t *testing.T, services *daemon, outside *namespace, socks net
 		t.Fatalf("the introducer is reached at %s", join)
 	}
 	server := prepare("server", "create-node", "--no-client", "--introducer", join, "--listen", "onion:3457", "--nickname", "hidden", "--reserved-space", "0")
-	edit(t, server, "# connections: {", "connections: {onion: tor} # {")
 	client := prepare("client", "create-client", "--introducer", join, "--web-port", "none", "--shares-needed", "1", "--shares-happy", "1", "--shares-total", "1")
 	edit(t, client, "anonymous: false", "anonymous: true")
 	client.Namespace = outside.name

@@ -155,13 +155,13 @@ func (m *merging) roads() {
 			m.force("connections." + string(kind))
 		}
 	}
-	m.s.Connections.Punch = m.s.Connections.Punch && m.s.Connections.Relay == transport.Direct
+	m.s.Connections.Punch = m.s.Connections.Punch && m.s.Connections.MayPunch()
 	switch {
 	case m.own.Punch == nil:
 	case m.rules.Anonymous && *m.own.Punch:
 		m.refuse("punch: true is not used under anonymous: true")
-	case *m.own.Punch && m.s.Connections.Relay != transport.Direct:
-		m.refuse("punch: true is not used: it needs relay: direct")
+	case *m.own.Punch && !m.s.Connections.MayPunch():
+		m.refuse("punch: true is not used: " + transport.NeedsOfPunch)
 	default:
 		m.s.Connections.Punch = *m.own.Punch
 		m.force("punch")

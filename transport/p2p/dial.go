@@ -16,6 +16,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/transport"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
@@ -67,7 +68,7 @@ func (d *dialer) Dial(t transport.Target, ev transport.SessionEvents, done func(
 // connect tries one way after the other, each with a host that has no other.
 // The session that it returns has its events locked.
 func (d *dialer) connect(ctx context.Context, t transport.Target, ev transport.SessionEvents) (*session, error) {
-	failed := transport.ErrNoAddress
+	failed := fmt.Errorf("%w: %s", transport.ErrNoAddress, t.Connections.Barred(t.Hints))
 	for _, way := range []transport.Way{transport.Direct, transport.Tor} {
 		one := &dial{options: d.options.by(way), punches: d.punches, target: t, way: way, ev: ev}
 		s, err := one.run(ctx)
@@ -76,6 +77,7 @@ func (d *dialer) connect(ctx context.Context, t transport.Target, ev transport.S
 			return s, nil
 		case ctx.Err() != nil && !errors.Is(err, transport.ErrNoAddress):
 			return nil, err
+		case errors.Is(err, errNotThisWay):
 		case errors.Is(failed, transport.ErrNoAddress):
 			failed = err
 		case !errors.Is(err, transport.ErrNoAddress):
@@ -92,18 +94,18 @@ func (d *dial) run(ctx context.Context) (*session, error) {
 		return nil, fmt.Errorf("%w: %w", transport.ErrNoAddress, err)
 	}
 	d.id = id
-	addrs := dialable(d.target, d.way, id)
+	addrs := dialable(d.target, d.target.Connections.WayOf, d.way, id)
 	if len(addrs) == 0 {
-		return nil, transport.ErrNoAddress
-	}
-	if d.way == transport.Tor && d.options.SOCKS == "" {
-		return nil, fmt.Errorf("%w: it would go through Tor, and no SOCKS port of Tor is known", transport.ErrNoAddress)
+		return nil, errNotThisWay
 	}
 	if err := d.makeHost(addrs); err != nil {
 		return nil, err
 	}
 	return d.connect(ctx, id, addrs)
 }
+
+// errNotThisWay is for a way in which no address may be dialled.
+var errNotThisWay = fmt.Errorf("%w in this way", transport.ErrNoAddress)
 
 // makeHost makes the host, under a new identity, with what it takes to dial the
 // addresses in its way.
@@ -112,25 +114,42 @@ func (d *dial) makeHost(addrs []ma.Multiaddr) error {
 	if err != nil {
 		return fmt.Errorf("make identity: %w", err)
 	}
-	var more []swarm.Option
-	if d.way == transport.Tor {
-		more = append(more, swarm.WithMultiaddrResolver(noNames{}))
-	}
-	if d.host, err = newHost(key, d.options.muxer(bulkWindow), &network.NullResourceManager{}, d.options.DialTimeout, more...); err != nil {
+	h, err := d.options.hostFor(d.way, key, bulkWindow, &network.NullResourceManager{}, addrs)
+	if err != nil {
 		return err
 	}
-	if d.way == transport.Tor {
-		err = d.host.addTor(d.options.SOCKS, addrs)
-	} else {
-		err = d.host.addDirect(addrs)
-	}
-	if err == nil && need(addrs, ma.P_CIRCUIT) {
-		err = d.host.addCircuits()
-	}
-	if err != nil {
-		return errors.Join(err, d.host.close())
+	d.host = h
+	if need(addrs, ma.P_CIRCUIT) {
+		if err := h.addCircuits(); err != nil {
+			return errors.Join(err, h.close())
+		}
 	}
 	return nil
+}
+
+// hostFor makes a host that can dial these addresses in one way, and nothing in
+// another.
+func (o Options) hostFor(way transport.Way, key ed25519.PrivateKey, window uint32, limits network.ResourceManager, addrs []ma.Multiaddr) (*host, error) {
+	var more []swarm.Option
+	if way == transport.Tor {
+		if o.SOCKS == "" {
+			return nil, fmt.Errorf("%w: it would go through Tor, and no SOCKS port of Tor is known", transport.ErrNoAddress)
+		}
+		more = append(more, swarm.WithMultiaddrResolver(noNames{}))
+	}
+	h, err := newHost(key, o.muxer(window), limits, o.DialTimeout, more...)
+	if err != nil {
+		return nil, err
+	}
+	if way == transport.Tor {
+		err = h.addTor(o.SOCKS, addrs)
+	} else {
+		err = h.addDirect(addrs)
+	}
+	if err != nil {
+		return nil, errors.Join(err, h.close())
+	}
+	return h, nil
 }
 
 // connect dials from the host that was made.
@@ -241,12 +260,12 @@ func (d *dial) of(c network.Conn) *session {
 	return d.session
 }
 
-// dialable returns the target's addresses that may be dialled in this way,
-// without the peer's name.
-func dialable(t transport.Target, way transport.Way, id peer.ID) []ma.Multiaddr {
+// dialable returns the target's addresses that are dialled in this way, without
+// the peer's name.
+func dialable(t transport.Target, wayOf func(grid.Hint) transport.Way, way transport.Way, id peer.ID) []ma.Multiaddr {
 	var addrs []ma.Multiaddr
 	for _, h := range t.Hints[:min(len(t.Hints), wire.MaxHints)] {
-		if t.Connections.WayOf(h) != way {
+		if wayOf(h) != way {
 			continue
 		}
 		a, named := peer.SplitAddr(ma.StringCast(string(h))) // it was parsed to learn its kind

@@ -86,7 +86,7 @@ func (v *victim) intrude(t *testing.T) network.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.peers.AddAddrs(id, dialable(v.target, transport.Direct, id), peerstore.TempAddrTTL)
+	h.peers.AddAddrs(id, dialable(v.target, v.target.Connections.WayOf, transport.Direct, id), peerstore.TempAddrTTL)
 	c, err := h.swarm.DialPeer(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)

@@ -68,8 +68,8 @@ type Options struct {
 	// is given up, so that who does not read cannot pin memory. Default 60 s.
 	Stall time.Duration
 
-	// SOCKS is Tor's port for those connections of a dialer that go through Tor;
-	// without it there are none.
+	// SOCKS is Tor's port for those connections of a dialer, and of a listener to
+	// relays, that go through Tor; without it there are none.
 	SOCKS tor.Address
 	// Onion makes the onion service of a listener that is to have one.
 	Onion Onion

@@ -59,8 +59,15 @@ func runSuite(t *testing.T, listen []string, dead grid.Hint, connections transpo
 // listen starts a listener whose sessions are sent to the channel.
 func listen(t *testing.T, o p2p.Options, ev transport.SessionEvents) (transport.Target, <-chan transport.Session) {
 	t.Helper()
+	l, accepted := listener(t, 1, o, ev)
+	return transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key(1))), Hints: l.Hints(), Connections: transport.DirectConnections}, accepted
+}
+
+// listener starts one, and has what it accepts.
+func listener(t testing.TB, serverKey byte, o p2p.Options, ev transport.SessionEvents) (transport.Listener, <-chan transport.Session) {
+	t.Helper()
 	accepted := make(chan transport.Session, 100)
-	l, err := p2p.Listen(key(1), loopback, o, func(s transport.Session) transport.SessionEvents {
+	l, err := p2p.Listen(key(serverKey), loopback, o, func(s transport.Session) transport.SessionEvents {
 		accepted <- s
 		return ev
 	})
@@ -72,7 +79,7 @@ func listen(t *testing.T, o p2p.Options, ev transport.SessionEvents) (transport.
 			t.Error(err)
 		}
 	})
-	return transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key(1))), Hints: l.Hints(), Connections: transport.DirectConnections}, accepted
+	return l, accepted
 }
 
 func dial(t testing.TB, d transport.Dialer, target transport.Target, ev transport.SessionEvents) (transport.Session, error) {

@@ -61,7 +61,7 @@ func (s *session) mayPunch() bool {
 		return false
 	}
 	c := s.dial.target.Connections
-	return c.Punch && c.Relay == transport.Direct
+	return c.Punch && c.MayPunch()
 }
 
 func (s *session) punch(ctx context.Context, ev transport.SessionEvents) (*session, error) {

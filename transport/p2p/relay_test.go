@@ -78,19 +78,7 @@ func TestSuiteThroughRelay(t *testing.T) {
 // behind starts a listener with a slot on the relay.
 func behind(t testing.TB, relay transport.Target, serverKey byte, ev transport.SessionEvents) (transport.Target, <-chan transport.Session) {
 	t.Helper()
-	accepted := make(chan transport.Session, 100)
-	l, err := p2p.Listen(key(serverKey), loopback, p2p.Options{}, func(s transport.Session) transport.SessionEvents {
-		accepted <- s
-		return ev
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	l, accepted := listener(t, serverKey, p2p.Options{}, ev)
 	slot, err := reserve(t, l, relay, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -25,6 +25,7 @@ import (
 // is believed but that its time has an end.
 type slot struct {
 	listener *listener
+	options  Options
 	relay    peer.ID
 	hints    []grid.Hint
 	host     *host
@@ -65,17 +66,18 @@ func (l *listener) reserve(ctx context.Context, relay transport.Target, lost fun
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", transport.ErrNoAddress, err)
 	}
-	s := &slot{listener: l, relay: id, lost: lost}
+	way := relay.Connections.Of(transport.Relay)
+	s := &slot{listener: l, options: l.options.by(way), relay: id, lost: lost}
 	ctx, s.stop = context.WithCancel(ctx)
-	addrs := dialable(relay, transport.Direct, id)
+	if way == transport.Disabled {
+		return nil, fmt.Errorf("%w: relays are not reached, as the settings for connections say", transport.ErrNoAddress)
+	}
+	addrs := dialable(relay, relay.Connections.WayToRelay, way, id)
 	if s.hints = circuitHints(addrs, id); len(s.hints) == 0 {
-		return nil, transport.ErrNoAddress
+		return nil, fmt.Errorf("%w: %s", transport.ErrNoAddress, fmt.Sprintf("relays are reached by %s, and it has no address for that", way))
 	}
-	if s.host, err = newHost(l.key, l.options.muxer(earlyWindow), l.limits, l.options.DialTimeout); err != nil {
+	if s.host, err = s.options.hostFor(way, l.key, earlyWindow, l.limits, addrs); err != nil {
 		return nil, err
-	}
-	if err := s.host.addDirect(addrs); err != nil {
-		return nil, errors.Join(err, s.host.close())
 	}
 	if !l.addSlot(s) {
 		return nil, errors.Join(transport.ErrClosed, s.host.close())
@@ -126,7 +128,7 @@ func (s *slot) take(ctx context.Context, addrs []ma.Multiaddr) error {
 	}
 	circuits.Start()
 	s.host.peers.AddAddrs(s.relay, addrs, peerstore.TempAddrTTL)
-	limited, cancel := context.WithTimeout(ctx, s.listener.options.DialTimeout)
+	limited, cancel := context.WithTimeout(ctx, s.options.DialTimeout)
 	defer cancel()
 	if _, err := s.host.swarm.DialPeer(limited, s.relay); err != nil {
 		return dialError(err)
@@ -172,7 +174,7 @@ func (s *slot) Lasts() time.Duration {
 // Renew asks for more time.
 func (s *slot) Renew(done func(error)) {
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), s.listener.options.DialTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), s.options.DialTimeout)
 		defer cancel()
 		done(s.reserve(ctx))
 	}()

@@ -259,3 +259,67 @@ func TestOnionListener(t *testing.T) {
 		t.Errorf("an onion service without Tor: %v", err)
 	}
 }
+
+// TestSlotThroughTor: where relays are reached through Tor, so is the one on
+// which a listener takes a slot; nothing else is dialled, and clients come as
+// they come to any slot.
+func TestSlotThroughTor(t *testing.T) {
+	r, relay := serveRelay(t, transport.RelayLimits{})
+	y := newSOCKSToy(t)
+	y.as("relay.example.invalid:3461", relay.Hints[0])
+	l, accepted := listener(t, 1, p2p.Options{SOCKS: y.address}, transport.SessionEvents{})
+	known := relay.Hints[0]
+	relay.Hints, relay.Connections = []grid.Hint{"/dns/relay.example.invalid/tcp/3461"}, transport.Connections{TCP: transport.Direct, Relay: transport.Tor}
+	slot, err := reserve(t, l, relay, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(y.asked) != 1 || y.asked[0].host != "relay.example.invalid:3461" {
+		t.Errorf("Tor was asked for %v", y.asked)
+	}
+	if slots := r.Status().Slots; len(slots) != 1 || slots[0].Server != grid.ServerID(grid.PublicKeyOf(key(1))) {
+		t.Errorf("slots: %+v", slots)
+	}
+	hint := grid.Hint(strings.Replace(string(slot.Hints()[0]), string(relay.Hints[0]), string(known), 1))
+	target := transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key(1))), Hints: []grid.Hint{hint}, Connections: transport.DirectConnections}
+	s, err := dial(t, p2p.NewDialer(p2p.Options{}), target, transport.SessionEvents{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if theirs := <-accepted; s.Path() != transport.PathRelay || theirs.Remote() != s.Local() {
+		t.Errorf("reached by %s", s.Path())
+	}
+	renewed := make(chan error, 1)
+	slot.Renew(func(err error) { renewed <- err })
+	if err := <-renewed; err != nil {
+		t.Errorf("renew: %v", err)
+	}
+}
+
+// TestSlotInNoOtherWay: a slot is not taken in a way that the settings for
+// relays do not say, whatever they say of TCP.
+func TestSlotInNoOtherWay(t *testing.T) {
+	r, relay := serveRelay(t, transport.RelayLimits{})
+	known := relay.Hints
+	for name, c := range map[string]struct {
+		socks tor.Address
+		hints []grid.Hint
+		way   transport.Way
+		err   error
+		says  string
+	}{
+		"no Tor in the settings": {"", known, transport.Tor, transport.ErrNoAddress, "no SOCKS port of Tor is known"},
+		"Tor is off":             {"127.0.0.1:1", known, transport.Tor, transport.ErrUnreachable, "Tor does not answer at 127.0.0.1:1"},
+		"disabled":               {"", known, transport.Disabled, transport.ErrNoAddress, "relays are not reached"},
+		"QUIC":                   {"127.0.0.1:1", []grid.Hint{"/ip4/127.0.0.1/udp/1/quic-v1"}, transport.Tor, transport.ErrNoAddress, "relays are reached by tor, and it has no address for that"},
+	} {
+		l, _ := listener(t, 1, p2p.Options{SOCKS: c.socks}, transport.SessionEvents{})
+		relay.Hints, relay.Connections = c.hints, transport.Connections{TCP: transport.Direct, Relay: c.way}
+		if _, err := reserve(t, l, relay, nil); !errors.Is(err, c.err) || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if st := r.Status(); len(st.Slots) != 0 {
+		t.Errorf("slots: %+v", st.Slots)
+	}
+}
