@@ -7,6 +7,7 @@ import (
 	"github.com/tarn-grid/tarn/actors/client"
 	"github.com/tarn-grid/tarn/actors/server"
 	"github.com/tarn-grid/tarn/file/immutable"
+	"github.com/tarn-grid/tarn/file/mutable"
 	"github.com/tarn-grid/tarn/file/placement"
 	"github.com/tarn-grid/tarn/file/transfer"
 	"github.com/tarn-grid/tarn/grid"
@@ -43,6 +44,12 @@ var (
 	// ErrDamaged means that a file of the node's own is not as it was written.
 	// What it has in it is not told: it may be a secret that belongs elsewhere.
 	ErrDamaged = errors.New("is damaged")
+	// ErrReadOnly means that a capability does not let its holder write, ErrConflict
+	// that somebody else wrote at the same time, ErrChanged that what was being read
+	// is not there any more because of that.
+	ErrReadOnly = errors.New("the capability can only read")
+	ErrConflict = errors.New("somebody else wrote at the same time")
+	ErrChanged  = errors.New("the file has been changed meanwhile")
 	// ErrClosed means that the node was closed.
 	ErrClosed = errors.New("the node is closed")
 )
@@ -75,6 +82,12 @@ func public(err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, new(*client.ConflictError)):
+		return kind{ErrConflict, err}
+	case errors.Is(err, client.ErrChanged):
+		return kind{ErrChanged, err}
+	case errors.Is(err, mutable.ErrUnrecoverable):
+		return kind{ErrNotEnoughShares, err}
 	case errors.As(err, &few):
 		return kind{ErrTooFewServers, err}
 	case errors.As(err, &shares):

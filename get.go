@@ -20,8 +20,9 @@ import (
 // piecesAhead is how many pieces may wait for a slow reader.
 const piecesAhead = 2
 
-// Open opens the file that a capability names. Nothing is fetched before it is
-// read. Errors: ErrCap.
+// Open opens the file that a capability names: for a mutable one, a MutableFile of
+// the newest version that can be read. Nothing of the content is fetched before it
+// is read. Errors: ErrCap, for mutable files also ErrNotEnoughShares.
 func (n *Node) Open(ctx context.Context, capability string, how ...Option) (File, error) {
 	if n.config.Client == nil {
 		return nil, ErrNoClient
@@ -35,6 +36,8 @@ func (n *Node) Open(ctx context.Context, capability string, how ...Option) (File
 		return literalFile(c.Data), nil
 	case file.CHK:
 		return n.openFile(ctx, c, AuthorityOf(how...))
+	case file.Mutable:
+		return n.openMutable(ctx, c, AuthorityOf(how...))
 	}
 	return nil, fmt.Errorf("%w: a capability of the kind %s can't be read as a file yet", ErrCap, parsed.Kind())
 }

@@ -175,7 +175,17 @@ type PutResult struct {
 // Option changes how a call uses servers.
 type Option func(*options)
 
-type options struct{ authority lease.Authority }
+type options struct {
+	authority lease.Authority
+	onto      *Version
+}
+
+func optionsOf(how []Option) (o options) {
+	for _, set := range how {
+		set(&o)
+	}
+	return o
+}
 
 // Under has a call use an authority instead of the node's own: over connections
 // of its own, which servers can't tell to be this node's.
@@ -184,17 +194,13 @@ func Under(a lease.Authority) Option { return func(o *options) { o.authority = a
 // AuthorityOf is what Under was given, empty if it is not among the options: for
 // who stands in for a Node.
 func AuthorityOf(how ...Option) lease.Authority {
-	var o options
-	for _, set := range how {
-		set(&o)
-	}
-	return o.authority
+	return optionsOf(how).authority
 }
 
 // File is an open file. It reads any range; what it returns was verified
 // against the capability first. It must be closed.
 type File interface {
-	// Size in bytes, from the capability.
+	// Size in bytes.
 	Size() int64
 	// WriteRange writes length bytes from offset on to w, in order, and stops
 	// at the first error: what was written before it is right.

@@ -5,7 +5,8 @@
 // broker, which knows who the servers are and how each is reached; one
 // introduction for each introducer; one server actor for each storage server,
 // with a host and an identity of its own; renewer, which keeps alive what the
-// journal lists; and one upload or download actor for each file under way.
+// journal lists; one upload or download actor for each file under way, one
+// mutable for each mutable file in use, and keys, which makes keys for those.
 //
 // Promises: no two connections share an identity, and none is used again after
 // it was lost; a connection that fails harms no other; an upload is finished
@@ -16,6 +17,8 @@
 package client
 
 import (
+	"crypto/rsa"
+	"io"
 	"log/slog"
 	"strings"
 	"time"
@@ -55,6 +58,9 @@ type Config struct {
 	// Subcontract lets servers pass shares on to others that are named to them.
 	// Two of them then know that they serve one client.
 	Subcontract bool
+	// NewKey makes the RSA key of a mutable file; nil is how it is done. It may
+	// take its time, and is called by several goroutines.
+	NewKey func(random io.Reader) (*rsa.PrivateKey, error)
 	// OnlyLent has no server connected to but under an authority that comes with
 	// a request.
 	OnlyLent bool
@@ -127,6 +133,7 @@ type Client struct {
 	using    map[string]func(actor.Context) // ends the use of an authority, by the PID id of the job
 	lent     map[lease.AuthorityID]*lending
 	lendings int // how many there were, which names them
+	mutables mutables
 }
 
 // New makes a Client.
@@ -134,7 +141,7 @@ func New(e *env.Env, c Config) env.Producer {
 	return func() actor.Actor {
 		return &Client{
 			branch: newBranch(e, c), config: c, members: newMembers(), turns: newTurns(),
-			using: map[string]func(actor.Context){}, lent: map[lease.AuthorityID]*lending{},
+			using: map[string]func(actor.Context){}, lent: map[lease.AuthorityID]*lending{}, mutables: newMutables(),
 		}
 	}
 }
@@ -255,6 +262,16 @@ func (c *Client) Receive(ctx actor.Context) {
 		broker, done := c.under(ctx, m.Authority)
 		pid := c.env.Spawn.Child(ctx, "check"+jobName(m.ReplyTo), newCheck(c.env, c.config, broker, c.job("check"), m, false))
 		c.using[pid.Id] = done
+	case CreateMutable:
+		c.createMutable(ctx, m)
+	case OpenMutable:
+		c.useMutable(ctx, m.Cap, m.Authority, m)
+	case ReadMutable:
+		c.useMutable(ctx, m.Cap, m.Authority, m)
+	case WriteMutable:
+		c.useMutable(ctx, m.Cap, m.Authority, m)
+	case idleMutable:
+		c.idleMutable(ctx, m)
 	case letGo:
 		c.letGo(ctx, m)
 	case Cancel:
@@ -298,6 +315,7 @@ func (c *Client) Receive(ctx actor.Context) {
 func (c *Client) start(ctx actor.Context) {
 	c.branch.turns = ctx.Self()
 	c.startBranch(ctx, c.config.Authority, c.config.Account, len(c.config.Introducers))
+	c.mutables.keys = c.env.Spawn.Child(ctx, "keys", newKeys(c.env, c.config.NewKey))
 	c.own = c.env.Spawn.Child(ctx, "overrides", newOverrides(c.env, c.config.Overrides, c.config.Rules))
 	if c.config.Journal != nil {
 		c.renewer = c.env.Spawn.Child(ctx, "renewer", newRenewer(c.env, c.config.Journal, c.parts()))
@@ -350,7 +368,8 @@ func (c *Client) tellJobs(ctx actor.Context, m any) {
 // cancel reaches a job by the name that it was given.
 func (c *Client) cancel(ctx actor.Context, m Cancel) {
 	for _, child := range ctx.Children() {
-		if strings.HasSuffix(child.Id, jobName(m.ReplyTo)) {
+		_, file := c.mutables.names[child.Id]
+		if file || strings.HasSuffix(child.Id, jobName(m.ReplyTo)) {
 			ctx.Send(child, m)
 		}
 	}
@@ -368,6 +387,7 @@ func jobName(replyTo *actor.PID) string { return "/for-" + replyTo.Id }
 // terminated follows the end of a child: a file under way uses no authority any
 // more, and one that was lent and failed is lent anew when it is asked for.
 func (c *Client) terminated(ctx actor.Context, who *actor.PID) {
+	c.mutables.gone(who)
 	if done := c.using[who.Id]; done != nil {
 		delete(c.using, who.Id)
 		done(ctx)
@@ -380,7 +400,7 @@ func (c *Client) terminated(ctx actor.Context, who *actor.PID) {
 		}
 	}
 	c.members.gone(who)
-	if who.Equal(c.renewer) || who.Equal(c.own) {
+	if who.Equal(c.renewer) || who.Equal(c.own) || who.Equal(c.mutables.keys) {
 		panic("client: " + who.Id + " failed for good")
 	}
 	c.ended(ctx, who)

@@ -110,6 +110,17 @@ const (
 	helperPatience  = 2 * time.Minute
 	placingPatience = 5 * time.Minute
 	helperSilence   = time.Minute
+	// mutableIdle is how long what is known of a mutable file is kept after its
+	// last use.
+	mutableIdle = time.Minute
+	// surveyPatience is how long who writes waits for all servers to say what they
+	// hold, if the others are enough; writePatience is how long a version may be in
+	// the making: after it others take it for given up.
+	surveyPatience = 3 * time.Second
+	writePatience  = 8 * time.Second
+	writeAgain     = 250 * time.Millisecond
+	// keysPause is the least rest after a key that was made ahead of time.
+	keysPause = 10 * time.Millisecond
 	// grantTime is how long the certificates of a helper last at most. They end
 	// at a multiple of grantStep, so that who stores a file again signs the same
 	// ones, and the helper need not log in again.
@@ -166,6 +177,17 @@ const (
 	helpWindow  = 4
 	maxSetbacks = 3
 	maxPlacings = 4
+	// keysAhead is how many keys of mutable files are made ahead of time.
+	keysAhead = 64
+	// surveySize is how much of each share of a mutable file is read to find out
+	// its version: all that proves it, and small shares whole, in bytes.
+	surveySize = 4 << 10
+	// maxSurveys is how often a file that changes all the time is looked at anew.
+	maxSurveys = 4
+	// readTogether is how much of a mutable file is fetched at a time, keptContent
+	// the longest content that is kept.
+	readTogether = 2 << 20
+	keptContent  = 16 << 20
 	// windowBytes is how much of an encoded file is held for pulls, all
 	// shares together; at least minWindow segments.
 	windowBytes = 16 << 20

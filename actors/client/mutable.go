@@ -1,0 +1,387 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/tarn-grid/tarn/actors/env"
+	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/file/mutable"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
+)
+
+// Messages to Client about mutable files, each answered by one more at least.
+type (
+	// CreateMutable makes a file; answered by MutableWritten or an error.
+	CreateMutable struct {
+		ReplyTo *actor.PID
+		Format  mutable.Format
+		Key     *mutable.Key // nil for a new one
+		Content Content      // closed when it is needed no more
+		Size    int64        // of the content, bytes
+		Params  file.Params
+		// Authority to write under; the node's own where it is empty.
+		Authority lease.Authority
+	}
+	// OpenMutable finds the newest version that can be read; answered by
+	// MutableOpened or an error. What it names takes ReadMutable until CloseFile.
+	OpenMutable struct {
+		ReplyTo   *actor.PID
+		Cap       file.Mutable
+		Authority lease.Authority
+		Params    file.Params // of the node: how many servers to ask at first
+	}
+	// ReadMutable reads the newest version that can be read: answered by
+	// MutableOpened, Pieces and RangeEnd, or an error.
+	ReadMutable struct {
+		ReplyTo        *actor.PID
+		Cap            file.Mutable
+		Offset, Length int64 // Length is negative for all that follows
+		Credit         int   // how many Pieces may come at first
+		// Version is the only one to be read, if it is not nil; ErrChanged if
+		// there is a newer one.
+		Version *mutable.Prefix
+		// Remembered lets what this node wrote or read last be the answer, though
+		// others may have written since.
+		Remembered bool
+		Authority  lease.Authority
+		Params     file.Params // of the node: how many servers to ask at first
+	}
+	// WriteMutable writes a new version; answered by MutableWritten or an error.
+	WriteMutable struct {
+		ReplyTo *actor.PID
+		Cap     file.Mutable
+		Content Content // closed when it is needed no more
+		Size    int64
+		// Part says that the content is a part of the new version, at Offset, or
+		// at the end if that is negative; else it is all of it.
+		Part   bool
+		Offset int64
+		// Base is the only version that may be changed, if it is not nil.
+		Base      *mutable.Prefix
+		Authority lease.Authority
+		Params    file.Params // of the node
+	}
+)
+
+// From a mutable file.
+type (
+	// MutableOpened is which version is read. PID takes ReadMutable and, if it was
+	// opened, CloseFile.
+	MutableOpened struct {
+		PID     *actor.PID
+		Version mutable.Prefix
+	}
+	// MutableWritten says that a version is durable on enough servers.
+	MutableWritten struct {
+		Cap       file.Mutable // the write capability
+		Version   mutable.Prefix
+		Placement map[grid.ShareNum][]grid.ServerID
+		Happiness int
+		// Labels is whose leases the shares have, by server.
+		Labels  map[grid.ServerID]grid.PublicKey
+		LeftOut []LeftOut
+	}
+)
+
+// ErrChanged means that a file is not as it was any more. ConflictError is more
+// often what a writer is told.
+var ErrChanged = errors.New("the file has been changed meanwhile")
+
+// ConflictError means that somebody else wrote at the same time. Clean says that
+// nothing was written; else it is not known whether what was to be written is a
+// part of what the file is now.
+type ConflictError struct{ Clean bool }
+
+// Error is a sentence.
+func (e *ConflictError) Error() string {
+	if e.Clean {
+		return "somebody else wrote the file at the same time; nothing was changed"
+	}
+	return "somebody else wrote the file at the same time, and it is not known whether this write counts; look at the file"
+}
+
+// mutableFile is one mutable file that is in use: it does one thing after the
+// other with it.
+//
+// Owns: what is known of the file: its key, where its shares are, its content if that is short; what is still to be done with it.
+// On failure: ends with errors; each server has the old shares or the new ones.
+type mutableFile struct {
+	env     *env.Env
+	log     *slog.Logger
+	broker  *actor.PID
+	keys    *actor.PID
+	journal Journal
+	born    *CreateMutable // what it begins with, if it is new
+	cap     file.Mutable   // a write capability once one was used
+
+	queue     []*mutableJob
+	flow      *flow
+	uses      int // requests that came
+	forwarded int // of them, by way of the client
+	open      int // times that it was opened and not closed
+
+	key     *mutable.Key
+	known   *survey // after a write of our own
+	last    *survey // of who reads
+	content []byte  // of the version below
+	of      *mutable.Prefix
+	noted   map[lease.PlacedLease]bool // in the journal
+}
+
+// mutableJob is a request.
+type mutableJob struct {
+	replyTo *actor.PID
+	content Content // nil if it has none
+	run     func(f *flow)
+	credit  int // of a reader
+}
+
+func newMutableFile(e *env.Env, c Config, broker, keys *actor.PID, log *slog.Logger, cap file.Mutable, born *CreateMutable) env.Producer {
+	return func() actor.Actor {
+		return &mutableFile{env: e, log: log, broker: broker, keys: keys, journal: c.Journal, cap: cap, born: born, noted: map[lease.PlacedLease]bool{}}
+	}
+}
+
+type (
+	// throughClient is a request that the client counts.
+	throughClient struct{ message any }
+	// idleMutable asks the client to end a file that had so many uses, if there
+	// are no more on their way.
+	idleMutable struct {
+		pid  *actor.PID
+		uses int
+	}
+	mutableRests struct{ uses int }
+)
+
+// Receive implements actor.Actor.
+func (m *mutableFile) Receive(ctx actor.Context) {
+	switch msg := ctx.Message().(type) {
+	case throughClient:
+		m.forwarded++
+		m.request(ctx, msg.message)
+	case *actor.Started:
+		if m.born != nil {
+			born := *m.born
+			m.add(ctx, &mutableJob{replyTo: born.ReplyTo, content: born.Content, run: func(f *flow) { m.create(f, born) }})
+		}
+	case ReadMutable:
+		m.request(ctx, msg)
+	case CloseFile:
+		if m.open--; m.open == 0 && len(m.queue) == 0 {
+			m.rest(ctx)
+		}
+	case Cancel:
+		m.cancel(ctx, msg.ReplyTo)
+	case StopReading:
+		m.cancel(ctx, msg.ReplyTo)
+	case MorePieces:
+		if len(m.queue) > 0 && ctx.Sender() != nil && m.queue[0].replyTo.Equal(ctx.Sender()) {
+			m.queue[0].credit += msg.Count
+			m.give(ctx)
+		}
+	case mutableRests:
+		if msg.uses == m.uses && len(m.queue) == 0 && m.open == 0 {
+			ctx.Send(ctx.Parent(), idleMutable{ctx.Self(), m.forwarded})
+		}
+	case *actor.Restarting:
+		m.endAll(ctx) // the next incarnation only ends
+		ctx.Stop(ctx.Self())
+	case *actor.Stopping:
+		m.endAll(ctx)
+	case *actor.Stopped, *actor.Terminated:
+	default:
+		m.give(ctx)
+	}
+}
+
+// request takes one.
+func (m *mutableFile) request(ctx actor.Context, msg any) {
+	m.uses++
+	switch msg := msg.(type) {
+	case OpenMutable:
+		m.use(msg.Cap)
+		m.add(ctx, &mutableJob{replyTo: msg.ReplyTo, run: func(f *flow) { m.openVersion(f, msg) }})
+	case ReadMutable:
+		m.use(msg.Cap)
+		job := &mutableJob{replyTo: msg.ReplyTo, credit: msg.Credit}
+		job.run = func(f *flow) { m.read(f, msg, job) }
+		m.add(ctx, job)
+	case WriteMutable:
+		m.use(msg.Cap)
+		m.add(ctx, &mutableJob{replyTo: msg.ReplyTo, content: msg.Content, run: func(f *flow) { m.write(f, msg) }})
+	}
+}
+
+// use keeps the capability that can do more.
+func (m *mutableFile) use(c file.Mutable) {
+	if c.Writable() || !m.cap.Writable() && c.Kind() != file.KindSSKVerifier && c.Kind() != file.KindMDMFVerifier {
+		m.cap = c
+	}
+}
+
+func (m *mutableFile) add(ctx actor.Context, job *mutableJob) {
+	m.queue = append(m.queue, job)
+	if len(m.queue) == 1 {
+		m.next(ctx)
+	}
+}
+
+// next begins with the first of the queue.
+func (m *mutableFile) next(ctx actor.Context) {
+	if len(m.queue) == 0 {
+		m.rest(ctx)
+		return
+	}
+	job := m.queue[0]
+	m.flow = newFlow(m.env, job.run)
+	m.give(ctx)
+}
+
+// rest ends the actor after a while, unless it is used again.
+func (m *mutableFile) rest(ctx actor.Context) {
+	m.env.Clock.After(mutableIdle, ctx.Self(), mutableRests{m.uses})
+}
+
+// give continues what is under way, and goes on with the next when it has ended.
+func (m *mutableFile) give(ctx actor.Context) {
+	if m.flow == nil {
+		if d, ok := ctx.Message().(env.Discarder); ok {
+			d.Discard()
+		}
+		return
+	}
+	if m.flow.give(ctx, ctx.Message()) {
+		m.ended(ctx)
+	}
+}
+
+func (m *mutableFile) ended(ctx actor.Context) {
+	m.flow = nil
+	m.close(m.queue[0])
+	m.queue = m.queue[1:]
+	m.next(ctx)
+}
+
+// close lets go of what a job was to write.
+func (m *mutableFile) close(job *mutableJob) {
+	if job.content == nil {
+		return
+	}
+	content := job.content
+	m.env.Exec.Do(env.Disk, nil, func() any {
+		_ = content.Close() // it was only read
+		return nil
+	})
+}
+
+// cancel gives up what was asked for with an address for replies.
+func (m *mutableFile) cancel(ctx actor.Context, replyTo *actor.PID) {
+	i := slices.IndexFunc(m.queue, func(j *mutableJob) bool { return j.replyTo.Equal(replyTo) })
+	switch {
+	case i == 0:
+		m.flow.stop()
+		m.forget()
+		m.ended(ctx)
+	case i > 0:
+		m.close(m.queue[i])
+		m.queue = slices.Delete(m.queue, i, i+1)
+	}
+}
+
+// forget drops what may be out of date.
+func (m *mutableFile) forget() { m.known, m.last, m.content, m.of = nil, nil, nil, nil }
+
+func (m *mutableFile) endAll(ctx actor.Context) {
+	if m.flow != nil {
+		m.flow.stop()
+		m.flow = nil
+	}
+	for _, job := range m.queue {
+		ctx.Send(job.replyTo, fmt.Errorf("use a mutable file: %w", ErrInterrupted))
+		m.close(job)
+	}
+	m.queue, m.born = nil, nil
+}
+
+// answer is the last word of a job.
+func (m *mutableFile) answer(f *flow, to *actor.PID, reply any) {
+	if err, ok := reply.(error); ok {
+		m.log.Warn("mutable file not read or written", "storage-index", m.cap.StorageIndex().String(), "error", err)
+	}
+	f.ctx.Send(to, reply)
+}
+
+// mutableName is under what a file in use is found: a file is another one under
+// another authority.
+type mutableName struct {
+	si        grid.StorageIndex
+	authority lease.AuthorityID
+}
+
+// mutables are the files in use.
+type mutables struct {
+	files map[mutableName]*usedMutable
+	names map[string]mutableName // by PID id
+	count int
+	keys  *actor.PID
+}
+
+type usedMutable struct {
+	pid  *actor.PID
+	uses int
+}
+
+func newMutables() mutables {
+	return mutables{files: map[mutableName]*usedMutable{}, names: map[string]mutableName{}}
+}
+
+// createMutable starts a file that has no name yet.
+func (c *Client) createMutable(ctx actor.Context, m CreateMutable) {
+	broker, done := c.under(ctx, m.Authority)
+	c.mutables.count++
+	name := fmt.Sprintf("mutable/%d/for-%s", c.mutables.count, m.ReplyTo.Id)
+	pid := c.env.Spawn.Child(ctx, name, newMutableFile(c.env, c.config, broker, c.mutables.keys, c.job("create"), file.Mutable{}, &m))
+	c.using[pid.Id] = done
+}
+
+// useMutable passes a request on to its file.
+func (c *Client) useMutable(ctx actor.Context, capability file.Mutable, a lease.Authority, m any) {
+	name := mutableName{capability.StorageIndex(), a.ID()}
+	used := c.mutables.files[name]
+	if used == nil {
+		broker, done := c.under(ctx, a)
+		c.mutables.count++
+		pid := c.env.Spawn.Child(ctx, fmt.Sprintf("mutable/%d", c.mutables.count),
+			newMutableFile(c.env, c.config, broker, c.mutables.keys, c.job("mutable"), capability, nil))
+		c.using[pid.Id] = done
+		used = &usedMutable{pid: pid}
+		c.mutables.files[name], c.mutables.names[pid.Id] = used, name
+	}
+	used.uses++
+	ctx.Send(used.pid, throughClient{m})
+}
+
+// idleMutable ends a file that nobody uses.
+func (c *Client) idleMutable(ctx actor.Context, m idleMutable) {
+	name, ok := c.mutables.names[m.pid.Id]
+	if ok && c.mutables.files[name].uses != m.uses {
+		return
+	}
+	c.mutables.gone(m.pid)
+	ctx.Poison(m.pid)
+}
+
+// gone forgets a file that has ended.
+func (u *mutables) gone(pid *actor.PID) {
+	if name, ok := u.names[pid.Id]; ok {
+		delete(u.names, pid.Id)
+		delete(u.files, name)
+	}
+}

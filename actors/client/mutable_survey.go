@@ -1,0 +1,336 @@
+package client
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tarn-grid/tarn/actors/env"
+	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/file/mutable"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/transport/wire"
+)
+
+// survey is what servers hold of a mutable file.
+type survey struct {
+	servers  []candidate // all that are connected, in the order of the file
+	asked    int         // how many of them
+	silent   []LeftOut   // of those, who gave no answer
+	shares   []*heldShare
+	versions []mutable.Version // the newest first
+}
+
+// heldShare is a share at a server.
+type heldShare struct {
+	server candidate
+	num    grid.ShareNum
+	head   []byte // the first surveySize bytes, or all
+	share  mutable.Share
+	err    error // why it is no share of the file
+	// tree is the block hash tree with the share's hash chain, once it is proven.
+	blocks *mutable.Blocks
+	failed bool // to give what it should have
+}
+
+// checkstringSize is how much of a share a writer wants to be unchanged: it says
+// which version it is of.
+const checkstringSize = 57
+
+// seen is what a writer has the server compare.
+func (h *heldShare) seen() []byte { return h.head[:min(len(h.head), checkstringSize)] }
+
+// candidates are the servers that are connected, or of those only the ones that
+// store something for us.
+func (m *mutableFile) candidates(f *flow, want int, storing bool) candidateList {
+	for {
+		f.ctx.Send(m.broker, candidates{replyTo: f.ctx.Self(), si: m.cap.StorageIndex(), want: want, storing: storing})
+		t := f.timer(2 * settleTime) // the broker may have failed and forgotten us
+		for again := false; !again; {
+			switch msg := f.wait().(type) {
+			case candidateList:
+				return msg
+			case flowTimer:
+				again = msg.tag == t
+			default:
+				f.letGo()
+			}
+		}
+	}
+}
+
+// survey asks what servers hold: first those that come first in the order of the
+// file, all others if those have too little. Who writes waits a while for each of
+// them, who reads only until there is a version that can be read.
+func (m *mutableFile) survey(f *flow, p file.Params, writing bool) (*survey, error) {
+	want := p.Needed
+	if writing {
+		want = p.Happy
+	}
+	s := &survey{servers: m.candidates(f, want, false).servers}
+	patience := hedgeTime
+	if writing {
+		patience = surveyPatience
+	}
+	for first := p.Total + p.Needed; ; first = len(s.servers) {
+		some := s.servers[s.asked:min(first, len(s.servers))]
+		s.asked += len(some)
+		m.askHolders(f, s, some, patience)
+		if _, err := mutable.Best(s.versions); err == nil || s.asked == len(s.servers) {
+			return s, nil
+		}
+	}
+}
+
+// askHolders asks some servers and proves what they say.
+func (m *mutableFile) askHolders(f *flow, s *survey, some []candidate, patience time.Duration) {
+	var all []*asked
+	for _, c := range some {
+		find := &wire.Find{StorageIndex: m.cap.StorageIndex(), Ranges: []wire.Range{{Length: surveySize}}}
+		all = append(all, f.ask(c.pid, Call{Frame: wire.Frame{Message: find}}))
+	}
+	var found []*heldShare
+	done := 0
+	f.gather(all, patience, func(late bool) bool {
+		found, done = nil, 0
+		for i, a := range all {
+			if a.reply != nil {
+				done++
+				found = append(found, holdings(some[i], *a.reply)...)
+			}
+		}
+		return late && plausible(found)
+	})
+	f.leave(all)
+	found = nil
+	for i, a := range all {
+		if a.reply == nil {
+			s.silent = append(s.silent, LeftOut{some[i].id, "", ErrNoAnswer})
+			continue
+		}
+		if _, ok := a.reply.Frame.Message.(*wire.Found); !ok {
+			s.silent = append(s.silent, LeftOut{some[i].id, "", unexpected(*a.reply)})
+		}
+		for _, h := range holdings(some[i], *a.reply) {
+			h.head = bytes.Clone(h.head)
+			found = append(found, h)
+		}
+		a.reply.Frame.Release()
+	}
+	m.readHeads(f, found)
+	s.shares = append(s.shares, m.prove(f, found)...)
+	s.count()
+}
+
+// holdings are the shares of one answer; their bytes are the frame's.
+func holdings(c candidate, r Reply) (list []*heldShare) {
+	f, ok := r.Frame.Message.(*wire.Found)
+	if !ok {
+		return nil
+	}
+	body := r.Frame.Bytes()
+	for _, s := range f.Shares {
+		parts, rest, ok := cut(body, s.Lengths)
+		if !ok || len(parts) > 1 {
+			return list
+		}
+		body = rest
+		h := &heldShare{server: c, num: s.Num}
+		if len(parts) == 1 {
+			h.head = parts[0]
+		}
+		list = append(list, h)
+	}
+	return list
+}
+
+// plausible reports whether there may be a version that can be read; nothing is
+// proven yet.
+func plausible(found []*heldShare) bool {
+	nums := map[string]map[grid.ShareNum]bool{}
+	for _, h := range found {
+		header, err := mutable.ParseHeader(h.head)
+		if err != nil {
+			continue
+		}
+		version := string(header.Prefix.Encode())
+		if nums[version] == nil {
+			nums[version] = map[grid.ShareNum]bool{}
+		}
+		nums[version][h.num] = true
+		if len(nums[version]) >= header.Needed {
+			return true
+		}
+	}
+	return false
+}
+
+// readHeads reads the beginnings for which there was no room.
+func (m *mutableFile) readHeads(f *flow, found []*heldShare) {
+	var all []*asked
+	var of []*heldShare
+	for _, h := range found {
+		if h.head == nil {
+			read := &wire.Read{StorageIndex: m.cap.StorageIndex(), Num: h.num, Ranges: []wire.Range{{Length: surveySize}}}
+			all, of = append(all, f.ask(h.server.pid, Call{Frame: wire.Frame{Message: read}})), append(of, h)
+		}
+	}
+	f.gather(all, 0, nil)
+	for i, a := range all {
+		if _, ok := a.reply.Frame.Message.(*wire.Data); ok {
+			of[i].head = bytes.Clone(a.reply.Frame.Bytes())
+		}
+		a.reply.Frame.Release()
+	}
+}
+
+// prove finds out of which version each share is. A version is proven once.
+func (m *mutableFile) prove(f *flow, found []*heldShare) []*heldShare {
+	if len(found) == 0 {
+		return nil
+	}
+	c := m.cap
+	do(f, env.CPU, func() bool {
+		proven := map[mutable.Prefix]bool{}
+		for _, h := range found {
+			h.share, h.err = mutable.Cut(h.head)
+			if h.err == nil && !proven[h.share.Header.Prefix] {
+				h.err = h.share.VerifyVersion(c)
+			}
+			if h.err == nil && int(h.num) >= h.share.Header.Total {
+				h.err = fmt.Errorf("%w: number %d of %d", mutable.ErrShare, h.num, h.share.Header.Total)
+			}
+			if h.err == nil {
+				proven[h.share.Header.Prefix] = true
+			}
+		}
+		return true
+	})
+	for _, h := range found {
+		if h.err != nil {
+			m.log.Warn("bad share", "server", h.server.id.Short(), "storage-index", m.cap.StorageIndex().String(), "share", h.num, "error", h.err)
+		}
+	}
+	return found
+}
+
+func (s *survey) count() {
+	var found []mutable.Found
+	for _, h := range s.shares {
+		if h.err == nil {
+			found = append(found, mutable.Found{Prefix: h.share.Header.Prefix, Share: h.num})
+		}
+	}
+	s.versions = mutable.Versions(found)
+}
+
+// of are the shares of a version.
+func (s *survey) of(p mutable.Prefix) (list []*heldShare) {
+	for _, h := range s.shares {
+		if h.err == nil && h.share.Header.Prefix == p {
+			list = append(list, h)
+		}
+	}
+	return list
+}
+
+// best is the version that is read. The error says who gave no answer.
+func (s *survey) best() (mutable.Version, error) {
+	v, err := mutable.Best(s.versions)
+	if err == nil || len(s.silent) == 0 {
+		return v, err
+	}
+	reasons := map[grid.ServerID]error{}
+	for _, l := range s.silent {
+		reasons[l.Server] = l.Err
+	}
+	return v, &UploadError{Err: err, Reasons: reasons}
+}
+
+// unfinished reports whether a version that is newer than the best one is not
+// there yet: somebody is writing it, or has given up.
+func (s *survey) unfinished() bool {
+	v, err := mutable.Best(s.versions)
+	return err == nil && len(s.versions) > 0 && s.versions[0].Prefix != v.Prefix && s.versions[0].Seqnum > v.Seqnum
+}
+
+// errOverwritten means that shares are not of the version any more that they were of.
+var errOverwritten = errors.New("shares are not as they were any more")
+
+// sections fetches parts of a share, as many calls as that takes.
+type fetch struct {
+	of       *heldShare
+	sections []mutable.Section
+	asked    []*asked
+	ranges   [][]wire.Range
+}
+
+func (m *mutableFile) fetch(f *flow, h *heldShare, sections []mutable.Section) *fetch {
+	t := &fetch{of: h, sections: sections}
+	for _, ranges := range inReads(sections) {
+		read := &wire.Read{StorageIndex: m.cap.StorageIndex(), Num: h.num, Ranges: ranges}
+		t.asked = append(t.asked, f.ask(h.server.pid, Call{Frame: wire.Frame{Message: read}}))
+		t.ranges = append(t.ranges, ranges)
+	}
+	return t
+}
+
+// inReads cuts sections into what one Read may ask for each.
+func inReads(sections []mutable.Section) (all [][]wire.Range) {
+	var now []wire.Range
+	left := int64(wire.MaxRead)
+	for _, s := range sections {
+		for s.Len() > 0 {
+			if left == 0 || len(now) == wire.MaxRanges {
+				all, now, left = append(all, now), nil, wire.MaxRead
+			}
+			n := min(s.Len(), left)
+			now = append(now, wire.Range{Offset: uint64(s.Off), Length: uint64(n)})
+			s.Off, left = s.Off+n, left-n
+		}
+	}
+	if len(now) > 0 {
+		all = append(all, now)
+	}
+	return all
+}
+
+func (t *fetch) complete() bool {
+	return !slices.ContainsFunc(t.asked, (*asked).open)
+}
+
+// bytes are those of each section, once all is there.
+func (t *fetch) bytes() ([][]byte, error) {
+	var all []byte
+	for i, a := range t.asked {
+		data, ok := a.reply.Frame.Message.(*wire.Data)
+		if !ok {
+			return nil, unexpected(*a.reply)
+		}
+		parts, rest, ok := cut(a.reply.Frame.Bytes(), data.Lengths)
+		if !ok || len(rest) > 0 || len(parts) != len(t.ranges[i]) {
+			return nil, errAnswer
+		}
+		for j, p := range parts {
+			if uint64(len(p)) != t.ranges[i][j].Length {
+				return nil, fmt.Errorf("%w: it is shorter than it says", mutable.ErrShare)
+			}
+			all = append(all, p...)
+		}
+	}
+	parts := make([][]byte, len(t.sections))
+	for i, s := range t.sections {
+		parts[i], all = all[:s.Len():s.Len()], all[s.Len():]
+	}
+	return parts, nil
+}
+
+func (t *fetch) release() {
+	for _, a := range t.asked {
+		if a.reply != nil {
+			a.reply.Frame.Release()
+		}
+	}
+}

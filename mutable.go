@@ -1,0 +1,433 @@
+package tarn
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tarn-grid/tarn/actors"
+	"github.com/tarn-grid/tarn/actors/client"
+	"github.com/tarn-grid/tarn/actors/env"
+	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/file/mutable"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
+)
+
+// Format is how a mutable file is stored.
+type Format string
+
+// The formats. Small files are written whole; of medium ones parts can be read
+// and written alone.
+const (
+	SDMF Format = "sdmf"
+	MDMF Format = "mdmf"
+)
+
+// ErrFormat is a text that names no format.
+var ErrFormat = errors.New("not a format of mutable files")
+
+// ParseFormat reads a format, in any case.
+func ParseFormat(text string) (Format, error) {
+	switch f := Format(strings.ToLower(text)); f {
+	case SDMF, MDMF:
+		return f, nil
+	}
+	return "", fmt.Errorf("%w: %q (want sdmf or mdmf)", ErrFormat, text)
+}
+
+func (f Format) shares() mutable.Format {
+	if f == MDMF {
+		return mutable.MDMF
+	}
+	return mutable.SDMF
+}
+
+// MaxMutable is the longest content of a mutable file that this version writes
+// at once, and MaxModify of one that Modify changes, in bytes.
+const (
+	MaxMutable = 256 << 20
+	MaxModify  = 32 << 20
+)
+
+// MutableOptions change how a mutable file or directory is made; the zero value
+// takes the node's parameters, a new key, and SDMF.
+type MutableOptions struct {
+	Format Format
+	// PrivateKey is an RSA key of 2048 bits in PEM, from which the capability
+	// follows; nil for a new one.
+	PrivateKey []byte
+	// Params replace the node's encoding parameters.
+	Params *file.Params
+	// Authority and Keep are those of PutOptions.
+	Authority lease.Authority
+	Keep      bool
+}
+
+// MutableResult tells what became of a version of a mutable file.
+type MutableResult struct {
+	// Cap is the write capability, ReadCap the one that can only read.
+	Cap, ReadCap string
+	Size         int64
+	Version      Version
+	// Happiness, Placement, Unrenewed and LeftOut are those of PutResult.
+	Happiness int
+	Placement map[grid.ShareNum][]grid.ServerID
+	Unrenewed []grid.ServerID
+	LeftOut   []ServerError
+}
+
+// Version is one of a mutable file: two are equal if nothing was written in
+// between. The zero one is none.
+type Version struct{ prefix mutable.Prefix }
+
+// Number counts versions from 1.
+func (v Version) Number() uint64 { return v.prefix.Seqnum }
+
+// Size is the length of the file, in bytes.
+func (v Version) Size() int64 { return v.prefix.Size }
+
+// String names the version: its number and a part of its hash.
+func (v Version) String() string {
+	return fmt.Sprintf("%d-%s", v.prefix.Seqnum, grid.EncodeBase32(v.prefix.Root[:10]))
+}
+
+// Onto has a write change this version and no other; ErrConflict if there is
+// another one by now.
+func Onto(v Version) Option {
+	return func(o *options) { o.onto = &v }
+}
+
+// CreateMutable makes a mutable file with what it reads from r. It returns when
+// enough distinct servers hold its shares durably. Errors: ErrTooFewServers, ErrFormat.
+func (n *Node) CreateMutable(ctx context.Context, r io.Reader, o MutableOptions) (MutableResult, error) {
+	if n.config.Client == nil {
+		return MutableResult{}, ErrNoClient
+	}
+	msg := client.CreateMutable{Format: o.Format.shares(), Params: n.config.Client.Params, Authority: o.Authority}
+	if o.Format == "" {
+		o.Format = SDMF
+	}
+	if _, err := ParseFormat(string(o.Format)); err != nil {
+		return MutableResult{}, err
+	}
+	if o.Params != nil {
+		msg.Params = *o.Params
+	}
+	if err := msg.Params.Validate(); err != nil {
+		return MutableResult{}, err
+	}
+	if len(o.PrivateKey) > 0 {
+		key, err := mutable.ParsePEM(o.PrivateKey)
+		if err != nil {
+			return MutableResult{}, err
+		}
+		msg.Key = key
+	}
+	if o.Format == MDMF {
+		msg.Params.SegmentSize = mutable.DefaultSegmentSize
+	}
+	in, ctx, cancel, err := n.mutableInput(ctx, r)
+	if err != nil {
+		return MutableResult{}, err
+	}
+	defer cancel()
+	msg.Content, msg.Size = in, in.size
+	return n.written(ctx, o.Authority, o.Keep, func(replyTo *env.PID) any {
+		msg.ReplyTo = replyTo
+		return msg
+	})
+}
+
+// mutableInput reads what is to be written.
+func (n *Node) mutableInput(ctx context.Context, r io.Reader) (*input, context.Context, context.CancelFunc, error) {
+	ctx, cancel := n.until(ctx)
+	in, err := n.spool(ctx, io.LimitReader(r, MaxMutable+1), -1, &keyMaker{})
+	if err == nil && in.size > MaxMutable {
+		err = errors.Join(fmt.Errorf("%w: more than %d bytes to write into a mutable file", mutable.ErrSize, MaxMutable), in.Close())
+	}
+	if err != nil {
+		cancel()
+		return nil, nil, nil, n.cause(err)
+	}
+	return in, ctx, cancel, nil
+}
+
+// written asks the client branch to write, and waits for what comes of it.
+func (n *Node) written(ctx context.Context, a lease.Authority, keep bool, request func(replyTo *env.PID) any) (MutableResult, error) {
+	var renewal []byte
+	if keep {
+		text, err := n.renewalText(a)
+		if err != nil {
+			return MutableResult{}, err
+		}
+		renewal = text
+	}
+	m, err := env.Ask[client.MutableWritten](ctx, n.system, n.root,
+		func(replyTo *env.PID) any { return actors.ToClient{Message: request(replyTo)} },
+		func(replyTo *env.PID) any { return actors.ToClient{Message: client.Cancel{ReplyTo: replyTo}} })
+	if err != nil {
+		return MutableResult{}, n.cause(public(err))
+	}
+	result := MutableResult{
+		Cap: m.Cap.String(), ReadCap: m.Cap.ReadOnly().String(), Size: m.Version.Size, Version: Version{m.Version},
+		Happiness: m.Happiness, Placement: m.Placement, LeftOut: leftOut(m.LeftOut),
+	}
+	if len(a.Holdings) > 0 {
+		result.Unrenewed = n.renewing(ctx, renewal, m.Labels)
+	}
+	return result, nil
+}
+
+// mutableCap reads a capability of a mutable file, or of a directory that lies in
+// one.
+func mutableCap(text string) (file.Mutable, error) {
+	parsed, err := file.Parse(strings.TrimSpace(text))
+	if err != nil {
+		return file.Mutable{}, fmt.Errorf("%w: %w", ErrCap, err)
+	}
+	if d, ok := parsed.(file.Directory); ok {
+		parsed = d.File
+	}
+	if c, ok := parsed.(file.Mutable); ok {
+		return c, nil
+	}
+	return file.Mutable{}, fmt.Errorf("%w: %s is not the kind of a mutable file", ErrCap, parsed.Kind())
+}
+
+// Overwrite makes what it reads from r the content of a mutable file. Errors:
+// ErrCap, ErrReadOnly, ErrConflict, ErrNotEnoughShares, ErrTooFewServers.
+func (n *Node) Overwrite(ctx context.Context, capability string, r io.Reader, how ...Option) (MutableResult, error) {
+	return n.writeMutable(ctx, capability, r, client.WriteMutable{}, how)
+}
+
+// WriteAt writes what it reads from r into a mutable file at an offset, which may
+// lie beyond its end: what is between becomes zero bytes. Errors are those of
+// Overwrite.
+func (n *Node) WriteAt(ctx context.Context, capability string, r io.Reader, offset int64, how ...Option) (MutableResult, error) {
+	if offset < 0 {
+		return MutableResult{}, fmt.Errorf("%w: offset %d", errRange, offset)
+	}
+	return n.writeMutable(ctx, capability, r, client.WriteMutable{Part: true, Offset: offset}, how)
+}
+
+// Append writes what it reads from r at the end of a mutable file. Errors are those
+// of Overwrite.
+func (n *Node) Append(ctx context.Context, capability string, r io.Reader, how ...Option) (MutableResult, error) {
+	return n.writeMutable(ctx, capability, r, client.WriteMutable{Part: true, Offset: -1}, how)
+}
+
+func (n *Node) writeMutable(ctx context.Context, capability string, r io.Reader, msg client.WriteMutable, how []Option) (MutableResult, error) {
+	if n.config.Client == nil {
+		return MutableResult{}, ErrNoClient
+	}
+	c, err := mutableCap(capability)
+	if err != nil {
+		return MutableResult{}, err
+	}
+	if !c.Writable() {
+		return MutableResult{}, ErrReadOnly
+	}
+	o := optionsOf(how)
+	in, ctx, cancel, err := n.mutableInput(ctx, r)
+	if err != nil {
+		return MutableResult{}, err
+	}
+	defer cancel()
+	msg.Cap, msg.Content, msg.Size, msg.Authority, msg.Params = c, in, in.size, o.authority, n.config.Client.Params
+	if o.onto != nil {
+		msg.Base = &o.onto.prefix
+	}
+	return n.written(ctx, o.authority, false, func(replyTo *env.PID) any {
+		msg.ReplyTo = replyTo
+		return msg
+	})
+}
+
+// ReadMutable is the content of a mutable file of up to MaxModify bytes, and which
+// version that is. Errors: ErrCap, ErrNotEnoughShares.
+func (n *Node) ReadMutable(ctx context.Context, capability string, how ...Option) ([]byte, Version, error) {
+	return n.readMutable(ctx, capability, false, how)
+}
+
+func (n *Node) readMutable(ctx context.Context, capability string, remembered bool, how []Option) ([]byte, Version, error) {
+	if n.config.Client == nil {
+		return nil, Version{}, ErrNoClient
+	}
+	c, err := mutableCap(capability)
+	if err != nil {
+		return nil, Version{}, err
+	}
+	ctx, cancel := n.until(ctx)
+	defer cancel()
+	cancelled := func(replyTo *env.PID) any { return actors.ToClient{Message: client.Cancel{ReplyTo: replyTo}} }
+	var cancelling any
+	call := n.system.Open(ctx, n.root, func(replyTo *env.PID) any {
+		cancelling = cancelled(replyTo)
+		return actors.ToClient{Message: client.ReadMutable{ReplyTo: replyTo, Cap: c, Length: -1, Credit: MaxModify,
+			Remembered: remembered, Authority: AuthorityOf(how...), Params: n.config.Client.Params}}
+	}, cancelled)
+	defer call.Close()
+	var content []byte
+	var v Version
+	for {
+		reply, err := call.Next()
+		if err != nil {
+			return nil, v, n.cause(err)
+		}
+		switch m := reply.(type) {
+		case client.MutableOpened:
+			v = Version{m.Version}
+			content = nil // what came before was of another one
+			if v.Size() > MaxModify {
+				call.Send(cancelling)
+				return nil, v, fmt.Errorf("%w: a mutable file of %d bytes, at most %d can be changed as a whole", mutable.ErrSize, v.Size(), MaxModify)
+			}
+		case client.Piece:
+			content = append(content, m.Data...)
+			m.Release()
+		case client.RangeEnd:
+			n.counters.getBytes.Add(float64(len(content)))
+			return content, v, nil
+		case error:
+			n.counters.getErrors.Inc()
+			return nil, v, n.cause(public(m))
+		}
+	}
+}
+
+// modifyTries is how often Modify begins anew, modifyPause the first rest before
+// that, which doubles each time up to modifyLongest.
+const (
+	modifyTries   = 30
+	modifyPause   = 20 * time.Millisecond
+	modifyLongest = 2 * time.Second
+)
+
+// Modify changes a mutable file of up to MaxModify bytes: change is given what it
+// is and returns what it is to be. It is called again if somebody else has written
+// meanwhile, as long as it is sure that nothing of ours was; so the change is made
+// once or, if there is an error, perhaps. A change that returns nil and no error
+// leaves all as it is. Errors: ErrConflict, those of Overwrite, and change's own.
+func (n *Node) Modify(ctx context.Context, capability string, change func(old []byte) ([]byte, error), how ...Option) (MutableResult, error) {
+	pause := modifyPause
+	for tries := 1; ; tries++ {
+		old, v, err := n.readMutable(ctx, capability, tries == 1, how)
+		if err != nil {
+			return MutableResult{}, err
+		}
+		changed, err := change(old)
+		if err != nil || changed == nil {
+			return MutableResult{Size: v.Size(), Version: v}, err
+		}
+		result, err := n.Overwrite(ctx, capability, bytes.NewReader(changed), append(how[:len(how):len(how)], Onto(v))...)
+		var conflict *client.ConflictError
+		if !errors.As(err, &conflict) || !conflict.Clean || tries == modifyTries {
+			return result, err
+		}
+		if tries == 1 {
+			continue // what was remembered was old
+		}
+		select {
+		case <-ctx.Done():
+			return MutableResult{}, context.Cause(ctx)
+		case <-time.After(pause/2 + rand.N(pause)): //nolint:gosec // it need not be secret
+		}
+		pause = min(2*pause, modifyLongest)
+	}
+}
+
+// MutableFile is a version of a mutable file that is open: Open returns one for
+// such a capability.
+type MutableFile interface {
+	File
+	// Version is the one that is read, as long as there is no newer one:
+	// WriteRange then fails with ErrChanged.
+	Version() Version
+}
+
+// remoteMutable is read by the actor of its file.
+type remoteMutable struct {
+	node    *Node
+	ctx     context.Context
+	cancel  context.CancelFunc
+	cap     file.Mutable
+	actor   *env.PID
+	version Version
+	closed  sync.Once
+}
+
+var _ MutableFile = (*remoteMutable)(nil)
+
+func (n *Node) openMutable(ctx context.Context, c file.Mutable, a lease.Authority) (File, error) {
+	if _, ok := c.ReadKey(); !ok {
+		return nil, fmt.Errorf("%w: a capability of the kind %s can't be read as a file", ErrCap, c.Kind())
+	}
+	ctx, cancel := n.until(ctx)
+	opened, err := env.Ask[client.MutableOpened](ctx, n.system, n.root,
+		func(replyTo *env.PID) any {
+			return actors.ToClient{Message: client.OpenMutable{ReplyTo: replyTo, Cap: c, Authority: a, Params: n.config.Client.Params}}
+		},
+		func(replyTo *env.PID) any { return actors.ToClient{Message: client.Cancel{ReplyTo: replyTo}} })
+	if err != nil {
+		cancel()
+		return nil, n.cause(public(err))
+	}
+	return &remoteMutable{node: n, ctx: ctx, cancel: cancel, cap: c, actor: opened.PID, version: Version{opened.Version}}, nil
+}
+
+// Size implements File.
+func (f *remoteMutable) Size() int64 { return f.version.Size() }
+
+// Version implements MutableFile.
+func (f *remoteMutable) Version() Version { return f.version }
+
+// WriteRange implements File.
+func (f *remoteMutable) WriteRange(w io.Writer, offset, length int64) error {
+	if err := checkRange(f, offset, length); err != nil {
+		return err
+	}
+	var stop client.StopReading
+	call := f.node.system.Open(f.ctx, f.actor,
+		func(replyTo *env.PID) any {
+			stop.ReplyTo = replyTo
+			return client.ReadMutable{ReplyTo: replyTo, Cap: f.cap, Offset: offset, Length: length, Credit: piecesAhead,
+				Version: &f.version.prefix, Params: f.node.config.Client.Params}
+		},
+		func(replyTo *env.PID) any { return client.StopReading{ReplyTo: replyTo} })
+	defer call.Close()
+	err := copyPieces(countingWriter{w, f.node.counters.getBytes}, call)
+	if err != nil {
+		f.node.counters.getErrors.Inc()
+		call.Send(stop)
+	}
+	return f.node.cause(public(err))
+}
+
+// Close implements File.
+func (f *remoteMutable) Close() error {
+	f.closed.Do(func() {
+		f.node.system.Env.Spawn.Send(f.actor, client.CloseFile{})
+		f.cancel()
+	})
+	return nil
+}
+
+// MutableCap is the write capability of the mutable file that has a key, an RSA
+// key of 2048 bits in PEM.
+func MutableCap(privateKey []byte, f Format) (string, error) {
+	if _, err := ParseFormat(string(f)); err != nil {
+		return "", err
+	}
+	key, err := mutable.ParsePEM(privateKey)
+	if err != nil {
+		return "", err
+	}
+	return key.Capability(f.shares()).String(), nil
+}

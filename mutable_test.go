@@ -1,0 +1,156 @@
+package tarn_test
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/tarn-grid/tarn"
+	"github.com/tarn-grid/tarn/file"
+)
+
+func (g *testGrid) createMutable(content []byte, o tarn.MutableOptions) tarn.MutableResult {
+	g.t.Helper()
+	r, err := g.client.CreateMutable(g.t.Context(), bytes.NewReader(content), o)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return r
+}
+
+func (g *testGrid) wantMutable(by *tarn.Node, capability string, want []byte) {
+	g.t.Helper()
+	f, err := by.Open(g.t.Context(), capability)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	var got bytes.Buffer
+	if err := f.WriteRange(&got, 0, f.Size()); err != nil {
+		g.t.Fatal(err)
+	}
+	if !bytes.Equal(got.Bytes(), want) {
+		g.t.Errorf("read %d bytes, want %d, or they differ", got.Len(), len(want))
+	}
+}
+
+func someBytes(seed uint64, n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{byte(seed)}).Read(b) // never fails
+	return b
+}
+
+// secondClient is another client with the same account.
+func (g *testGrid) secondClient(p file.Params) *tarn.Node {
+	g.t.Helper()
+	first := g.client
+	defer func() { g.client = first }()
+	g.client = g.open(tarn.Config{
+		Introducers: []tarn.IntroducerRef{g.ref},
+		Client:      &tarn.ClientConfig{Params: p, Account: g.account, Convergence: bytes.Repeat([]byte("c"), 16)},
+	})
+	g.await(len(g.servers))
+	return g.client
+}
+
+// Files of both formats are made, read by others, and written whole, in part and
+// at their end.
+func TestMutableFiles(t *testing.T) {
+	p := file.Params{Needed: 2, Happy: 3, Total: 4, SegmentSize: 128 << 10}
+	g := newGrid(t, 4, p)
+	other := g.secondClient(p)
+	for _, format := range []tarn.Format{tarn.SDMF, tarn.MDMF} {
+		for _, size := range []int{0, 1, 1000, 700_000} {
+			content := someBytes(1, size)
+			made := g.createMutable(content, tarn.MutableOptions{Format: format})
+			if made.Version.Number() != 1 || made.Happiness != 4 || made.Size != int64(size) {
+				t.Errorf("made %+v", made)
+			}
+			g.wantMutable(other, made.Cap, content)
+			g.wantMutable(other, made.ReadCap, content)
+
+			content = someBytes(2, size/2+1)
+			result, err := other.Overwrite(t.Context(), made.Cap, bytes.NewReader(content))
+			if err != nil || result.Version.Number() != 2 {
+				t.Fatalf("%s of %d bytes: %+v, %v", format, size, result, err)
+			}
+			g.wantMutable(g.client, made.ReadCap, content)
+
+			part := someBytes(3, size/3+1)
+			off := size * 2 / 3
+			result, err = g.client.WriteAt(t.Context(), made.Cap, bytes.NewReader(part), int64(off))
+			if err != nil || result.Version.Number() != 3 {
+				t.Fatalf("%s of %d bytes: %+v, %v", format, size, result, err)
+			}
+			content = append(content, make([]byte, max(0, off+len(part)-len(content)))...)
+			copy(content[off:], part)
+			g.wantMutable(other, made.Cap, content)
+
+			if _, err = g.client.Append(t.Context(), made.Cap, bytes.NewReader([]byte("the end"))); err != nil {
+				t.Fatal(err)
+			}
+			g.wantMutable(other, made.ReadCap, append(content, "the end"...))
+			if _, err := other.Overwrite(t.Context(), made.ReadCap, bytes.NewReader(nil)); !errors.Is(err, tarn.ErrReadOnly) {
+				t.Errorf("write with a capability that can't: %v", err)
+			}
+		}
+	}
+}
+
+// Who writes onto a version that is not the newest any more is told, and what was
+// open is not read as something else.
+func TestMutableConflict(t *testing.T) {
+	p := file.Params{Needed: 2, Happy: 3, Total: 4, SegmentSize: 128 << 10}
+	g := newGrid(t, 4, p)
+	other := g.secondClient(p)
+	made := g.createMutable(someBytes(1, 300_000), tarn.MutableOptions{Format: tarn.MDMF})
+	f, err := other.Open(t.Context(), made.Cap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	if _, err := g.client.Overwrite(t.Context(), made.Cap, bytes.NewReader(someBytes(2, 300_000))); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []*tarn.Node{g.client, other} {
+		if _, err := n.Overwrite(t.Context(), made.Cap, bytes.NewReader(nil), tarn.Onto(made.Version)); !errors.Is(err, tarn.ErrConflict) {
+			t.Errorf("write onto an old version: %v", err)
+		}
+	}
+	var got bytes.Buffer
+	if err := f.WriteRange(&got, 0, f.Size()); !errors.Is(err, tarn.ErrChanged) {
+		t.Errorf("read of %d bytes of an old version: %v", got.Len(), err)
+	}
+}
+
+// Two writers add to one counter: what it shows is how often they were told that
+// they did.
+func TestTwoWritersOfACounter(t *testing.T) {
+	p := file.Params{Needed: 2, Happy: 3, Total: 4, SegmentSize: 128 << 10}
+	g := newGrid(t, 4, p)
+	other := g.secondClient(p)
+	made := g.createMutable([]byte("0"), tarn.MutableOptions{})
+	const each = 100
+	var writers sync.WaitGroup
+	acked := make([]int, 2)
+	for i, n := range []*tarn.Node{g.client, other} {
+		writers.Go(func() {
+			for range each {
+				_, err := n.Modify(t.Context(), made.Cap, func(old []byte) ([]byte, error) {
+					value, err := strconv.Atoi(string(old))
+					return []byte(strconv.Itoa(value + 1)), err
+				})
+				if err == nil {
+					acked[i]++
+				} else {
+					t.Errorf("writer %d: %v", i, err)
+				}
+			}
+		})
+	}
+	writers.Wait()
+	g.wantMutable(g.client, made.Cap, []byte(strconv.Itoa(acked[0]+acked[1])))
+}
