@@ -10,6 +10,7 @@ import (
 	"github.com/tarn-grid/tarn/actors/env"
 	"github.com/tarn-grid/tarn/file"
 	"github.com/tarn-grid/tarn/file/mutable"
+	"github.com/tarn-grid/tarn/file/placement"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
@@ -224,6 +225,20 @@ func (s *survey) count() {
 		}
 	}
 	s.versions = mutable.Versions(found)
+}
+
+// order puts the servers in the order of the file.
+func (s *survey) order(si grid.StorageIndex) {
+	byID := map[grid.ServerID]candidate{}
+	var list []placement.Candidate
+	for _, c := range s.servers {
+		byID[c.id] = c
+		list = append(list, placement.Candidate{ID: c.id, Seed: c.announcement.PermutationSeed})
+	}
+	s.servers = nil
+	for _, c := range placement.Permute(si, list) {
+		s.servers = append(s.servers, byID[c.ID])
+	}
 }
 
 // of are the shares of a version.

@@ -23,7 +23,7 @@ import (
 )
 
 // How a version is written. The first server, in the order of the file, that
-// holds a share of it decides between writers: it takes a new version only from
+// holds a share of the version before decides between writers: it takes a new version only from
 // who has seen the one that it holds. Who loses there has written nothing and
 // begins anew; who wins goes on with all the others. Everybody asks in the same
 // order, so only where one can't reach that server does a race end otherwise:
@@ -82,7 +82,7 @@ func (m *mutableFile) create(f *flow, c CreateMutable) {
 		m.answer(f, c.ReplyTo, err)
 		return
 	}
-	w := m.newWriting(&survey{}, d, c.Params)
+	w := m.newWriting(&survey{}, nil, d, c.Params)
 	list := m.candidates(f, c.Params.Happy, true)
 	w.left, w.room = list.left, list.servers
 	err = m.place(f, w)
@@ -242,7 +242,7 @@ func (m *mutableFile) writeOnto(f *flow, w WriteMutable, s *survey, data []byte)
 	if err != nil {
 		return written{}, err
 	}
-	job := m.newWriting(s, d, w.Params)
+	job := m.newWriting(s, &v.Prefix, d, w.Params)
 	err = m.place(f, job)
 	return written{job, content}, err
 }
@@ -448,7 +448,8 @@ type writing struct {
 	*draft
 	params file.Params
 	found  *survey
-	room   []candidate // that may get new shares; nil until they were asked for
+	over   *mutable.Prefix // the version before, nil for a new file
+	room   []candidate     // that may get new shares; nil until they were asked for
 	left   []LeftOut
 	begun  time.Time
 
@@ -459,8 +460,8 @@ type writing struct {
 	conflicts []uint64 // sequence numbers of what others wrote
 }
 
-func (m *mutableFile) newWriting(s *survey, d *draft, p file.Params) *writing {
-	return &writing{draft: d, params: p, found: s, placed: map[grid.ShareNum][]grid.ServerID{},
+func (m *mutableFile) newWriting(s *survey, over *mutable.Prefix, d *draft, p file.Params) *writing {
+	return &writing{draft: d, params: p, found: s, over: over, placed: map[grid.ShareNum][]grid.ServerID{},
 		labels: map[grid.ServerID]grid.PublicKey{}, refused: map[grid.ServerID]error{}}
 }
 
@@ -494,13 +495,13 @@ func (m *mutableFile) place(f *flow, w *writing) error {
 			return err
 		}
 	}
-	m.send(f, w, groups)
+	m.sendAll(f, w, groups)
 	for len(w.conflicts) == 0 && w.whole {
 		more := m.homeless(f, w)
 		if len(more) == 0 {
 			break
 		}
-		m.send(f, w, more)
+		m.sendAll(f, w, more)
 	}
 	return w.verdict(m.env.Clock.Now())
 }
@@ -509,7 +510,9 @@ func (m *mutableFile) place(f *flow, w *writing) error {
 // to the next.
 func (m *mutableFile) decide(f *flow, w *writing, group []target) error {
 	for tries := 0; ; tries++ {
-		m.send(f, w, [][]target{group})
+		if late := m.send(f, w, [][]target{group}); len(late) > 0 {
+			return &ConflictError{Clean: true}
+		}
 		err := w.refused[group[0].server.id]
 		switch {
 		case len(w.conflicts) > 0:
@@ -524,11 +527,13 @@ func (m *mutableFile) decide(f *flow, w *writing, group []target) error {
 
 func busy(err error) bool { return errors.Is(err, &wire.Error{Code: wire.Busy}) }
 
-// existing are the places that hold shares, by server, in the order of the file.
-// Where parts are written only shares of the version they are of count.
+// existing are the places that hold shares, by server, in the order of the file,
+// but that the one which decides comes first. Where parts are written only shares of the version they are of count.
 func (w *writing) existing() (groups [][]target) {
+	decides := -1
 	for _, c := range w.found.servers {
 		var group []target
+		newest := false
 		for _, h := range w.found.shares {
 			if h.server.id != c.id || int(h.num) >= w.prefix.Total {
 				continue
@@ -537,11 +542,19 @@ func (w *writing) existing() (groups [][]target) {
 				continue
 			}
 			group = append(group, target{h.server, h.num, h.seen()})
+			newest = newest || h.err == nil && w.over != nil && h.share.Header.Prefix == *w.over
+		}
+		if newest && decides < 0 {
+			decides = len(groups)
 		}
 		if len(group) > 0 {
 			slices.SortFunc(group, func(a, b target) int { return int(a.num) - int(b.num) })
 			groups = append(groups, group)
 		}
+	}
+	if decides > 0 {
+		first := groups[decides]
+		groups = slices.Insert(slices.Delete(groups, decides, decides+1), 0, first)
 	}
 	return groups
 }
@@ -602,8 +615,24 @@ func (s *survey) seenAt(id grid.ServerID, num grid.ShareNum) []byte {
 	return nil
 }
 
-// send writes to some servers at the same time, to each all of its shares.
-func (m *mutableFile) send(f *flow, w *writing, groups [][]target) {
+// sendAll writes to servers that do not decide. Where one of them has got an older
+// version meanwhile, of who wrote before, that is what is overwritten.
+func (m *mutableFile) sendAll(f *flow, w *writing, groups [][]target) {
+	for tries := 0; len(groups) > 0; tries++ {
+		groups = m.send(f, w, groups)
+		if tries == maxSurveys {
+			for range groups {
+				w.conflicts = append(w.conflicts, 0)
+			}
+			return
+		}
+	}
+}
+
+// send writes to some servers at the same time, to each all of its shares. It
+// returns those that hold an older version than this one, and not the one that was
+// seen.
+func (m *mutableFile) send(f *flow, w *writing, groups [][]target) (late [][]target) {
 	staged := make([]map[grid.ShareNum]wire.Secret, len(groups))
 	var calls []*asked
 	var of []int
@@ -629,7 +658,7 @@ func (m *mutableFile) send(f *flow, w *writing, groups [][]target) {
 		}
 		a.reply.Frame.Release()
 	}
-	m.mutate(f, w, groups, staged)
+	return m.mutate(f, w, groups, staged)
 }
 
 // fits reports whether all of it goes into one frame.
@@ -662,7 +691,7 @@ func (m *mutableFile) enabler(c candidate) lease.WriteEnabler {
 }
 
 // mutate has what was sent, or is sent now, take the place of what was seen.
-func (m *mutableFile) mutate(f *flow, w *writing, groups [][]target, staged []map[grid.ShareNum]wire.Secret) {
+func (m *mutableFile) mutate(f *flow, w *writing, groups [][]target, staged []map[grid.ShareNum]wire.Secret) (late [][]target) {
 	var calls []*asked
 	var sent [][]target
 	for i, group := range groups {
@@ -688,56 +717,64 @@ func (m *mutableFile) mutate(f *flow, w *writing, groups [][]target, staged []ma
 	}
 	f.gather(calls, 0, nil)
 	for i, a := range calls {
-		w.took(sent[i], *a.reply)
+		if again := w.took(sent[i], *a.reply); again != nil {
+			late = append(late, again)
+		}
 		a.reply.Frame.Release()
 	}
+	return late
 }
 
-// took notes what became of the shares of one server.
-func (w *writing) took(group []target, r Reply) {
+// took notes what became of the shares of one server, and returns what is to be
+// tried again because it was another one than was seen.
+func (w *writing) took(group []target, r Reply) []target {
 	id := group[0].server.id
 	answer, ok := r.Frame.Message.(*wire.Mutated)
 	if !ok {
 		w.refused[id] = unexpected(r)
-		return
+		return nil
 	}
-	if !answer.Done && !w.there(group, answer, r.Frame.Bytes()) {
-		return
+	if !answer.Done {
+		now, ours := w.held(group, answer, r.Frame.Bytes())
+		if !ours {
+			return now
+		}
 	}
 	for _, t := range group {
 		w.placed[t.num] = append(w.placed[t.num], id)
 		w.labels[id] = t.server.label
 		w.at = append(w.at, target{t.server, t.num, nil})
 	}
+	return nil
 }
 
-// there reports whether what a server holds is this very version already, because
-// an answer was lost; else it notes what else it holds.
-func (w *writing) there(group []target, answer *wire.Mutated, body []byte) bool {
-	ours := w.prefix.Checkstring()
-	same := 0
+// held is what a server holds in place of what was seen there. It is ours already
+// where an answer was lost. A version that is not older than ours is a conflict, and
+// noted.
+func (w *writing) held(group []target, answer *wire.Mutated, body []byte) (now []target, ours bool) {
+	heads := map[grid.ShareNum][]byte{}
 	for _, s := range answer.Shares {
 		parts, rest, ok := cut(body, s.Lengths)
 		if !ok {
 			break
 		}
 		body = rest
-		if len(parts) == 0 || !slices.ContainsFunc(group, func(t target) bool { return t.num == s.Num }) {
-			continue
+		if len(parts) == 1 {
+			heads[s.Num] = bytes.Clone(parts[0])
 		}
-		if bytes.HasPrefix(parts[0], ours) {
-			same++
-			continue
+	}
+	ours = true
+	for _, t := range group {
+		head := heads[t.num]
+		same := bytes.HasPrefix(head, w.prefix.Checkstring())
+		ours = ours && same
+		if seqnum := seqnumOf(head); !same && seqnum >= w.prefix.Seqnum {
+			w.conflicts = append(w.conflicts, seqnum)
+			return nil, false
 		}
-		w.conflicts = append(w.conflicts, seqnumOf(parts[0]))
+		now = append(now, target{t.server, t.num, head})
 	}
-	if same == len(group) {
-		return true
-	}
-	if len(w.conflicts) == 0 { // it is gone
-		w.conflicts = append(w.conflicts, 0)
-	}
-	return false
+	return now, ours
 }
 
 func seqnumOf(head []byte) uint64 {
@@ -800,6 +837,7 @@ func (m *mutableFile) remember(w *writing, content []byte) {
 			s.servers = append(slices.Clip(s.servers), t.server)
 		}
 	}
+	s.order(m.cap.StorageIndex())
 	s.count()
 	m.known = s
 }
