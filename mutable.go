@@ -107,10 +107,14 @@ func Onto(v Version) Option {
 // CreateMutable makes a mutable file with what it reads from r. It returns when
 // enough distinct servers hold its shares durably. Errors: ErrTooFewServers, ErrFormat.
 func (n *Node) CreateMutable(ctx context.Context, r io.Reader, o MutableOptions) (MutableResult, error) {
+	return n.createMutable(ctx, r, o, nil)
+}
+
+func (n *Node) createMutable(ctx context.Context, r io.Reader, o MutableOptions, key *mutable.Key) (MutableResult, error) {
 	if n.config.Client == nil {
 		return MutableResult{}, ErrNoClient
 	}
-	msg := client.CreateMutable{Format: o.Format.shares(), Params: n.config.Client.Params, Authority: o.Authority}
+	msg := client.CreateMutable{Key: key, Format: o.Format.shares(), Params: n.config.Client.Params, Authority: o.Authority}
 	if o.Format == "" {
 		o.Format = SDMF
 	}
@@ -123,12 +127,12 @@ func (n *Node) CreateMutable(ctx context.Context, r io.Reader, o MutableOptions)
 	if err := msg.Params.Validate(); err != nil {
 		return MutableResult{}, err
 	}
-	if len(o.PrivateKey) > 0 {
-		key, err := mutable.ParsePEM(o.PrivateKey)
+	if key == nil && len(o.PrivateKey) > 0 {
+		given, err := mutable.ParsePEM(o.PrivateKey)
 		if err != nil {
 			return MutableResult{}, err
 		}
-		msg.Key = key
+		msg.Key = given
 	}
 	if o.Format == MDMF {
 		msg.Params.SegmentSize = mutable.DefaultSegmentSize

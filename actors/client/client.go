@@ -262,6 +262,8 @@ func (c *Client) Receive(ctx actor.Context) {
 		broker, done := c.under(ctx, m.Authority)
 		pid := c.env.Spawn.Child(ctx, "check"+jobName(m.ReplyTo), newCheck(c.env, c.config, broker, c.job("check"), m, false))
 		c.using[pid.Id] = done
+	case AskKey:
+		ctx.Send(c.mutables.keys, m)
 	case CreateMutable:
 		c.createMutable(ctx, m)
 	case OpenMutable:

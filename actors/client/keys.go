@@ -28,7 +28,7 @@ type keys struct {
 	env     *env.Env
 	newKey  func(io.Reader) (*rsa.PrivateKey, error)
 	ahead   []*mutable.Key
-	waiting []askKey
+	waiting []AskKey
 	making  int
 	resting bool
 	asked   bool // ever
@@ -42,16 +42,16 @@ func newKeys(e *env.Env, newKey func(io.Reader) (*rsa.PrivateKey, error)) env.Pr
 }
 
 type (
-	// askKey is answered by keyMade.
-	askKey struct{ replyTo *actor.PID }
-	// keyMade is a key of a new mutable file.
-	keyMade struct {
-		key *mutable.Key
-		err error
+	// AskKey is answered by KeyMade.
+	AskKey struct{ ReplyTo *actor.PID }
+	// KeyMade is a key of a new mutable file.
+	KeyMade struct {
+		Key *mutable.Key
+		Err error
 	}
 	// keyForAll is what came of making one.
 	keyForAll struct {
-		keyMade
+		KeyMade
 		took time.Duration
 	}
 	keyRest struct{}
@@ -60,7 +60,7 @@ type (
 // Receive implements actor.Actor.
 func (k *keys) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
-	case askKey:
+	case AskKey:
 		k.asked = true
 		k.waiting = append(k.waiting, m)
 		k.give(ctx)
@@ -76,7 +76,7 @@ func (k *keys) Receive(ctx actor.Context) {
 // ahead of time one by one.
 func (k *keys) give(ctx actor.Context) {
 	for len(k.waiting) > 0 && len(k.ahead) > 0 {
-		ctx.Send(k.waiting[0].replyTo, keyMade{key: k.ahead[0]})
+		ctx.Send(k.waiting[0].ReplyTo, KeyMade{Key: k.ahead[0]})
 		k.waiting, k.ahead = k.waiting[1:], k.ahead[1:]
 	}
 	for k.making < len(k.waiting) {
@@ -96,23 +96,23 @@ func (k *keys) make(ctx actor.Context) {
 		if err == nil {
 			var key *mutable.Key
 			if key, err = mutable.NewKey(private); err == nil {
-				return keyForAll{keyMade{key: key}, clock.Now().Sub(begun)}
+				return keyForAll{KeyMade{Key: key}, clock.Now().Sub(begun)}
 			}
 		}
-		return keyForAll{keyMade{err: fmt.Errorf("make the key of a mutable file: %w", err)}, 0}
+		return keyForAll{KeyMade{Err: fmt.Errorf("make the key of a mutable file: %w", err)}, 0}
 	})
 }
 
 func (k *keys) made(ctx actor.Context, m keyForAll) {
 	k.making--
-	if m.err != nil {
+	if m.Err != nil {
 		for _, w := range k.waiting {
-			ctx.Send(w.replyTo, m.keyMade)
+			ctx.Send(w.ReplyTo, m.KeyMade)
 		}
 		k.waiting = nil
 		return
 	}
-	k.ahead = append(k.ahead, m.key)
+	k.ahead = append(k.ahead, m.Key)
 	if !k.resting {
 		k.resting = true
 		k.env.Clock.After(max(keysPause, m.took), ctx.Self(), keyRest{})

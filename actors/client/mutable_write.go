@@ -58,13 +58,13 @@ type target struct {
 // create makes a new file.
 func (m *mutableFile) create(f *flow, c CreateMutable) {
 	if m.key = c.Key; m.key == nil {
-		f.ctx.Send(m.keys, askKey{f.ctx.Self()})
+		f.ctx.Send(m.keys, AskKey{f.ctx.Self()})
 		made := m.awaitKey(f)
-		if made.err != nil {
-			m.answer(f, c.ReplyTo, made.err)
+		if made.Err != nil {
+			m.answer(f, c.ReplyTo, made.Err)
 			return
 		}
-		m.key = made.key
+		m.key = made.Key
 	}
 	m.cap = m.key.Capability(c.Format)
 	content, err := m.load(f, c.Content, c.Size)
@@ -92,9 +92,9 @@ func (m *mutableFile) create(f *flow, c CreateMutable) {
 	m.finish(f, c.ReplyTo, w, err, content)
 }
 
-func (m *mutableFile) awaitKey(f *flow) keyMade {
+func (m *mutableFile) awaitKey(f *flow) KeyMade {
 	for {
-		if made, ok := f.wait().(keyMade); ok {
+		if made, ok := f.wait().(KeyMade); ok {
 			return made
 		}
 		f.letGo()

@@ -102,9 +102,12 @@ func (d *Directory) Len() int { return len(d.entries) }
 // Names lists the names, sorted by their code points.
 func (d *Directory) Names() []string { return slices.Sorted(maps.Keys(d.entries)) }
 
+// NormalName is the form in which a directory keeps a name.
+func NormalName(name string) string { return norm.NFC.String(name) }
+
 // Entry is the one with the given name, in any normalisation.
 func (d *Directory) Entry(name string) (Entry, bool) {
-	e, ok := d.entries[norm.NFC.String(name)]
+	e, ok := d.entries[NormalName(name)]
 	return e, ok
 }
 
@@ -117,7 +120,7 @@ func (d *Directory) Set(e Entry) error {
 	if !utf8.ValidString(e.Name) {
 		return fmt.Errorf("%w: its name %q is not UTF-8", ErrEntry, e.Name)
 	}
-	e.Name = norm.NFC.String(e.Name)
+	e.Name = NormalName(e.Name)
 	if e.Metadata == "" {
 		e.Metadata = "{}"
 	}
@@ -143,7 +146,7 @@ func (d *Directory) Remove(name string) (bool, error) {
 	if d.mutable() && d.seal == nil {
 		return false, ErrReadOnly
 	}
-	name = norm.NFC.String(name)
+	name = NormalName(name)
 	_, ok := d.entries[name]
 	delete(d.entries, name)
 	return ok, nil

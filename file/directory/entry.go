@@ -6,8 +6,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"golang.org/x/text/unicode/norm"
-
 	"github.com/tarn-grid/tarn/file"
 	"github.com/tarn-grid/tarn/file/tagged"
 )
@@ -59,7 +57,7 @@ func (d *Directory) parseEntry(raw []byte) (Entry, error) {
 	if !d.mutable() && len(parts[2]) > 0 {
 		return Entry{}, fmt.Errorf("%w: a write capability in an immutable directory", ErrDirectory)
 	}
-	e := Entry{Name: norm.NFC.String(string(parts[0])), Metadata: Metadata(parts[3]), raw: raw}
+	e := Entry{Name: NormalName(string(parts[0])), Metadata: Metadata(parts[3]), raw: raw}
 	if e.Err = e.Metadata.Validate(); e.Err != nil {
 		return e, nil
 	}
