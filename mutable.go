@@ -30,8 +30,13 @@ const (
 	MDMF Format = "mdmf"
 )
 
-// ErrFormat is a text that names no format.
-var ErrFormat = errors.New("not a format of mutable files")
+// Errors about what mutable files are made of.
+var (
+	// ErrFormat is a text that names no format.
+	ErrFormat = errors.New("not a format of mutable files")
+	// ErrMutableKey is what can't be the private key of a mutable file.
+	ErrMutableKey = mutable.ErrKey
+)
 
 // ParseFormat reads a format, in any case.
 func ParseFormat(text string) (Format, error) {

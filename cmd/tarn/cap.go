@@ -18,26 +18,40 @@ type capOptions struct {
 	needed, total int    // 0 means the node's
 	segmentSize   string // empty means the node's
 	storageIndex  bool   // print that instead
+	format        string // of a mutable file
+	privateKey    string // of that: a file, or -
 }
 
 func newCap(e *env) *cobra.Command {
 	var o capOptions
 	c := &cobra.Command{
-		Use:   "cap FILE",
+		Use:   "cap [FILE]",
 		Short: "Print the capability that a file would get, without storing it",
 		Long: `Prints the capability under which FILE would be stored by this node, without
 storing anything. No node need run. Without a node in the folder, give the
-convergence secret; the parameters then are 3 of 10 and 1 MiB.`,
-		Example: "  tarn cap letter.txt\n  tarn cap --convergence aaaaaaaaaaaaaaaaaaaaaaaaaa --needed 3 --total 10 --segment-size 128KiB letter.txt",
-		Args:    between(1, 1),
+convergence secret; the parameters then are 3 of 10 and 1 MiB.
+
+With --format sdmf or mdmf it is that of the mutable file that has the private key.`,
+		Example: "  tarn cap letter.txt\n  tarn cap --convergence aaaaaaaaaaaaaaaaaaaaaaaaaa --needed 3 --total 10 --segment-size 128KiB letter.txt\n  openssl genrsa 2048 | tarn cap --format sdmf --private-key -",
+		Args:    between(0, 1),
 		RunE: action(func(ctx context.Context, args []string) error {
-			o.file = args[0]
+			if len(args) > 0 {
+				o.file = args[0]
+			}
+			if o.format != "" || o.privateKey != "" {
+				return o.mutableCap(e)
+			}
+			if o.file == "" {
+				return usageError{errors.New("of which file? Give its name"), "tarn cap"}
+			}
 			return runCap(ctx, e, o)
 		}),
 	}
 	c.Flags().StringVar(&o.convergence, "convergence", "", "convergence secret in base32 (default the node's)")
 	c.Flags().IntVar(&o.needed, "needed", 0, "shares that give the file back (default the node's, or 3)")
 	c.Flags().IntVar(&o.total, "total", 0, "shares in all (default the node's, or 10)")
+	c.Flags().StringVar(&o.format, "format", "", "sdmf or mdmf: of the mutable file that has the private key")
+	c.Flags().StringVar(&o.privateKey, "private-key", "", "file with that key, RSA with 2048 bits in PEM, or -")
 	c.Flags().BoolVar(&o.storageIndex, "storage-index", false, "print the name that servers know the file by, which is no secret, instead")
 	c.Flags().StringVar(&o.segmentSize, "segment-size", "", "bytes encoded at a time (default the node's, or 1MiB)")
 	return c

@@ -17,6 +17,11 @@ import (
 
 type putOptions struct {
 	file      string // - is standard input
+	into      string // capability of a mutable file that is written, or empty
+	intoFile  string // file with that, or -
+	mutable   bool
+	format    string // sdmf, mdmf, or chk
+	keyFile   string // private key of the mutable file, or -
 	authority string // file, - or empty for the node's own
 	keep      bool
 	randomKey bool
@@ -28,19 +33,26 @@ type putOptions struct {
 func newPut(e *env) *cobra.Command {
 	var o putOptions
 	c := &cobra.Command{
-		Use:   "put [FILE|-]",
-		Short: "Store a file and print its capability",
+		Use:   "put [FILE|-] [CAP]",
+		Short: "Store a file and print its capability, or write a mutable one",
 		Long: `Stores FILE, or standard input, and prints the capability with which it can be
 read again. Whoever has the capability can read the file, so keep it as you
 would keep the file; without it nobody can.
 
+With --mutable the file can be written again by who has its capability: give that as
+CAP, or in a file with --into. Of a file of the format mdmf, which is for large ones,
+parts can be read and written alone; sdmf is the default.
+
 With --authority the file is stored in the name of that authority, which the node
 forgets afterwards; so the leases end after a month unless somebody renews them.
 With --keep the node keeps of it the right to renew, and nothing more.`,
-		Example: "  tarn put letter.txt\n  tar c photos | tarn put -\n  tarn put --helper --or-directly film.mkv",
-		Args:    between(0, 1),
+		Example: "  tarn put letter.txt\n  tar c photos | tarn put -\n  tarn put --helper --or-directly film.mkv\n  tarn put --mutable notes.txt > notes.cap\n  tarn put --into notes.cap notes.txt",
+		Args:    between(0, 2),
 		RunE: action(func(ctx context.Context, args []string) error {
 			o.file = argument(args, 0)
+			if len(args) > 1 {
+				o.into = args[1]
+			}
 			return runPut(ctx, e, o)
 		}),
 	}
@@ -50,6 +62,10 @@ With --keep the node keeps of it the right to renew, and nothing more.`,
 	c.Flags().StringVar(&o.helper, "helper", "", "send the file once, to the node's helper (client.helper) or to --helper=REF, which makes the shares and places them")
 	c.Flags().BoolVar(&o.directly, "or-directly", false, "where the helper fails, say so and send the shares from here")
 	c.Flags().Lookup("helper").NoOptDefVal = ownHelper
+	c.Flags().BoolVar(&o.mutable, "mutable", false, "make a file that can be written again")
+	c.Flags().StringVar(&o.format, "format", "", "sdmf or mdmf, for a mutable file; chk for one that is not")
+	c.Flags().StringVar(&o.intoFile, "into", "", "file with the capability of the mutable file that is to be written, or -")
+	c.Flags().StringVar(&o.keyFile, "private-key", "", "file with the private key of the new mutable file, RSA with 2048 bits in PEM, or -")
 	c.Flags().BoolVar(&o.randomKey, "random-key", false, "a key of its own for this file, so that nobody can tell it is equal to another")
 	return c
 }
@@ -74,6 +90,9 @@ func runPut(ctx context.Context, e *env, o putOptions) error {
 	if o.keep && o.authority == "" {
 		return usageError{errors.New("--keep goes with --authority; what is stored with the node's own authority is renewed anyway"), "tarn put"}
 	}
+	if err := o.checkMutable(); err != nil {
+		return err
+	}
 	helper, err := o.helperRef()
 	if err != nil {
 		return err
@@ -92,6 +111,9 @@ func runPut(ctx context.Context, e *env, o putOptions) error {
 		return err
 	}
 	defer input.Close()
+	if o.mutable {
+		return o.putMutable(ctx, e, n, f, input)
+	}
 	progress := e.progress("storing", size)
 	how := tarn.PutOptions{
 		RandomKey: o.randomKey, Keep: o.keep, Size: size, Progress: progress.at,

@@ -27,6 +27,8 @@ import (
 // Node is what is served: the part of *tarn.Node that commands use.
 type Node interface {
 	Put(ctx context.Context, r io.Reader, o tarn.PutOptions) (tarn.PutResult, error)
+	CreateMutable(ctx context.Context, r io.Reader, o tarn.MutableOptions) (tarn.MutableResult, error)
+	Overwrite(ctx context.Context, capability string, r io.Reader, how ...tarn.Option) (tarn.MutableResult, error)
 	Open(ctx context.Context, capability string, how ...tarn.Option) (tarn.File, error)
 	Check(ctx context.Context, capability string, o tarn.CheckOptions, how ...tarn.Option) (tarn.CheckResult, error)
 	Status(ctx context.Context) (tarn.Status, error)
@@ -59,6 +61,7 @@ const (
 	pathPut             = "/v1/put"
 	pathGet             = "/v1/get"
 	pathCheck           = "/v1/check"
+	pathMutable         = "/v1/mutable"
 	pathStatus          = "/v1/status"
 	pathKnown           = "/v1/servers"
 	pathUsage           = "/v1/usage"
@@ -80,10 +83,13 @@ const (
 // size in bytes of what a put sends, if it is known, or of what a get answers.
 //
 // headerAuthority is how many bytes of a put's body, before the file, are the
-// authority to use.
+// authority to use; headerCap and headerKey how many behind those are the capability
+// of a mutable file that is to be written, or the private key of a new one.
 const (
 	headerSize      = "X-Tarn-Size"
 	headerAuthority = "X-Tarn-Authority-Size"
+	headerCap       = "X-Tarn-Cap-Size"
+	headerKey       = "X-Tarn-Key-Size"
 	trailerCode     = "X-Tarn-Code"
 	trailerError    = "X-Tarn-Error"
 )

@@ -38,6 +38,11 @@ var codes = []struct {
 }{
 	{"bad-capability", tarn.ErrCap, http.StatusBadRequest},
 	{"not-enough-shares", tarn.ErrNotEnoughShares, http.StatusGone},
+	{"conflict", tarn.ErrConflict, http.StatusConflict},
+	{"changed", tarn.ErrChanged, http.StatusConflict},
+	{"read-only", tarn.ErrReadOnly, http.StatusForbidden},
+	{"bad-format", tarn.ErrFormat, http.StatusBadRequest},
+	{"bad-key", tarn.ErrMutableKey, http.StatusBadRequest},
 	{"authority-expired", lease.ErrAuthorityExpired, http.StatusForbidden},
 	{"authority-revoked", lease.ErrAuthorityRevoked, http.StatusForbidden},
 	{"no-account", lease.ErrNoSuchRoot, http.StatusForbidden},

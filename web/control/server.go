@@ -19,6 +19,7 @@ func Handler(node Node) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+pathPut, s.put)
 	mux.HandleFunc("POST "+pathGet, s.get)
+	mux.HandleFunc("POST "+pathMutable, s.mutable)
 	mux.HandleFunc("GET "+pathStatus, s.status)
 	mux.HandleFunc("GET "+pathKnown, s.servers)
 	mux.HandleFunc("POST "+pathUsage, s.usage)

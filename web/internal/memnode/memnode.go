@@ -124,6 +124,43 @@ func (n *Node) keep(content []byte) tarn.PutResult {
 	}
 }
 
+// CreateMutable keeps a file that can be written. Its key is no real one.
+func (n *Node) CreateMutable(_ context.Context, r io.Reader, o tarn.MutableOptions) (tarn.MutableResult, error) {
+	n.mu.Lock()
+	n.under = append(n.under, o.Authority)
+	key := file.WriteKey{byte(len(n.files) + 1)}
+	n.mu.Unlock()
+	return n.write(file.NewMutable(o.Format == tarn.MDMF, key, tagged.Hash{}), r)
+}
+
+// Overwrite writes such a file.
+func (n *Node) Overwrite(_ context.Context, capability string, r io.Reader, how ...tarn.Option) (tarn.MutableResult, error) {
+	n.noteAuthority(how)
+	parsed, err := file.Parse(capability)
+	c, ok := parsed.(file.Mutable)
+	switch {
+	case err != nil || !ok:
+		return tarn.MutableResult{}, fmt.Errorf("%w: %w", tarn.ErrCap, err)
+	case !c.Writable():
+		return tarn.MutableResult{}, tarn.ErrReadOnly
+	}
+	return n.write(c, r)
+}
+
+func (n *Node) write(c file.Mutable, r io.Reader) (tarn.MutableResult, error) {
+	content, err := io.ReadAll(r)
+	if err != nil {
+		return tarn.MutableResult{}, fmt.Errorf("read the input: %w", err)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.files == nil {
+		n.files = map[string][]byte{}
+	}
+	n.files[c.String()], n.files[c.ReadOnly().String()] = content, content
+	return tarn.MutableResult{Cap: c.String(), ReadCap: c.ReadOnly().String(), Size: int64(len(content)), Happiness: 1}, nil
+}
+
 // Open finds a file again.
 func (n *Node) Open(_ context.Context, capability string, how ...tarn.Option) (tarn.File, error) {
 	n.noteAuthority(how)
