@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -366,5 +367,39 @@ func TestForgedAndStaleAnnouncementsAreIgnored(t *testing.T) {
 	r.untilState(client.LoggedIn, 10*time.Second)
 	if s := r.status(true).Servers; len(s) != 1 || s[0].Announcement.Sequence != 1 {
 		t.Errorf("knows %+v", s)
+	}
+}
+
+// TestRequestsAreNumberedAnew: what is asked over a connection is numbered from 1,
+// however much was asked over those before it.
+func TestRequestsAreNumberedAnew(t *testing.T) {
+	r := newRig(t, 1)
+	p := r.peers[0]
+	asked := map[*peerSession][]uint64{}
+	p.instead = func(s *peerSession, f wire.Frame) bool {
+		asked[s] = append(asked[s], f.ID)
+		return false
+	}
+	r.start()
+	for round := range 3 {
+		r.untilState(client.LoggedIn, time.Minute)
+		j := r.put(content(1000+round), wide(1, 1))
+		r.finish(j, time.Minute)
+		if round == 1 {
+			r.net.Crash("client")
+			r.world.Crash("client")
+			r.start()
+			continue
+		}
+		r.net.Drop("client", p.name)
+		r.pass(5 * time.Second)
+	}
+	if len(p.sessions) != 4 {
+		t.Fatalf("%d sessions", len(p.sessions))
+	}
+	for n, s := range p.sessions {
+		if ids := asked[s]; len(ids) < 3 || !slices.IsSorted(ids) || ids[0] != 1 || ids[len(ids)-1] != uint64(len(ids)) {
+			t.Errorf("session %d: requests %v", n, ids)
+		}
 	}
 }

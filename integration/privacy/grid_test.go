@@ -33,24 +33,29 @@ type observed struct {
 	announced []client.Cached
 	manager   ed25519.PrivateKey
 	clients   []*watched
-	times     int // how often each has connected
+	times     []string // that each has connected, by what for
 }
 
 // watched is a client, of whom the test knows under which keys it came.
 type watched struct {
 	transport.Dialer
-	refs references
+	refs   references
+	config client.Config
+	pid    *env.PID
+	dead   <-chan struct{}
+	starts int
 
 	mu   sync.Mutex
-	keys map[grid.ServerID][]grid.PublicKey
+	keys []map[grid.ServerID]grid.PublicKey // by time
 }
 
-// Dial notes the key of each session.
+// Dial notes the key of each session: where all come at once some are turned away
+// and come again.
 func (w *watched) Dial(t transport.Target, ev transport.SessionEvents, done func(transport.Session, error)) func() {
 	return w.Dialer.Dial(t, ev, func(s transport.Session, err error) {
 		if err == nil {
 			w.mu.Lock()
-			w.keys[t.Server] = append(w.keys[t.Server], s.Local())
+			w.keys[len(w.keys)-1][t.Server] = s.Local()
 			w.mu.Unlock()
 		}
 		done(s, err)
@@ -65,10 +70,11 @@ func newKey(t *testing.T) ed25519.PrivateKey {
 	return key
 }
 
-func newObserved(t *testing.T) *observed {
-	g := &observed{T: t, times: 1, system: env.NewReal(slog.New(slog.DiscardHandler)), manager: newKey(t)}
+// newObserved has servers that know TLS alone, or Noise alone.
+func newObserved(t *testing.T, noise bool) *observed {
+	g := &observed{T: t, times: []string{"connect"}, system: env.NewReal(slog.New(slog.DiscardHandler)), manager: newKey(t)}
 	for i := range g.observers {
-		o, err := newObserver(newKey(t))
+		o, err := newObserver(newKey(t), noise)
 		g.must(err)
 		g.observers[i] = o
 		fatal := func(err error) { t.Errorf("server %d can't go on: %v", i, err) }
@@ -112,6 +118,7 @@ func (g *observed) putRoot(at int, r lease.Root) {
 type habits struct {
 	dialer transport.Dialer
 	card   func(server grid.ServerID, key grid.PublicKey) lease.Chain // nil is none
+	mixed  bool                                                       // it shows a server what another one gave it
 }
 
 // joinAll starts clients and waits until all are logged in at both servers.
@@ -135,8 +142,8 @@ func (g *observed) join(h habits) {
 	account, err := lease.NewAccount(rand.Reader)
 	g.must(err)
 	w := &watched{
-		Dialer: h.dialer, keys: map[grid.ServerID][]grid.PublicKey{},
-		refs: references{all: map[string][]byte{}, saved: make(chan struct{}, 16)},
+		Dialer: h.dialer, keys: []map[grid.ServerID]grid.PublicKey{{}},
+		refs: references{all: map[string][]byte{}, mixed: h.mixed, saved: make(chan struct{}, 16), known: map[grid.ServerID]bool{}},
 	}
 	var authority lease.Authority
 	for i, o := range g.observers {
@@ -149,13 +156,18 @@ func (g *observed) join(h habits) {
 		authority.Holdings = []lease.Holding{{Account: account}}
 	}
 	g.clients = append(g.clients, w)
-	g.system.Root(fmt.Sprintf("client%d", len(g.clients)), actors.New(g.system.Env, actors.Config{
-		Client: &client.Config{
-			Dialer: w, Rules: clause.Rules{Connections: transport.DirectConnections},
-			Introducers: []client.Introducer{{Target: transport.Target{Server: grid.ServerID(grid.PublicKeyOf(newKey(g.T)))}, Cache: &cache{g.announced}}},
-			Authority:   authority, Account: account, References: &w.refs, Journal: store.NewMemoryJournal(),
-		},
-		Fatal: func(err error) { g.Errorf("a client can't go on: %v", err) },
+	w.config = client.Config{
+		Dialer: w, Rules: clause.Rules{Connections: transport.DirectConnections},
+		Introducers: []client.Introducer{{Target: transport.Target{Server: grid.ServerID(grid.PublicKeyOf(newKey(g.T)))}, Cache: &cache{g.announced}}},
+		Authority:   authority, Account: account, References: &w.refs, Journal: store.NewMemoryJournal(),
+	}
+	g.start(len(g.clients)-1, w)
+}
+
+func (g *observed) start(n int, w *watched) {
+	w.starts++
+	w.pid, w.dead = g.system.Root(fmt.Sprintf("client%d-%d", n, w.starts), actors.New(g.system.Env, actors.Config{
+		Client: &w.config, Fatal: func(err error) { g.Errorf("a client can't go on: %v", err) },
 	}))
 }
 
@@ -172,12 +184,40 @@ func (g *observed) loggedIn(w *watched) {
 
 // reconnect ends all connections and waits until every client is back.
 func (g *observed) reconnect() {
-	g.times++
+	g.again("reconnect")
 	for _, o := range g.observers {
 		o.drop()
 	}
 	for _, w := range g.clients {
 		g.loggedIn(w)
+	}
+}
+
+// restart starts every client anew, with what it has on its disk, and waits until
+// all are back.
+func (g *observed) restart() {
+	g.again("restart")
+	for i, w := range g.clients {
+		g.system.End(w.pid)
+		<-w.dead
+		g.start(i, w)
+		if i >= atATime {
+			g.loggedIn(g.clients[i-atATime])
+		}
+	}
+	for _, w := range g.clients[max(0, len(g.clients)-atATime):] {
+		g.loggedIn(w)
+	}
+}
+
+// again begins a time that clients connect.
+func (g *observed) again(what string) {
+	g.times = append(g.times, what)
+	for _, w := range g.clients {
+		w.mu.Lock()
+		w.keys = append(w.keys, map[grid.ServerID]grid.PublicKey{})
+		w.mu.Unlock()
+		w.refs.again()
 	}
 }
 
@@ -188,13 +228,11 @@ func (g *observed) population() Population {
 		w.mu.Lock()
 		sighting := func(o *observer) Sighting {
 			s := NewSighting()
-			keys := w.keys[o.id()]
-			if len(keys) < g.times {
-				g.Fatalf("client %d came %d times, not %d", i, len(keys), g.times)
-			}
-			// Where all come at once some are turned away and come again.
-			for n, key := range []grid.PublicKey{keys[0], keys[len(keys)-1]}[:g.times] {
-				connection := []string{"connect", "reconnect"}[n]
+			for n, connection := range g.times {
+				key, came := w.keys[n][o.id()]
+				if !came {
+					g.Fatalf("client %d did not come: %s", i, connection)
+				}
 				s.Values[connection+".key"] = key.String()
 				o.of(key).add(s, connection)
 			}
@@ -215,23 +253,44 @@ type cache struct{ all []client.Cached }
 func (c *cache) Load() ([]client.Cached, error) { return c.all, nil }
 func (c *cache) Save(all []client.Cached) error { c.all = all; return nil }
 
-// references is a client.ReferenceCache that tells when a login has succeeded.
+// references is a client.ReferenceCache that tells when a first login at a server
+// has succeeded.
 type references struct {
 	mu    sync.Mutex
 	all   map[string][]byte
+	mixed bool // there is one for all servers
 	saved chan struct{}
+	known map[grid.ServerID]bool // that were told
+}
+
+// again has the next login at each server told.
+func (r *references) again() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.known = map[grid.ServerID]bool{}
+}
+
+func (r *references) at(id grid.ServerID, c lease.CredentialID) string {
+	if r.mixed {
+		return ""
+	}
+	return string(id[:]) + string(c[:])
 }
 
 func (r *references) Load(id grid.ServerID, c lease.CredentialID) ([]byte, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.all[string(id[:])+string(c[:])], nil
+	return r.all[r.at(id, c)], nil
 }
 
 func (r *references) Save(id grid.ServerID, c lease.CredentialID, reference []byte) error {
 	r.mu.Lock()
-	r.all[string(id[:])+string(c[:])] = reference
+	r.all[r.at(id, c)] = reference
+	first := !r.known[id]
+	r.known[id] = true
 	r.mu.Unlock()
-	r.saved <- struct{}{}
+	if first {
+		r.saved <- struct{}{}
+	}
 	return nil
 }

@@ -14,7 +14,10 @@ import (
 	libp2pcrypto "github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/sec"
+	coretransport "github.com/libp2p/go-libp2p/core/transport"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
+	"github.com/libp2p/go-libp2p/p2p/net/upgrader"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 
@@ -29,6 +32,7 @@ type leaky struct {
 	port   bool               // the same for all connections
 	clock  time.Time          // in its certificates
 	tls    func(*tls.Config)
+	noise  bool // is all that it knows
 	window uint32
 	first  func(network.MuxedConn) // what is done before Tarn's own stream
 
@@ -62,11 +66,7 @@ func (d *leaky) dial(t transport.Target) (*plain, error) {
 	if err != nil {
 		return nil, err
 	}
-	muxer := *yamux.DefaultTransport
-	if d.window > 0 {
-		muxer.InitialStreamWindowSize = d.window
-	}
-	up, err := newUpgrader(key, d.clock, d.tls, muxer)
+	up, err := d.upgrader(key)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +86,29 @@ func (d *leaky) dial(t transport.Target) (*plain, error) {
 	if d.first != nil {
 		d.first(conn)
 	}
-	return &plain{conn: conn, local: grid.PublicKeyOf(key), remote: server, address: string(t.Hints[0])}, nil
+	return newPlain(conn, grid.PublicKeyOf(key), server, string(t.Hints[0]), nil), nil
+}
+
+// upgrader makes sessions as a node's does, but for the mistake.
+func (d *leaky) upgrader(key ed25519.PrivateKey) (coretransport.Upgrader, error) {
+	muxer := *yamux.DefaultTransport
+	if d.window > 0 {
+		muxer.InitialStreamWindowSize = d.window
+	}
+	muxers := muxersOf(muxer)
+	secured, err := newNoise(key, muxers)
+	if err != nil {
+		return nil, err
+	}
+	all := []sec.SecureTransport{secured}
+	if !d.noise {
+		first, err := newTLS(key, d.clock, d.tls)
+		if err != nil {
+			return nil, err
+		}
+		all = []sec.SecureTransport{first, secured}
+	}
+	return upgrader.New(all, muxers, nil, nil, nil)
 }
 
 func (d *leaky) connect(h grid.Hint) (manet.Conn, error) {
@@ -131,44 +153,60 @@ func reusePort(_, _ string, c syscall.RawConn) error {
 	return failed
 }
 
-// leaks are the mistakes that must be found, each under the field that gives the
-// client away.
-var leaks = map[string]struct {
+// leak is a mistake, and the field that gives the client away.
+type leak struct {
 	field string
 	plant func(client int) habits
-}{
-	"agent string": {"connect.mux.stream[0].content", func(i int) habits {
+	noise bool // the servers know nothing else
+	later bool // it shows when the node connects again
+}
+
+// leaks are the mistakes that must be found, each under the field that gives the
+// client away.
+var leaks = map[string]leak{
+	"agent string": {field: "connect.mux.stream[0].content", plant: func(i int) habits {
 		return habits{dialer: &leaky{first: func(c network.MuxedConn) {
 			say(c, "/ipfs/id/push/1.0.0", fmt.Sprintf("tarn/0.%d.0", i%8))
 		}}}
 	}},
-	"reused key": {"connect.key", func(int) habits {
+	"reused key": {field: "connect.key", plant: func(int) habits {
 		_, key, _ := ed25519.GenerateKey(rand.Reader) // never fails
 		return habits{dialer: &leaky{key: key}}
 	}},
-	"reused port": {"connect.port", func(int) habits { return habits{dialer: &leaky{port: true}} }},
-	"clock": {"connect.certificate.not-before", func(i int) habits {
+	"reused port": {field: "connect.port", plant: func(int) habits { return habits{dialer: &leaky{port: true}} }},
+	"clock": {field: "connect.certificate.not-before", plant: func(i int) habits {
 		return habits{dialer: &leaky{clock: time.Now().Add(time.Duration(i-planted) * time.Minute)}}
 	}},
-	"server name": {"connect.hello.server-name", func(i int) habits {
+	"server name": {field: "connect.hello.server-name", plant: func(i int) habits {
 		return habits{dialer: &leaky{tls: func(c *tls.Config) { c.ServerName = fmt.Sprintf("client%d.example", i) }}}
 	}},
-	"ALPN order": {"connect.hello.alpn", func(i int) habits {
+	"ALPN order": {field: "connect.hello.alpn", plant: func(i int) habits {
 		return habits{dialer: &leaky{tls: func(c *tls.Config) {
 			if i%2 == 0 {
 				c.NextProtos = []string{"libp2p", yamux.ID}
 			}
 		}}}
 	}},
-	"window size": {"connect.mux.windows", func(i int) habits {
+	"window size": {field: "connect.mux.windows", plant: func(i int) habits {
 		return habits{dialer: &leaky{window: uint32(256+64*(i%8)) << 10}}
 	}},
-	"stream order": {"connect.mux.stream[0].line[1]", func(i int) habits {
+	"stream order": {field: "connect.mux.stream[0].line[1]", plant: func(i int) habits {
 		return habits{dialer: &leaky{first: func(c network.MuxedConn) {
 			if i%2 == 0 {
 				say(c, string(transport.Pull), "")
 			}
 		}}}
+	}},
+	"agent string under Noise": {noise: true, field: "connect.mux.stream[0].content", plant: func(i int) habits {
+		return habits{dialer: &leaky{first: func(c network.MuxedConn) {
+			say(c, "/ipfs/id/push/1.0.0", fmt.Sprintf("tarn/0.%d.0", i%8))
+		}}}
+	}},
+	"what is asked for before Noise": {noise: true, field: "connect.preamble", plant: func(i int) habits {
+		return habits{dialer: &leaky{noise: i%2 == 0}}
+	}},
+	"reference of another server": {later: true, field: "restart.from.Resume[0].reference", plant: func(int) habits {
+		return habits{dialer: realDialer(), mixed: true}
 	}},
 }
 

@@ -175,11 +175,15 @@ func (n *notes) add(to Sighting, connection string) {
 	}
 }
 
-// cipher reads what comes before TLS, the hello, and how long the records are.
+// cipher reads what comes before TLS, the hello, and how long the records are; or
+// before Noise, which says nothing in clear but lengths.
 func (s Sighting) cipher(b []byte) {
+	const noise = "/noise\n"
 	at := strings.Index(string(b), "\x16\x03\x01")
 	if at < 0 {
-		s.Values["preamble"] = hex.EncodeToString(b)
+		before, sealed, _ := strings.Cut(string(b), noise)
+		s.Values["preamble"] = hex.EncodeToString([]byte(before + noise))
+		s.sealed([]byte(sealed))
 		return
 	}
 	s.Values["preamble"] = hex.EncodeToString(b[:at])
@@ -196,6 +200,17 @@ func (s Sighting) cipher(b []byte) {
 		rest = rest[5+length:]
 	}
 	s.Values["records"] = strings.Join(records[:min(len(records), 8)], " ")
+}
+
+// sealed notes how long the messages of Noise are, and the first of them.
+func (s Sighting) sealed(b []byte) {
+	var lengths []string
+	for r := (reader{b}); len(r.b) >= 2 && len(lengths) < 8; {
+		message := r.vector(2)
+		s.Values[fmt.Sprintf("noise[%d]", len(lengths))] = hex.EncodeToString(message)
+		lengths = append(lengths, fmt.Sprint(len(message)))
+	}
+	s.Values["records"] = strings.Join(lengths, " ")
 }
 
 // extensions are the names of those whose content matters most.
@@ -262,7 +277,9 @@ func (s Sighting) clear(b []byte) {
 		case 1:
 			windows = append(windows, fmt.Sprintf("%d+%d", id, length))
 		case 2:
-			pings = append(pings, fmt.Sprintf("%d:%d", flags, length))
+			if flags&1 != 0 { // it asks; when it answers is up to the machine
+				pings = append(pings, fmt.Sprint(length))
+			}
 		default:
 			s.number("mux.farewell", float64(length))
 		}

@@ -20,6 +20,7 @@ import (
 	coretransport "github.com/libp2p/go-libp2p/core/transport"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/net/upgrader"
+	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
 	manet "github.com/multiformats/go-multiaddr/net"
 
@@ -44,20 +45,45 @@ type observer struct {
 
 var _ transport.Listener = (*observer)(nil)
 
-// newObserver listens on loopback; serve begins to accept.
-func newObserver(key ed25519.PrivateKey) (*observer, error) {
+// newObserver listens on loopback; serve begins to accept. One that does not know
+// TLS has clients fall back to Noise.
+func newObserver(key ed25519.PrivateKey, noise bool) (*observer, error) {
 	socket, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	o := &observer{key: key, socket: socket, seen: map[grid.PublicKey]*notes{}}
-	o.upgrader, err = newUpgrader(key, time.Time{}, nil, *yamux.DefaultTransport)
+	muxers := muxersOf(*yamux.DefaultTransport)
+	var secured sec.SecureTransport
+	if noise {
+		secured, err = newNoise(key, muxers)
+	} else {
+		secured, err = newTLS(key, time.Time{}, nil)
+	}
+	if err != nil {
+		return nil, err
+	}
+	o.upgrader, err = upgrader.New([]sec.SecureTransport{secured}, muxers, nil, nil, nil)
 	return o, err
 }
 
-// newUpgrader makes sessions of what carries bytes, with a certificate that is
-// valid from then on, and TLS that change may have its way with.
-func newUpgrader(key ed25519.PrivateKey, from time.Time, change func(*tls.Config), muxer yamux.Transport) (coretransport.Upgrader, error) {
+func muxersOf(m yamux.Transport) []upgrader.StreamMuxer {
+	return []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: &m}}
+}
+
+// newNoise is libp2p's Noise, of whose content notes are taken.
+func newNoise(key ed25519.PrivateKey, muxers []upgrader.StreamMuxer) (sec.SecureTransport, error) {
+	priv, err := libp2pcrypto.UnmarshalEd25519PrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	t, err := noise.New(noise.ID, priv, muxers)
+	return tap{t}, err
+}
+
+// newTLS is libp2p's TLS, with a certificate that is valid from then on, that change
+// may have its way with.
+func newTLS(key ed25519.PrivateKey, from time.Time, change func(*tls.Config)) (sec.SecureTransport, error) {
 	priv, err := libp2pcrypto.UnmarshalEd25519PrivateKey(key)
 	if err != nil {
 		return nil, err
@@ -72,8 +98,7 @@ func newUpgrader(key ed25519.PrivateKey, from time.Time, change func(*tls.Config
 	if err != nil {
 		return nil, err
 	}
-	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: &muxer}}
-	return upgrader.New([]sec.SecureTransport{tap{identity, id, change}}, muxers, nil, nil, nil)
+	return tap{changedTLS{identity, id, change}}, nil
 }
 
 func (o *observer) id() grid.ServerID { return grid.ServerID(grid.PublicKeyOf(o.key)) }
@@ -105,7 +130,7 @@ func (o *observer) observe(c net.Conn) {
 		return
 	}
 	raw, _ := conn.RemotePublicKey().Raw()
-	s := &plain{conn: conn, local: grid.PublicKeyOf(o.key), remote: grid.PublicKey(raw), address: c.RemoteAddr().String(), notes: n}
+	s := newPlain(conn, grid.PublicKeyOf(o.key), grid.PublicKey(raw), c.RemoteAddr().String(), n)
 	o.mu.Lock()
 	o.seen[s.remote] = n
 	o.order = append(o.order, s)
@@ -172,24 +197,39 @@ func (t *tapped) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// tap is libp2p's TLS, of whose content notes are taken.
-type tap struct {
+// tap takes notes of what is inside of a connection that is tapped.
+type tap struct{ sec.SecureTransport }
+
+func (t tap) SecureInbound(ctx context.Context, c net.Conn, p peer.ID) (sec.SecureConn, error) {
+	s, err := t.SecureTransport.SecureInbound(ctx, c, p)
+	outer, ok := c.(*tapped)
+	if err != nil || !ok {
+		return s, err
+	}
+	if inner, ok := s.(*tlsConn); ok {
+		outer.notes.certificate(inner.Conn.ConnectionState().PeerCertificates[0])
+	}
+	return &clear{s, outer.notes}, nil
+}
+
+// changedTLS is libp2p's TLS, but for a change.
+type changedTLS struct {
 	identity *libp2ptls.Identity
 	local    peer.ID
 	change   func(*tls.Config)
 }
 
-func (t tap) ID() protocol.ID { return libp2ptls.ID }
+func (t changedTLS) ID() protocol.ID { return libp2ptls.ID }
 
-func (t tap) SecureInbound(ctx context.Context, c net.Conn, p peer.ID) (sec.SecureConn, error) {
+func (t changedTLS) SecureInbound(ctx context.Context, c net.Conn, p peer.ID) (sec.SecureConn, error) {
 	return t.secure(ctx, c, p, tls.Server)
 }
 
-func (t tap) SecureOutbound(ctx context.Context, c net.Conn, p peer.ID) (sec.SecureConn, error) {
+func (t changedTLS) SecureOutbound(ctx context.Context, c net.Conn, p peer.ID) (sec.SecureConn, error) {
 	return t.secure(ctx, c, p, tls.Client)
 }
 
-func (t tap) secure(ctx context.Context, c net.Conn, p peer.ID, side func(net.Conn, *tls.Config) *tls.Conn) (sec.SecureConn, error) {
+func (t changedTLS) secure(ctx context.Context, c net.Conn, p peer.ID, side func(net.Conn, *tls.Config) *tls.Conn) (sec.SecureConn, error) {
 	config, keys := t.identity.ConfigForPeer(p)
 	config.NextProtos = append([]string{yamux.ID}, config.NextProtos...)
 	if t.change != nil {
@@ -204,39 +244,39 @@ func (t tap) secure(ctx context.Context, c net.Conn, p peer.ID, side func(net.Co
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
-	s := &clear{Conn: secured, local: t.local, remote: remote, key: key}
-	if outer, ok := c.(*tapped); ok {
-		s.notes = outer.notes
-		s.notes.certificate(secured.ConnectionState().PeerCertificates[0])
-	}
-	return s, nil
+	return &tlsConn{Conn: secured, local: t.local, remote: remote, key: key}, nil
 }
 
-// clear is what is inside of TLS.
-type clear struct {
+// tlsConn is a connection under TLS.
+type tlsConn struct {
 	*tls.Conn
 	local, remote peer.ID
 	key           libp2pcrypto.PubKey
-	notes         *notes // nil at a client
 }
 
-func (c *clear) LocalPeer() peer.ID                   { return c.local }
-func (c *clear) RemotePeer() peer.ID                  { return c.remote }
-func (c *clear) RemotePublicKey() libp2pcrypto.PubKey { return c.key }
+func (c *tlsConn) LocalPeer() peer.ID                   { return c.local }
+func (c *tlsConn) RemotePeer() peer.ID                  { return c.remote }
+func (c *tlsConn) RemotePublicKey() libp2pcrypto.PubKey { return c.key }
 
-func (c *clear) ConnState() network.ConnectionState {
+func (c *tlsConn) ConnState() network.ConnectionState {
 	m := protocol.ID(c.ConnectionState().NegotiatedProtocol)
 	return network.ConnectionState{Security: libp2ptls.ID, StreamMultiplexer: m, UsedEarlyMuxerNegotiation: true}
 }
 
+// clear is what is inside of TLS or Noise.
+type clear struct {
+	sec.SecureConn
+	notes *notes
+}
+
 func (c *clear) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
+	n, err := c.SecureConn.Read(b)
 	c.notes.bytes("clear from", b[:n])
 	return n, err
 }
 
 func (c *clear) Write(b []byte) (int, error) {
-	n, err := c.Conn.Write(b)
+	n, err := c.SecureConn.Write(b)
 	c.notes.bytes("clear to", b[:n])
 	return n, err
 }

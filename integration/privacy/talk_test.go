@@ -24,9 +24,18 @@ type plain struct {
 	address       string
 	notes         *notes // nil at a client
 
+	ending context.Context
+	end    context.CancelFunc // of the connection
+
 	events sync.Mutex // held during callbacks
 	ev     transport.SessionEvents
 	talks  sync.WaitGroup
+}
+
+func newPlain(c network.MuxedConn, local, remote grid.PublicKey, address string, n *notes) *plain {
+	s := &plain{conn: c, local: local, remote: remote, address: address, notes: n}
+	s.ending, s.end = context.WithCancel(context.Background())
+	return s
 }
 
 func (s *plain) Local() grid.PublicKey  { return s.local }
@@ -52,6 +61,7 @@ func (s *plain) serve() {
 		}
 		s.talks.Go(func() { s.accepted(st) })
 	}
+	s.end() // nobody may be left who gives credit
 	s.talks.Wait()
 	s.events.Lock()
 	defer s.events.Unlock()
@@ -141,6 +151,7 @@ func (t *talk) Close(reason error) {
 
 func (t *talk) run(st network.MuxedStream, data io.ReadWriter) {
 	t.change(func() { t.stream = st })
+	defer context.AfterFunc(t.session.ending, func() { t.change(func() { t.closed = true }) })()
 	written := make(chan struct{})
 	go func() {
 		defer close(written)

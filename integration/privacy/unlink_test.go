@@ -13,14 +13,24 @@ import (
 // TestUnlinkable: two servers that lay their notes side by side, of every byte and
 // field that reached them, can't tell which of their connections come from one
 // client, but by what docs/privacy.md says they share.
-func TestUnlinkable(t *testing.T) { unlinkable(t, 60) }
+func TestUnlinkable(t *testing.T) { unlinkable(t, 60, false) }
 
-func unlinkable(t *testing.T, clients int) {
+// TestUnlinkableUnderNoise: nor where they know no TLS.
+func TestUnlinkableUnderNoise(t *testing.T) { unlinkable(t, 30, true) }
+
+func unlinkable(t *testing.T, clients int, noise bool) {
 	d := readDeclared(t)
-	g := newObserved(t)
+	g := newObserved(t, noise)
 	g.joinAll(clients, g.ordinary)
 	g.reconnect()
+	g.restart()
 	p := g.population()
+	values, _ := p.fields()
+	for _, field := range []string{map[bool]string{false: "connect.hello.order", true: "connect.noise[0]"}[noise], "restart.from.Resume[0].reference"} {
+		if !slices.Contains(values, field) {
+			t.Errorf("the observers did not see %s", field)
+		}
+	}
 	for _, row := range d.unused(p) {
 		t.Errorf("docs/privacy.md declares %s, which is no field any more", row)
 	}
@@ -43,38 +53,37 @@ func bound(clients int) float64 { return 0.05 * math.Sqrt(1000/float64(clients))
 func TestPlantedLeaks(t *testing.T) {
 	d := readDeclared(t)
 	for name, leak := range leaks {
-		t.Run(name, func(t *testing.T) { mustFind(t, d, leak.field, leak.plant) })
+		t.Run(name, func(t *testing.T) { newObserved(t, leak.noise).mustFind(d, leak) })
 	}
 	t.Run("no leak", func(t *testing.T) {
-		g := newObserved(t)
+		g := newObserved(t, false)
 		g.joinAll(planted, func(int) habits { return habits{dialer: &leaky{}} })
 		for _, f := range d.without(g.population()).Findings() {
 			t.Errorf("found %s where nothing was planted", f)
 		}
 	})
 	t.Run("odd until of a card", func(t *testing.T) {
-		g := newObserved(t)
-		g.mustFind(d, "connect.from.Login[0].chain[0].until.second", func(i int) habits {
+		g := newObserved(t, false)
+		g.mustFind(d, leak{field: "connect.from.Login[0].chain[0].until.second", plant: func(i int) habits {
 			return habits{dialer: realDialer(), card: func(server grid.ServerID, key grid.PublicKey) lease.Chain {
 				return g.card(server, key, lease.CardUntil(time.Now())+int64(61*i), nil)
 			}}
-		})
+		}})
 	})
 }
 
 // planted is how many clients have a mistake.
 const planted = 30
 
-func mustFind(t *testing.T, d declared, field string, plant func(client int) habits) {
-	newObserved(t).mustFind(d, field, plant)
-}
-
-func (g *observed) mustFind(d declared, field string, plant func(client int) habits) {
+func (g *observed) mustFind(d declared, l leak) {
 	g.Helper()
-	g.joinAll(planted, plant)
+	g.joinAll(planted, l.plant)
+	if l.later {
+		g.restart()
+	}
 	found := d.without(g.population()).Findings()
-	if !slices.ContainsFunc(found, func(f Finding) bool { return f.Field == field }) {
-		g.Errorf("%s links every client and was not found, only %v", field, found)
+	if !slices.ContainsFunc(found, func(f Finding) bool { return f.Field == l.field }) {
+		g.Errorf("%s links every client and was not found, only %v", l.field, found)
 	}
 }
 
