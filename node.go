@@ -219,7 +219,7 @@ func (n *Node) storageParts(dialer transport.Dialer) (*server.Config, error) {
 	s := n.config.Storage
 	c := &server.Config{
 		Key: s.Key, Nickname: n.config.Nickname, Listen: n.listen(s.Key, s.Listen, s.OnionKey), Announce: s.Announce,
-		Sequence: sequence, Dialer: dialer, Store: serverStore{n.store}, References: keys,
+		NodeID: s.NodeID, PermutationSeed: s.PermutationSeed, Sequence: sequence, Dialer: dialer, Store: serverStore{n.store}, References: keys,
 		Policy:           lease.LedgerPolicy{Duration: leaseDuration, ReservedSpace: reservedSpace(s.ReservedSpace)},
 		ReadsNeedAccount: s.ReadsNeedAccount, Relays: n.config.relays(), Introducers: n.config.targets(), Fatal: n.end,
 	}

@@ -3,6 +3,7 @@ package tarn
 import (
 	"context"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/tarn-grid/tarn/actors/server"
@@ -39,6 +40,26 @@ type Operator interface {
 
 	// Audit lists who keeps the shares of a file, and by whose grants.
 	Audit(ctx context.Context, si grid.StorageIndex) ([]AuditedLease, error)
+
+	// Shares lists the shares of a file that are here, by number.
+	Shares(ctx context.Context, si grid.StorageIndex) ([]KeptShare, error)
+	// ExportShare writes a share as a Tahoe-LAFS server keeps it: in a file with
+	// a lease that ends when the last one here does. The error is ErrNoShare, or
+	// that of w.
+	ExportShare(ctx context.Context, id lease.ShareID, w io.Writer) error
+	// ImportShare takes in a share from such a file, of size bytes, proves it,
+	// and keeps it until the last lease in the file ends, or for a month where none
+	// runs. It is durable when this returns. Stored is false if it was here: what
+	// is here is never changed by it. Errors: ErrImport, ErrOtherShare,
+	// ErrServerFull, those of r.
+	ImportShare(ctx context.Context, id lease.ShareID, r io.Reader, size int64) (stored bool, err error)
+	// OfferShare says what a share is without its bytes: whether ImportShare
+	// would store it. One that is here is kept for at least as long as it says.
+	// The error is ErrOtherShare.
+	OfferShare(ctx context.Context, id lease.ShareID, s ShareOffer) (wanted bool, err error)
+	// HasMutable reports whether any share here can be changed. Such shares have
+	// write enablers that were made for the server's node id.
+	HasMutable(ctx context.Context) (bool, error)
 
 	// SetDisabled refuses everything to an account, or ends that.
 	SetDisabled(ctx context.Context, name string, disabled bool) (Changed, error)
@@ -190,7 +211,9 @@ type AuditedLease struct {
 // ledger, or this process.
 type operations struct {
 	server   grid.ServerID
+	nodeID   grid.NodeID
 	nickname string
+	store    server.Store
 	carry    func(context.Context, server.Operation) (any, error)
 }
 

@@ -23,8 +23,8 @@ func (n *Node) Operator() (Operator, error) {
 		return nil, ErrNoStorage
 	}
 	return operations{
-		server: grid.ServerID(grid.PublicKeyOf(n.config.Storage.Key)), nickname: n.config.Nickname,
-		carry: n.operate,
+		server: grid.ServerID(grid.PublicKeyOf(n.config.Storage.Key)), nodeID: n.config.Storage.nodeID(), nickname: n.config.Nickname,
+		store: serverStore{n.store}, carry: n.operate,
 	}, nil
 }
 
@@ -108,10 +108,11 @@ func OpenOperator(_ context.Context, c Config) (*OfflineOperator, error) {
 	if err != nil {
 		return nil, errors.Join(public(err), lock.Close())
 	}
-	rules := lease.NewLedger(s, lease.LedgerPolicy{Duration: leaseDuration})
+	rules := lease.NewLedger(s, lease.LedgerPolicy{Duration: leaseDuration, ReservedSpace: reservedSpace(c.Storage.ReservedSpace)})
 	o := &OfflineOperator{folder: f, lock: lock, store: s, rules: rules}
 	o.operations = operations{
-		server: grid.ServerID(grid.PublicKeyOf(c.Storage.Key)), nickname: c.Nickname, carry: o.operate,
+		server: grid.ServerID(grid.PublicKeyOf(c.Storage.Key)), nodeID: c.Storage.nodeID(), nickname: c.Nickname,
+		store: serverStore{s}, carry: o.operate,
 	}
 	return o, nil
 }

@@ -95,6 +95,12 @@ type StorageConfig struct {
 	// Relays are how the server is reached where nobody can dial it; nil where
 	// everybody can. What it listens on is then not announced.
 	Relays *StorageRelays
+	// NodeID and PermutationSeed are announced: for what id writers of shares that
+	// can be changed make their write enablers, and where the server stands for
+	// each file. Zero and empty are made of Key; those of a Tahoe-LAFS server come
+	// with its shares.
+	NodeID          grid.NodeID
+	PermutationSeed []byte
 	// ReservedSpace is how many bytes of the disk are never used.
 	ReservedSpace int64
 	// ReadsNeedAccount lets only accounts read.
@@ -102,6 +108,14 @@ type StorageConfig struct {
 	// PassOnBelow is with how much room, in bytes beyond what is reserved, shares
 	// are kept that might be passed on; 0 keeps all.
 	PassOnBelow int64
+}
+
+// nodeID is the one that is announced.
+func (c *StorageConfig) nodeID() grid.NodeID {
+	if c.NodeID != (grid.NodeID{}) {
+		return c.NodeID
+	}
+	return grid.ServerID(grid.PublicKeyOf(c.Key)).DefaultNodeID()
 }
 
 // IntroducerConfig is the introducer role.

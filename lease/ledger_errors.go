@@ -23,6 +23,9 @@ var (
 	// ErrRaced means that a share was written after what is to be written now had
 	// been made: whoever made it looks again.
 	ErrRaced = errors.New("share was written meanwhile")
+	// ErrOtherShare is a share that is here with another content, or another write
+	// enabler.
+	ErrOtherShare = errors.New("another share is here under this number")
 	// ErrNoReservation is a share that is not being uploaded by this label.
 	ErrNoReservation = errors.New("no such upload")
 )

@@ -273,20 +273,3 @@ func (l *Ledger) Gone(all ...GoingShare) (Change, error) {
 	}
 	return t.finish()
 }
-
-// Adopt gives a share that was found on disk, or imported, a starter lease. A
-// share that the table has already is left alone.
-func (l *Ledger) Adopt(now time.Time, id ShareID, b Body) (Change, error) {
-	t := newTx(l.view)
-	if _, ok := t.shares.get(id); ok {
-		return Change{}, t.err
-	}
-	share, _ := l.settleShare(t, id, b)
-	share.Leases = 1
-	t.shares.put(id, share)
-	t.charge(ChainRecord{Column: Starter}, b.Size)
-	t.leases.put(LeaseID{Starter, id}, Lease{
-		Made: now.Unix(), Renewed: now.Unix(), Expires: l.expires(now), Size: b.Size,
-	})
-	return t.finish()
-}

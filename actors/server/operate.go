@@ -247,6 +247,8 @@ func (b Books) Carry(o Operation, now time.Time) (any, error) {
 		return b.usage(now)
 	case Query:
 		return o.Ask(b.Store, now)
+	case ImportShare:
+		return b.importShare(o, now)
 	}
 	step, done, err := b.plan(o)
 	if err != nil {
@@ -277,6 +279,8 @@ func (l *ledger) operate(ctx actor.Context, o Operation) {
 		l.walk(ctx, usageTurn{ctx.Sender(), newUsageWalk(l.books(), l.env.Clock.Now())})
 	case Query:
 		l.query(ctx, o)
+	case ImportShare:
+		l.importShare(ctx, o)
 	default:
 		l.change(ctx, o)
 	}

@@ -35,6 +35,8 @@ type Store interface {
 	TrafficSince(since lease.Day, yield func(lease.TrafficKey, lease.Traffic) error) error
 	// ListShares lists the STABLE shares of a file, by number.
 	ListShares(grid.StorageIndex) ([]StoredShare, error)
+	// HasMutable reports whether any share can be changed.
+	HasMutable() (bool, error)
 	// OpenShare opens a STABLE share; lease.ErrNoShare if there is none.
 	OpenShare(lease.ShareID) (Body, error)
 	// SmallShare is the size in bytes up to which a body goes into the table.

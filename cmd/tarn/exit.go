@@ -101,6 +101,8 @@ var exits = []struct {
 	{tarn.ErrPortInUse, exitInTheWay},
 	{tarn.ErrExists, exitInTheWay},
 	{tarn.ErrKeyInUse, exitInTheWay},
+	{tarn.ErrServerFull, exitInTheWay},
+	{tarn.ErrNoShare, exitNotFound},
 	{lease.ErrKeyRevoked, exitInTheWay},
 	{errNotEmpty, exitInTheWay},
 	{errWrite, exitInTheWay},

@@ -15,6 +15,9 @@ import (
 //	node.url                  where the gateway is, while the node runs
 //	private/control.privkey   the node's key towards whoever controls it
 //	private/node.privkey      the storage server's key
+//	private/node-id, permutation-seed
+//	                          what the server has from one of Tahoe-LAFS whose
+//	                          shares it took over
 //	private/onion.privkey     the key of its onion service; introducer-onion.privkey
 //	                          and so on are those of other roles
 //	private/tor.password      what Tor's control port wants to be told

@@ -100,7 +100,7 @@ Try it with nothing but this machine: tarn demo
 		newCreateIntroducer(e), newCreateNode(e), newCreateClient(e), newCreateManager(e), newCreateAggregator(e), newCreateHelper(e), newCreateRelay(e), newCreateRenewer(e), newRun(e),
 		newStatus(e), newServers(e), newPut(e), newGet(e), newCap(e), newUsage(e),
 		newLeases(e), newReconcile(e), newCancel(e), newKeep(e), newCheck(e), newRenewalCap(e),
-		newServer(e), newClient(e), newAuthority(e), newSign(e), newManager(e), newAggregator(e), newRenewer(e), newDemo(e), newVersion(e),
+		newServer(e), newShare(e), newClient(e), newAuthority(e), newSign(e), newManager(e), newAggregator(e), newRenewer(e), newDemo(e), newVersion(e),
 	)
 	return root
 }

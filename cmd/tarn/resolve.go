@@ -312,6 +312,9 @@ func (s *storageSettings) config(f folder) (*tarn.StorageConfig, error) {
 	if c.OnionKey, err = f.onionKey("", s.Listen); err != nil {
 		return nil, err
 	}
+	if err := f.identityOf(c); err != nil {
+		return nil, err
+	}
 	c.Key, err = readSecret(f, serverKeyFile, parseKey)
 	return c, err
 }

@@ -69,6 +69,22 @@ func FuzzShare(f *testing.F) {
 	})
 }
 
+// FuzzClaimedUEBHash: what a share claims is read in bounds, and is what is
+// proven where anything is.
+func FuzzClaimedUEBHash(f *testing.F) {
+	f.Add(make([]byte, 100))
+	f.Fuzz(func(t *testing.T, share []byte) {
+		claimed, err := immutable.ClaimedUEBHash(bytes.NewReader(share), int64(len(share)))
+		proven, wrong := verify(0, share, len(share), len(share)+1)
+		if wrong == nil && (err != nil || claimed != proven) {
+			t.Errorf("%x is of %v and claims to be of %v (%v)", share, proven, claimed, err)
+		}
+		if err != nil && !errors.Is(err, immutable.ErrHeader) && !errors.Is(err, immutable.ErrUEB) {
+			t.Errorf("%x: %v", share, err)
+		}
+	})
+}
+
 func TestFuzzCorporaAreThere(t *testing.T) {
 	for _, target := range []string{"FuzzUEB", "FuzzHeader", "FuzzShareHashChain", "FuzzShare"} {
 		files, err := filepath.Glob("testdata/fuzz/" + target + "/*")

@@ -47,8 +47,12 @@ func TestVerifierTakesTahoesShares(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := verify(num, share, len(share), 100); err != nil {
+		proven, err := verify(num, share, len(share), 100)
+		if err != nil {
 			t.Errorf("%s: %v", name, err)
+		}
+		if claimed, err := immutable.ClaimedUEBHash(bytes.NewReader(share), int64(len(share))); err != nil || claimed != proven {
+			t.Errorf("%s claims to be of %v and is of %v (%v)", name, claimed, proven, err)
 		}
 		if strings.Contains(name, "one-of-two") {
 			continue // both shares are the same bytes

@@ -176,6 +176,28 @@ func (s *Store) ListShares(si grid.StorageIndex) ([]ShareEntry, error) {
 	return all, err
 }
 
+// HasMutable reports whether any STABLE share can be changed. It may look at all
+// of them.
+func (s *Store) HasMutable() (bool, error) {
+	err := s.scanAll([]byte{tagShare}, func(key, value []byte) error {
+		if len(key) != shareKeySize {
+			return nil // who holds it
+		}
+		share, err := decodeShare(value)
+		if err == nil && share.State == lease.Stable && share.Mutable() {
+			return errFound
+		}
+		return err
+	})
+	if errors.Is(err, errFound) {
+		return true, nil
+	}
+	return false, err
+}
+
+// errFound ends a scan early.
+var errFound = errors.New("found")
+
 // Holders lists the leases on a share, by column.
 func (s *Store) Holders(id lease.ShareID) ([]LeaseEntry, error) {
 	var columns []uint32

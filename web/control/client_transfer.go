@@ -90,7 +90,7 @@ func (s *stoppable) failure() error {
 
 // Get is a file on its way from the node.
 type Get struct {
-	// Size is how many bytes are to come.
+	// Size is how many bytes are to come; negative where nobody says.
 	Size int64
 
 	ctx      context.Context
@@ -140,7 +140,7 @@ func (g *Get) ending(n int64) error {
 		return fmt.Errorf("%w: no word on whether the file is whole", ErrBrokenOff)
 	case code != codeOK:
 		return (&errorObject{Code: code, Message: g.response.Trailer.Get(trailerError)}).err()
-	case n != g.Size:
+	case g.Size >= 0 && n != g.Size:
 		return fmt.Errorf("%w: %d bytes of %d", ErrBrokenOff, n, g.Size)
 	}
 	return nil

@@ -16,12 +16,13 @@ import (
 // a node that runs, another from OperatorOf, in the same process.
 type Operator struct {
 	// call carries out what stands in the table of calls under a name.
-	call func(ctx context.Context, name string, ask, into any) error
+	call   func(ctx context.Context, name string, ask, into any) error
+	shares shareCalls
 }
 
 // OperatorOf is o in this process.
 func OperatorOf(o tarn.Operator) Operator {
-	return Operator{func(ctx context.Context, name string, ask, into any) error {
+	return Operator{shares: shareCalls{o.ImportShare, o.ExportShare}, call: func(ctx context.Context, name string, ask, into any) error {
 		body, err := json.Marshal(ask)
 		if err != nil {
 			return fmt.Errorf("encode the question: %w", err)
@@ -41,7 +42,7 @@ func OperatorOf(o tarn.Operator) Operator {
 // Operator is that of the node's own server; its calls fail with
 // tarn.ErrNoStorage if it has none.
 func (c *Client) Operator() Operator {
-	return Operator{func(ctx context.Context, name string, ask, into any) error {
+	return Operator{shares: shareCalls{c.importShare, c.exportShare}, call: func(ctx context.Context, name string, ask, into any) error {
 		body, err := json.Marshal(ask)
 		if err != nil {
 			return fmt.Errorf("encode the question: %w", err)
@@ -69,6 +70,10 @@ var operatorCalls = map[string]operatorCall{
 	"rekey":        callOf(rekey),
 	"revoke":       callOf(setRevoked),
 	"ambient":      callOf(setAmbient),
+
+	"shares":         callOf(listShares),
+	"shares/offer":   callOf(offerShare),
+	"shares/mutable": callOf(hasMutable),
 }
 
 func callOf[A, R any](call func(context.Context, tarn.Operator, A) (R, error)) operatorCall {
@@ -82,6 +87,7 @@ func callOf[A, R any](call func(context.Context, tarn.Operator, A) (R, error)) o
 }
 
 func (s *server) operatorHandlers(mux *http.ServeMux) {
+	s.shareHandlers(mux)
 	for name, call := range operatorCalls {
 		mux.HandleFunc("POST "+pathOperator+name, func(w http.ResponseWriter, r *http.Request) {
 			answer, err := s.operate(r, call)

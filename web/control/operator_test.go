@@ -4,11 +4,17 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"errors"
+	"io"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/tarn-grid/tarn"
+	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/file/container"
+	"github.com/tarn-grid/tarn/file/immutable"
 	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/web/control"
 	"github.com/tarn-grid/tarn/web/internal/memnode"
 )
@@ -105,5 +111,87 @@ func testOperator(t *testing.T, o control.Operator) {
 	}
 	if _, err := o.SetAmbient(ctx, false, nil); err != nil {
 		t.Errorf("SetAmbient off: %v", err)
+	}
+}
+
+// A share comes as a server of Tahoe-LAFS has it, and goes so; and what is wrong
+// with one is told in its words.
+func TestOperatorShares(t *testing.T) {
+	t.Run("over the socket", func(t *testing.T) {
+		testShares(t, start(t, &memnode.Node{Server: openOperator(t)}, t.TempDir()).Operator())
+	})
+	t.Run("in this process", func(t *testing.T) { testShares(t, control.OperatorOf(openOperator(t))) })
+}
+
+// smallShare is the one share of a file, and its file.
+func smallShare(t *testing.T) (id lease.ShareID, hash lease.UEBHash, content []byte) {
+	t.Helper()
+	data := bytes.Repeat([]byte("share"), 20)
+	layout, err := immutable.NewLayout(int64(len(data)), file.Params{Needed: 1, Happy: 1, Total: 1, SegmentSize: 128 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := file.Key{7}
+	e, err := immutable.NewEncoder(layout, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := e.Head()
+	segment, err1 := e.EncodeSegment(0, data)
+	body = append(body, segment.Blocks[0]...)
+	err2 := e.Add(segment)
+	c, err3 := e.Finish()
+	tail, err4 := e.Tail(0)
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		t.Fatal(err)
+	}
+	body = append(body, tail...)
+	var b bytes.Buffer
+	if err := container.Write(&b, container.Share{Size: int64(len(body))}, bytes.NewReader(body), 4_000_000_000); err != nil {
+		t.Fatal(err)
+	}
+	return lease.ShareID{StorageIndex: c.StorageIndex}, lease.UEBHash(c.UEBHash), b.Bytes()
+}
+
+func testShares(t *testing.T, o control.Operator) {
+	ctx := t.Context()
+	id, hash, content := smallShare(t)
+	offer := tarn.ShareOffer{UEBHash: hash, Ends: time.Unix(4_000_000_000, 0)}
+	if wanted, err := o.OfferShare(ctx, id, offer); err != nil || !wanted {
+		t.Errorf("wanted: %v, %v", wanted, err)
+	}
+	if _, err := o.ImportShare(ctx, id, bytes.NewReader(content[:100]), 100); !errors.Is(err, tarn.ErrImport) {
+		t.Errorf("import a part: %v", err)
+	}
+	broken := errors.New("broken disk")
+	if _, err := o.ImportShare(ctx, id, io.MultiReader(bytes.NewReader(content[:100]), iotest.ErrReader(broken)), int64(len(content))); !errors.Is(err, broken) {
+		t.Errorf("import from a broken disk: %v", err)
+	}
+	for _, want := range []bool{true, false} {
+		if stored, err := o.ImportShare(ctx, id, bytes.NewReader(content), int64(len(content))); err != nil || stored != want {
+			t.Errorf("stored: %v, %v; want %v", stored, err, want)
+		}
+	}
+	if wanted, err := o.OfferShare(ctx, id, offer); err != nil || wanted {
+		t.Errorf("wanted again: %v, %v", wanted, err)
+	}
+	offer.UEBHash[0]++
+	if _, err := o.OfferShare(ctx, id, offer); !errors.Is(err, tarn.ErrOtherShare) {
+		t.Errorf("another one: %v", err)
+	}
+	list, err := o.Shares(ctx, id.StorageIndex)
+	if err != nil || len(list) != 1 || list[0].UEBHash != grid.EncodeBase32(hash[:]) || list[0].Ends.Unix() != 4_000_000_000 || list[0].Mutable {
+		t.Errorf("shares: %+v, %v", list, err)
+	}
+	if has, err := o.HasMutable(ctx); err != nil || has {
+		t.Errorf("has mutable ones: %v, %v", has, err)
+	}
+	var back bytes.Buffer
+	if err := o.ExportShare(ctx, id, &back); err != nil || !bytes.Equal(back.Bytes(), content) {
+		t.Errorf("%d bytes came back of %d, %v", back.Len(), len(content), err)
+	}
+	id.Num++
+	if err := o.ExportShare(ctx, id, &back); !errors.Is(err, tarn.ErrNoShare) {
+		t.Errorf("export what is not there: %v", err)
 	}
 }
