@@ -86,7 +86,7 @@ func FuzzClaimedUEBHash(f *testing.F) {
 }
 
 func TestFuzzCorporaAreThere(t *testing.T) {
-	for _, target := range []string{"FuzzUEB", "FuzzHeader", "FuzzShareHashChain", "FuzzShare"} {
+	for _, target := range []string{"FuzzUEB", "FuzzHeader", "FuzzShareHashChain", "FuzzShare", "FuzzClaimedUEBHash"} {
 		files, err := filepath.Glob("testdata/fuzz/" + target + "/*")
 		if err != nil || len(files) < 2 {
 			t.Errorf("%s has %d seeds (%v)", target, len(files), err)
