@@ -140,17 +140,12 @@ func (in *intake) run(s Store) (got lease.Imported, err error) {
 func (in *intake) into(s Store, b *lease.Body) (io.WriterAt, error) {
 	if b.Size <= s.SmallShare() {
 		b.Inline = make([]byte, b.Size)
-		return inMemory(b.Inline), nil
+		return memoryFile(b.Inline), nil
 	}
 	file, err := s.Incoming()
 	in.file = file
 	return file, err
 }
-
-type inMemory []byte
-
-// WriteAt implements io.WriterAt.
-func (m inMemory) WriteAt(p []byte, off int64) (int, error) { return copy(m[off:], p), nil }
 
 // prove copies the body, and is its UEB hash if it can't be changed.
 func (in *intake) prove(to io.WriterAt) (lease.UEBHash, error) {

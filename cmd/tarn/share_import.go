@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -202,7 +203,7 @@ func (i *importing) take(ctx context.Context, f shareFile, id lease.ShareID) (st
 			return false, err
 		}
 	}
-	if _, err := f.Seek(0, 0); err != nil {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return false, err
 	}
 	return i.operator.ImportShare(ctx, id, f.File, f.size)

@@ -157,9 +157,8 @@ func (c *Client) exportShare(ctx context.Context, id lease.ShareID, w io.Writer)
 	if err != nil {
 		return err
 	}
-	g := &Get{Size: -1, ctx: ctx, response: response}
-	defer g.Close()
-	_, err = g.WriteTo(w)
+	defer response.Body.Close()
+	_, err = (&Get{Size: -1, ctx: ctx, response: response}).WriteTo(w)
 	return err
 }
 
