@@ -164,13 +164,13 @@ func (c *capture) add(b []byte) {
 	c.flows[f]++
 }
 
-// leaks are the flows so far to elsewhere than the port that may be spoken to.
+// leaks are the flows so far to elsewhere than the ports that may be spoken to.
 // It also says how many packets went there.
-func (c *capture) leaks(allowed netip.AddrPort) (packets int, leaks []string) {
+func (c *capture) leaks(allowed ...netip.AddrPort) (packets int, leaks []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for f := range maps.Keys(c.flows) {
-		if f.protocol == unix.IPPROTO_TCP && f.to == allowed {
+		if f.protocol == unix.IPPROTO_TCP && slices.Contains(allowed, f.to) {
 			packets += c.flows[f]
 		} else {
 			leaks = append(leaks, f.String())

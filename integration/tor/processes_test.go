@@ -3,6 +3,7 @@
 package tor_test
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -13,9 +14,10 @@ import (
 )
 
 // testProcesses is a grid as its owners make it by hand: an introducer and a
-// server that are onion services, and an anonymous client. Only what a user
-// types is used, and only what a user sees is looked at.
-func testProcesses(t *testing.T, services *daemon, outside *namespace, socks netip.AddrPort) {
+// server that are onion services, an anonymous server that has a slot on a relay,
+// and an anonymous client. Only what a user types is used, and only what a user
+// sees is looked at.
+func testProcesses(t *testing.T, services *daemon, outside *namespace, socks, others netip.AddrPort) {
 	seen := outside.watch()
 	dir := t.TempDir()
 	prepare := func(name string, args ...string) *nodes.Node {
@@ -31,24 +33,34 @@ func testProcesses(t *testing.T, services *daemon, outside *namespace, socks net
 		t.Fatalf("the introducer is reached at %s", join)
 	}
 	server := prepare("server", "create-node", "--no-client", "--introducer", join, "--listen", "onion:3457", "--nickname", "hidden", "--reserved-space", "0")
-	client := prepare("client", "create-client", "--introducer", join, "--web-port", "none", "--shares-needed", "1", "--shares-happy", "1", "--shares-total", "1")
+	relay := nodes.NewNode(t, filepath.Join(dir, "relay"))
+	nodes.Tarn(t, "create-relay", "--listen", fmt.Sprintf("/ip4/%s/tcp/%d", outsideIP, freePorts(t, 1)[0]), relay.Dir)
+	relay.Start()
+	shy := prepare("shy", "create-node", "--no-client", "--introducer", join, "--listen", "/ip4/127.0.0.1/tcp/0", "--relay", relay.Status().Relay.Reference, "--nickname", "shy", "--reserved-space", "0")
+	edit(t, shy, "anonymous: false", "anonymous: true")
+	client := prepare("client", "create-client", "--introducer", join, "--web-port", "none", "--shares-needed", "1", "--shares-happy", "2", "--shares-total", "2")
 	edit(t, client, "anonymous: false", "anonymous: true")
 	client.Namespace = outside.name
 
 	server.Start()
+	shy.Start()
 	address := waitOnion(t, server)
 	client.Start()
-	nodes.Tarn(t, "-d", server.Dir, "server", "add-account", "quiet", nodes.Tarn(t, "-d", client.Dir, "client", "account-key", server.Status().Storage.Server))
+	for _, s := range []*nodes.Node{server, shy} {
+		nodes.Tarn(t, "-d", s.Dir, "server", "add-account", "quiet", nodes.Tarn(t, "-d", client.Dir, "client", "account-key", s.Status().Storage.Server))
+	}
 	file := nodes.RandomFile(t, 1, 1<<20)
 	store := func() string {
-		nodes.Until(t, "logged in on the server", patience, func() bool { return client.LoggedIn() == 1 })
-		if s := client.Status().Servers[0]; s.Path != "tor" || s.Address != address {
-			t.Errorf("the server is reached by %q at %s, and it is at %s", s.Path, s.Address, address)
+		nodes.Until(t, "logged in on both servers", patience, func() bool { return client.LoggedIn() == 2 })
+		for _, s := range client.Status().Servers {
+			if s.Nickname == "hidden" && (s.Path != "tor" || s.Address != address) || s.Nickname == "shy" && s.Path != "relay" {
+				t.Errorf("%s is reached by %q at %s, and the onion service is at %s", s.Nickname, s.Path, s.Address, address)
+			}
 		}
 		return nodes.Tarn(t, "-d", client.Dir, "put", file)
 	}
 	capability := store()
-	if status := nodes.Tarn(t, "-d", client.Dir, "status"); !strings.Contains(status, "hidden  logged-in") || !strings.Contains(status, "tor "+address) {
+	if status := nodes.Tarn(t, "-d", client.Dir, "status"); !strings.Contains(status, "hidden  logged-in") || !strings.Contains(status, "tor "+address) || !strings.Contains(status, "shy     logged-in") || !strings.Contains(status, "relay /ip4/"+outsideIP) {
 		t.Errorf("tarn status does not say how the server is reached:\n%s", status)
 	}
 	checkGet(t, client, capability, file)
@@ -66,7 +78,7 @@ func testProcesses(t *testing.T, services *daemon, outside *namespace, socks net
 	checkGet(t, client, capability, file)
 	client.Stop()
 	seen.stop()
-	if packets, leaks := seen.leaks(socks); len(leaks) > 0 || packets == 0 {
+	if packets, leaks := seen.leaks(socks, others); len(leaks) > 0 || packets == 0 {
 		t.Errorf("%d packets to the SOCKS port, and also %v", packets, leaks)
 	}
 }

@@ -140,9 +140,8 @@ func (g *torGrid) task(socks string) task {
 func TestTor(t *testing.T) {
 	outside := newNamespace(t)
 	n := newNetwork(t)
-	services := n.client("services", "SocksPort 0\n")
-	port := freePorts(t, 1)[0]
-	socks := netip.AddrPortFrom(netip.MustParseAddr(outsideIP), uint16(port))
+	socks, others := socksPorts(t)
+	services := n.client("services", fmt.Sprintf("SocksPort %s ExtendedErrors\n", others))
 	proxy := n.client("proxy", fmt.Sprintf("SocksPort %s ExtendedErrors\n", socks))
 	begun := time.Now()
 	services.ready()
@@ -150,14 +149,21 @@ func TestTor(t *testing.T) {
 	t.Logf("Tor was in its network after %v", time.Since(begun))
 	g := newTorGrid(t, services)
 	t.Run("at once", func(t *testing.T) { // since anonymous clients wait before they dial
-		t.Run("anonymous", func(t *testing.T) { t.Parallel(); testAnonymous(t, g, outside, proxy, socks) })
-		t.Run("processes", func(t *testing.T) { t.Parallel(); testProcesses(t, services, outside, socks) })
+		t.Run("anonymous", func(t *testing.T) { t.Parallel(); testAnonymous(t, g, outside, proxy, socks, others) })
+		t.Run("processes", func(t *testing.T) { t.Parallel(); testProcesses(t, services, outside, others, socks) })
 	})
 	t.Run("planted leak", func(t *testing.T) { testPlantedLeak(t, g, outside, socks) })
 	t.Run("restart", func(t *testing.T) { testRestart(t, services) })
 }
 
-func testAnonymous(t *testing.T, g *torGrid, outside *namespace, proxy *daemon, socks netip.AddrPort) {
+// socksPorts are two that are seen from the namespace.
+func socksPorts(t *testing.T) (one, other netip.AddrPort) {
+	t.Helper()
+	ports, ip := freePorts(t, 2), netip.MustParseAddr(outsideIP)
+	return netip.AddrPortFrom(ip, uint16(ports[0])), netip.AddrPortFrom(ip, uint16(ports[1]))
+}
+
+func testAnonymous(t *testing.T, g *torGrid, outside *namespace, proxy *daemon, socks, others netip.AddrPort) {
 	seen := outside.watch()
 	k := g.task(socks.String())
 	k.Anonymous = true
@@ -172,7 +178,7 @@ func testAnonymous(t *testing.T, g *torGrid, outside *namespace, proxy *daemon, 
 	checkCircuits(t, g, proxy.ask("circuit-status"))
 	c.end()
 	seen.stop()
-	packets, leaks := seen.leaks(socks)
+	packets, leaks := seen.leaks(socks, others)
 	if len(leaks) > 0 || packets == 0 {
 		t.Errorf("%d packets to the SOCKS port, and also %v", packets, leaks)
 	}
