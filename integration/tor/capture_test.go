@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"runtime"
 	"slices"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -19,11 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Where the namespace and the rest of the machine see each other.
-const (
-	insideIP  = "10.213.77.2"
-	outsideIP = "10.213.77.1"
-)
+// outsideIP is an address of the rest of the machine, which all namespaces reach.
+const outsideIP = "10.213.77.1"
 
 // namespace is a network of its own with one wire out of it, over which every
 // packet is looked at. Nothing keeps packets from leaving: what a program sends
@@ -33,21 +29,23 @@ type namespace struct {
 	name string
 }
 
-func newNamespace(t *testing.T) *namespace {
+// newNamespace makes one whose wire is the network 10.213.number.0; that of 77 has
+// outsideIP.
+func newNamespace(t *testing.T, number int) *namespace {
 	t.Helper()
-	pid := strconv.Itoa(os.Getpid())
-	n := &namespace{t: t, name: "tarn-tor-" + pid}
-	wire := "tt" + pid
+	id := fmt.Sprintf("%d-%d", os.Getpid(), number)
+	n := &namespace{t: t, name: "tarn-tor-" + id}
+	wire, outside, inside := "tt"+id, fmt.Sprintf("10.213.%d.1", number), fmt.Sprintf("10.213.%d.2", number)
 	n.run("ip", "netns", "add", n.name)
 	t.Cleanup(func() { n.run("ip", "netns", "del", n.name) })
 	n.run("ip", "link", "add", wire, "type", "veth", "peer", "name", "out", "netns", n.name)
-	n.run("ip", "addr", "add", outsideIP+"/24", "dev", wire)
+	n.run("ip", "addr", "add", outside+"/24", "dev", wire)
 	n.run("ip", "link", "set", wire, "up")
 	n.inside("sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6") // it greets its neighbours unasked
-	n.inside("ip", "addr", "add", insideIP+"/24", "dev", "out")
+	n.inside("ip", "addr", "add", inside+"/24", "dev", "out")
 	n.inside("ip", "link", "set", "lo", "up")
 	n.inside("ip", "link", "set", "out", "up")
-	n.inside("ip", "route", "add", "default", "via", outsideIP)
+	n.inside("ip", "route", "add", "default", "via", outside)
 	return n
 }
 

@@ -138,7 +138,7 @@ func (g *torGrid) task(socks string) task {
 // TestTor stores and reads a file through onion services and an exit, from a
 // namespace out of which nothing comes but what goes to the SOCKS port.
 func TestTor(t *testing.T) {
-	outside := newNamespace(t)
+	outside, leaky := newNamespace(t, 77), newNamespace(t, 78)
 	n := newNetwork(t)
 	socks, others := socksPorts(t)
 	services := n.client("services", fmt.Sprintf("SocksPort %s ExtendedErrors\n", others))
@@ -151,8 +151,8 @@ func TestTor(t *testing.T) {
 	t.Run("at once", func(t *testing.T) { // since anonymous clients wait before they dial
 		t.Run("anonymous", func(t *testing.T) { t.Parallel(); testAnonymous(t, g, outside, proxy, socks, others) })
 		t.Run("processes", func(t *testing.T) { t.Parallel(); testProcesses(t, services, outside, others, socks) })
+		t.Run("planted leak", func(t *testing.T) { t.Parallel(); testPlantedLeak(t, g, leaky, others) })
 	})
-	t.Run("planted leak", func(t *testing.T) { testPlantedLeak(t, g, outside, socks) })
 	t.Run("restart", func(t *testing.T) { testRestart(t, services) })
 }
 
