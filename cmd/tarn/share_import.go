@@ -33,8 +33,8 @@ func newShareImport(e *env) *cobra.Command {
 		Use:   "import FILE|FOLDER",
 		Short: "Take in shares from a storage server of Tahoe-LAFS",
 		Long: `Takes the share in FILE, or all shares in FOLDER, the folder of a node of
-Tahoe-LAFS or its folder storage, onto this node's storage server. What is there
-stays there. Each share is proven before it counts. It is kept until the last
+Tahoe-LAFS or its folder storage, onto this node's storage server. End the other
+server first. What is there stays there. Each share is proven before it counts. It is kept until the last
 lease on it ends, or for a month where none runs any more; nobody can renew that,
 so who wants to keep a file gets an account here meanwhile.
 
@@ -65,9 +65,12 @@ or not.`,
 
 // importReport is what `tarn share import --json` prints.
 type importReport struct {
-	Stored int            `json:"stored"`
-	Known  int            `json:"known"`
-	Failed []importFailed `json:"failed"`
+	Stored int `json:"stored"`
+	Known  int `json:"known"`
+	// Foreign are those of them that can't be changed here, because their write
+	// enablers were made for another node id.
+	Foreign int            `json:"other_node_id"`
+	Failed  []importFailed `json:"failed"`
 }
 
 type importFailed struct {
@@ -125,12 +128,15 @@ type importing struct {
 	e        *env
 	operator control.Operator
 	node     grid.NodeID // this server's
-	foreign  int         // shares whose write enablers were made for another
 	report   importReport
 }
 
 // folder goes through all shares, in order.
 func (i *importing) folder(ctx context.Context, dir string) error {
+	dir, err := filepath.EvalSymlinks(dir) // it may be on another disk
+	if err != nil {
+		return err
+	}
 	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		depth := strings.Count(strings.TrimPrefix(path, dir), string(filepath.Separator))
 		switch {
@@ -212,7 +218,7 @@ func (i *importing) take(ctx context.Context, f shareFile, id lease.ShareID) (st
 // seen counts what can't be changed here.
 func (i *importing) seen(c *container.Reader) {
 	if c.Mutable && c.NodeID != i.node {
-		i.foreign++
+		i.report.Foreign++
 	}
 }
 
@@ -224,8 +230,8 @@ func (i *importing) failed(path string, err error) {
 
 // tell prints what came of it.
 func (i *importing) tell(json bool) error {
-	if i.foreign > 0 {
-		i.e.note("%s can be read here and not changed: the write enablers were made for another node id", count(int64(i.foreign), "share"))
+	if n := i.report.Foreign; n > 0 {
+		i.e.note("%s can be read here and not changed: the write enablers were made for another node id", count(int64(n), "share"))
 	}
 	if json {
 		return writeJSON(i.e.stdout, i.report)

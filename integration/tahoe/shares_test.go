@@ -138,6 +138,21 @@ func TestShareFiles(t *testing.T) {
 	if err != nil || err2 != nil || !bytes.Equal(bytes.TrimSpace(id), bytes.TrimSpace(taken)) {
 		t.Errorf("the node id is %s and was %s (%v, %v)", taken, id, err, err2)
 	}
+	other := nodes.NewNode(t, filepath.Join(t.TempDir(), "other"))
+	nodes.Tarn(t, "create-node", "--no-client", "--reserved-space", "0", other.Dir)
+	if err := os.Symlink(theirs.server("storage", "shares"), other.Path("shares")); err != nil {
+		t.Fatal(err)
+	}
+	var report struct {
+		Stored  int
+		Foreign int `json:"other_node_id"`
+	}
+	if err := json.Unmarshal([]byte(nodes.Tarn(t, "-d", other.Dir, "share", "import", "--json", "--keep-identity", other.Path("shares"))), &report); err != nil {
+		t.Fatal(err)
+	}
+	if report.Stored != 4 || report.Foreign != 2 {
+		t.Errorf("without the node id, the report is %+v", report)
+	}
 	server.Start()
 	client.Start()
 	client.WaitLogins(1)
