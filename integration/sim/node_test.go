@@ -2,7 +2,9 @@ package sim_test
 
 import (
 	"crypto/ed25519"
+	"crypto/rsa"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -246,6 +248,7 @@ func newClient(w *sim.World, net *fake.Network, i int, in *introducerNode) *clie
 			Authority:   lease.Authority{Holdings: append([]lease.Holding{{Account: n.account}}, n.given...)},
 			Account:     n.account, Memberships: n.memberships,
 			References: n.references, Journal: n.journal, Subcontract: n.subcontract,
+			NewKey: func(io.Reader) (*rsa.PrivateKey, error) { return counterKey() },
 		}}
 	}
 	n.off = func() {
