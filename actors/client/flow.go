@@ -73,12 +73,16 @@ func (f *flow) wait() any {
 	return f.msg
 }
 
-// tag is one that was never used before.
-type tag int
+// tag names what a flow has asked for. No other flow, before it or after it, has
+// the same.
+type tag struct {
+	of *flow
+	n  int
+}
 
 func (f *flow) tag() tag {
 	f.tags++
-	return tag(f.tags)
+	return tag{f, f.tags}
 }
 
 // Results of what a flow asked for, beside Reply and candidateList.
@@ -155,7 +159,7 @@ func (f *flow) ask(to *actor.PID, c Call) *asked {
 // more: it is asked before, after each message, and when patience has passed.
 // Replies that come later are still taken.
 func (f *flow) gather(all []*asked, patience time.Duration, enough func(late bool) bool) {
-	late, timer := false, tag(0)
+	late, timer := false, tag{}
 	if enough != nil {
 		timer = f.timer(patience)
 	}

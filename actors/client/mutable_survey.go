@@ -271,6 +271,33 @@ func (s *survey) unfinished() bool {
 	return err == nil && len(s.versions) > 0 && s.versions[0].Prefix != v.Prefix && s.versions[0].Seqnum > v.Seqnum
 }
 
+// torn reports whether a server that comes before the first holder of the best
+// version held an older one. Who wrote that version began with the first holder of
+// the version before: so either that server was asked before, and the others after,
+// and has it by now, or it was not there when that was written.
+func (s *survey) torn() bool {
+	v, err := mutable.Best(s.versions)
+	if err != nil {
+		return false
+	}
+	for _, c := range s.servers {
+		older := false
+		for _, h := range s.shares {
+			switch {
+			case h.server.id != c.id || h.err != nil:
+			case h.share.Header.Prefix == v.Prefix:
+				return false
+			default:
+				older = true
+			}
+		}
+		if older {
+			return true
+		}
+	}
+	return false
+}
+
 // errOverwritten means that shares are not of the version any more that they were of.
 var errOverwritten = errors.New("shares are not as they were any more")
 

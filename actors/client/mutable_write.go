@@ -195,7 +195,7 @@ func (m *mutableFile) newer(s *survey, base *mutable.Prefix) bool {
 func (m *mutableFile) settled(f *flow, p file.Params) (*survey, error) {
 	var waited mutable.Prefix
 	var since time.Time
-	for {
+	for torn := 0; ; {
 		s, err := m.survey(f, p, true)
 		if err != nil {
 			return nil, err
@@ -205,6 +205,9 @@ func (m *mutableFile) settled(f *flow, p file.Params) (*survey, error) {
 		}
 		now := m.env.Clock.Now()
 		switch {
+		case s.torn() && torn < 2:
+			torn++
+			continue
 		case !s.unfinished():
 			return s, nil
 		case s.versions[0].Prefix != waited:

@@ -2,13 +2,12 @@ package sim_test
 
 import (
 	"bytes"
-	"crypto/rsa"
+	_ "embed"
 	"errors"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,8 +21,11 @@ import (
 )
 
 // counterKey is the key of the only mutable file that a world has: Go makes keys
-// of the system's randomness alone, so one for all worlds of a process.
-var counterKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(nil, mutable.KeyBits) })
+// of the system's randomness alone, so it is always the same, from the test vectors
+// of Tahoe-LAFS.
+//
+//go:embed testdata/mutable.pem
+var counterKey []byte
 
 var counterParams = file.Params{Needed: 2, Happy: 3, Total: 4, SegmentSize: 128 << 10}
 
@@ -46,11 +48,7 @@ func contentOf(text string) client.Content { return mutableContent{bytes.NewRead
 
 // create makes the file.
 func (c *counter) create() error {
-	key, err := counterKey()
-	if err != nil {
-		return err
-	}
-	of, err := mutable.NewKey(key)
+	of, err := mutable.ParsePEM(counterKey)
 	if err != nil {
 		return err
 	}

@@ -2,9 +2,7 @@ package sim_test
 
 import (
 	"crypto/ed25519"
-	"crypto/rsa"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
@@ -248,7 +246,6 @@ func newClient(w *sim.World, net *fake.Network, i int, in *introducerNode) *clie
 			Authority:   lease.Authority{Holdings: append([]lease.Holding{{Account: n.account}}, n.given...)},
 			Account:     n.account, Memberships: n.memberships,
 			References: n.references, Journal: n.journal, Subcontract: n.subcontract,
-			NewKey: func(io.Reader) (*rsa.PrivateKey, error) { return counterKey() },
 		}}
 	}
 	n.off = func() {
