@@ -248,6 +248,25 @@ func verifier(verifyCap string) (file.CHKVerifier, bool) {
 	return v, ok
 }
 
+// contentOf is the hash of the content that shares have: none where they can be
+// changed.
+func contentOf(verifyCap string) (hash [32]byte, ok bool) {
+	c, err := file.Parse(verifyCap)
+	if err != nil {
+		return hash, false
+	}
+	if d, isDir := c.(file.Directory); isDir {
+		c = d.File
+	}
+	switch c := c.(type) {
+	case file.CHKVerifier:
+		return c.UEBHash, true
+	case file.Mutable:
+		return hash, true
+	}
+	return hash, false
+}
+
 // storageIndexOf is the storage index of what a capability names. Errors:
 // ErrCap.
 func storageIndexOf(capability string) (grid.StorageIndex, file.Capability, error) {
@@ -342,6 +361,10 @@ func (n *Node) kept(si grid.StorageIndex, c file.Capability) lease.JournalFile {
 		f.VerifyCap, f.Size = c.Verifier().String(), c.Size
 	case file.CHKVerifier:
 		f.VerifyCap, f.Size = c.String(), c.Size
+	default:
+		if v, err := file.Verifier(c); err == nil {
+			f.VerifyCap = v.String()
+		}
 	}
 	return f
 }

@@ -341,9 +341,9 @@ func (c *reconciler) remakeOne(l lease.JournalLease) (lease.JournalLease, string
 		return l, ""
 	}
 	f, _, err := c.n.journal.File(l.Share.StorageIndex)
-	v, known := verifier(f.VerifyCap)
+	want, known := contentOf(f.VerifyCap)
 	content, there := have[l.Share.Num]
-	if err != nil || !there || !known || content != [32]byte(v.UEBHash) {
+	if err != nil || !there || !known || content != want {
 		return lapsed, goneText
 	}
 	ask := &wire.AddLease{StorageIndex: l.Share.StorageIndex, Nums: []grid.ShareNum{l.Share.Num}, UEBHash: content}

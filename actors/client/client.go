@@ -267,7 +267,7 @@ func (c *Client) Receive(ctx actor.Context) {
 	case CreateMutable:
 		c.createMutable(ctx, m)
 	case OpenMutable:
-		c.useMutable(ctx, m.Cap, m.Authority, m)
+		c.openMutable(ctx, m)
 	case ReadMutable:
 		c.useMutable(ctx, m.Cap, m.Authority, m)
 	case WriteMutable:

@@ -29,7 +29,8 @@ type (
 		Authority lease.Authority
 	}
 	// OpenMutable finds the newest version that can be read; answered by
-	// MutableOpened or an error. What it names takes ReadMutable until CloseFile.
+	// MutableOpened or an error. What that names takes ReadMutable until CloseFile;
+	// who reads slowly holds nobody up.
 	OpenMutable struct {
 		ReplyTo   *actor.PID
 		Cap       file.Mutable
@@ -71,8 +72,8 @@ type (
 
 // From a mutable file.
 type (
-	// MutableOpened is which version is read. PID takes ReadMutable and, if it was
-	// opened, CloseFile.
+	// MutableOpened is which version is read. PID takes ReadMutable and CloseFile,
+	// if it was opened.
 	MutableOpened struct {
 		PID     *actor.PID
 		Version mutable.Prefix
@@ -122,9 +123,9 @@ type mutableFile struct {
 
 	queue     []*mutableJob
 	flow      *flow
-	uses      int // requests that came
-	forwarded int // of them, by way of the client
-	open      int // times that it was opened and not closed
+	uses      int  // requests that came
+	forwarded int  // of them, by way of the client
+	reader    bool // it was opened, and ends when it is closed
 
 	key     *mutable.Key
 	known   *survey // after a write of our own
@@ -173,12 +174,15 @@ func (m *mutableFile) Receive(ctx actor.Context) {
 		}
 	case ReadMutable:
 		m.request(ctx, msg)
+	case OpenMutable:
+		m.request(ctx, msg)
 	case CloseFile:
-		if m.open--; m.open == 0 && len(m.queue) == 0 {
-			m.rest(ctx)
-		}
+		ctx.Stop(ctx.Self())
 	case Cancel:
 		m.cancel(ctx, msg.ReplyTo)
+		if m.reader {
+			ctx.Stop(ctx.Self()) // nobody will close it
+		}
 	case StopReading:
 		m.cancel(ctx, msg.ReplyTo)
 	case MorePieces:
@@ -187,7 +191,7 @@ func (m *mutableFile) Receive(ctx actor.Context) {
 			m.give(ctx)
 		}
 	case mutableRests:
-		if msg.uses == m.uses && len(m.queue) == 0 && m.open == 0 {
+		if msg.uses == m.uses && len(m.queue) == 0 && !m.reader {
 			ctx.Send(ctx.Parent(), idleMutable{ctx.Self(), m.forwarded})
 		}
 	case *actor.Restarting:
@@ -206,6 +210,7 @@ func (m *mutableFile) request(ctx actor.Context, msg any) {
 	m.uses++
 	switch msg := msg.(type) {
 	case OpenMutable:
+		m.reader = true
 		m.use(msg.Cap)
 		m.add(ctx, &mutableJob{replyTo: msg.ReplyTo, run: func(f *flow) { m.openVersion(f, msg) }})
 	case ReadMutable:
@@ -349,6 +354,16 @@ func (c *Client) createMutable(ctx actor.Context, m CreateMutable) {
 	name := fmt.Sprintf("mutable/%d/for-%s", c.mutables.count, m.ReplyTo.Id)
 	pid := c.env.Spawn.Child(ctx, name, newMutableFile(c.env, c.config, broker, c.mutables.keys, c.job("create"), file.Mutable{}, &m))
 	c.using[pid.Id] = done
+}
+
+// openMutable starts an actor for who reads: of those that a file may have many.
+func (c *Client) openMutable(ctx actor.Context, m OpenMutable) {
+	broker, done := c.under(ctx, m.Authority)
+	c.mutables.count++
+	name := fmt.Sprintf("mutable/%d/for-%s", c.mutables.count, m.ReplyTo.Id)
+	pid := c.env.Spawn.Child(ctx, name, newMutableFile(c.env, c.config, broker, c.mutables.keys, c.job("open"), m.Cap, nil))
+	c.using[pid.Id] = done
+	ctx.Send(pid, m)
 }
 
 // useMutable passes a request on to its file.

@@ -21,10 +21,10 @@ func (m *mutableFile) openVersion(f *flow, o OpenMutable) {
 	}
 	if err != nil {
 		m.answer(f, o.ReplyTo, err)
+		f.ctx.Stop(f.ctx.Self()) // there is nothing to be closed
 		return
 	}
 	m.last = s
-	m.open++
 	f.ctx.Send(o.ReplyTo, MutableOpened{f.ctx.Self(), v.Prefix})
 }
 
