@@ -54,11 +54,12 @@ func (f Format) shares() mutable.Format {
 	return mutable.SDMF
 }
 
-// MaxMutable is the longest content of a mutable file that this version writes
-// at once, and MaxModify of one that Modify changes, in bytes.
+// MaxModify is the longest content of a mutable file that Modify changes, MaxPart
+// the longest that WriteAt and Append write at once, in bytes. A file of the format
+// MDMF is otherwise as long as any file, one of the format SDMF no longer than 16 MiB.
 const (
-	MaxMutable = 256 << 20
-	MaxModify  = 32 << 20
+	MaxModify = 32 << 20
+	MaxPart   = 64 << 20
 )
 
 // MutableOptions change how a mutable file or directory is made; the zero value
@@ -142,7 +143,7 @@ func (n *Node) createMutable(ctx context.Context, r io.Reader, o MutableOptions,
 	if o.Format == MDMF {
 		msg.Params.SegmentSize = mutable.DefaultSegmentSize
 	}
-	in, ctx, cancel, err := n.mutableInput(ctx, r)
+	in, ctx, cancel, err := n.mutableInput(ctx, r, limitOf(msg.Format))
 	if err != nil {
 		return MutableResult{}, err
 	}
@@ -154,12 +155,20 @@ func (n *Node) createMutable(ctx context.Context, r io.Reader, o MutableOptions,
 	})
 }
 
+// limitOf is the longest content of a file of some format, in bytes.
+func limitOf(f mutable.Format) int64 {
+	if f == mutable.MDMF {
+		return file.MaxSize
+	}
+	return mutable.MaxSDMFSize
+}
+
 // mutableInput reads what is to be written.
-func (n *Node) mutableInput(ctx context.Context, r io.Reader) (*input, context.Context, context.CancelFunc, error) {
+func (n *Node) mutableInput(ctx context.Context, r io.Reader, most int64) (*input, context.Context, context.CancelFunc, error) {
 	ctx, cancel := n.until(ctx)
-	in, err := n.spool(ctx, io.LimitReader(r, MaxMutable+1), -1, &keyMaker{})
-	if err == nil && in.size > MaxMutable {
-		err = errors.Join(fmt.Errorf("%w: more than %d bytes to write into a mutable file", mutable.ErrSize, MaxMutable), in.Close())
+	in, err := n.spool(ctx, io.LimitReader(r, most+1), -1, &keyMaker{})
+	if err == nil && in.size > most {
+		err = errors.Join(fmt.Errorf("%w: more than %d bytes to write into a mutable file", mutable.ErrSize, most), in.Close())
 	}
 	if err != nil {
 		cancel()
@@ -244,7 +253,11 @@ func (n *Node) writeMutable(ctx context.Context, capability string, r io.Reader,
 		return MutableResult{}, ErrReadOnly
 	}
 	o := optionsOf(how)
-	in, ctx, cancel, err := n.mutableInput(ctx, r)
+	most := int64(MaxPart)
+	if !msg.Part && c.MDMF() {
+		most = limitOf(mutable.MDMF)
+	}
+	in, ctx, cancel, err := n.mutableInput(ctx, r, most)
 	if err != nil {
 		return MutableResult{}, err
 	}

@@ -157,3 +157,35 @@ func TestTwoWritersOfACounter(t *testing.T) {
 		t.Errorf("the counter shows %s, %v after %d writes", got, err, want)
 	}
 }
+
+// A large file goes in and out a few segments at a time.
+func TestLargeMutableFile(t *testing.T) {
+	p := file.Params{Needed: 2, Happy: 3, Total: 4, SegmentSize: 128 << 10}
+	g := newGrid(t, 4, p)
+	content := someBytes(1, 20<<20)
+	made := g.createMutable(content, tarn.MutableOptions{Format: tarn.MDMF})
+	g.wantMutable(g.client, made.ReadCap, content)
+	other := g.secondClient(p)
+	if _, err := other.WriteAt(t.Context(), made.Cap, bytes.NewReader([]byte("in the middle")), 10<<20); err != nil {
+		t.Fatal(err)
+	}
+	copy(content[10<<20:], "in the middle")
+	g.wantMutable(g.client, made.Cap, content)
+	content = append(someBytes(2, 18<<20), "the end"...)
+	for _, n := range []*tarn.Node{other, g.client} {
+		result, err := n.Overwrite(t.Context(), made.Cap, bytes.NewReader(content))
+		if err != nil || result.Happiness != 4 {
+			t.Fatal(result.Happiness, err)
+		}
+		g.wantMutable(g.client, made.Cap, content)
+	}
+	usage, _, err := g.client.OwnUsage(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range usage {
+		if u.Reserved != 0 {
+			t.Errorf("%d bytes are still reserved at %s", u.Reserved, u.Server.Short())
+		}
+	}
+}

@@ -188,6 +188,8 @@ const (
 	// the longest content that is kept.
 	readTogether = 2 << 20
 	keptContent  = 16 << 20
+	// wholeMutable is the longest mutable file whose shares are all made at once.
+	wholeMutable = 16 << 20
 	// windowBytes is how much of an encoded file is held for pulls, all
 	// shares together; at least minWindow segments.
 	windowBytes = 16 << 20

@@ -133,6 +133,7 @@ type mutableFile struct {
 	content []byte  // of the version below
 	of      *mutable.Prefix
 	noted   map[lease.PlacedLease]bool // in the journal
+	staged  []stagedShare              // of the write under way
 }
 
 // mutableJob is a request.
@@ -292,6 +293,7 @@ func (m *mutableFile) cancel(ctx actor.Context, replyTo *actor.PID) {
 	switch {
 	case i == 0:
 		m.flow.stop()
+		m.unstage(ctx)
 		m.forget()
 		m.ended(ctx)
 	case i > 0:

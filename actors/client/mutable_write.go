@@ -40,6 +40,7 @@ type draft struct {
 	parts  map[grid.ShareNum][]part // what is written of each
 	whole  bool                     // the parts are all of it, so that it can be made anew
 	base   *mutable.Prefix          // of the shares that are changed; nil where they are replaced
+	stream *stream                  // brings the parts; nil where they are here
 }
 
 // part is written at an offset of a share.
@@ -67,17 +68,12 @@ func (m *mutableFile) create(f *flow, c CreateMutable) {
 		m.key = made.Key
 	}
 	m.cap = m.key.Capability(c.Format)
-	content, err := m.load(f, c.Content, c.Size)
-	if err != nil {
-		m.answer(f, c.ReplyTo, err)
-		return
-	}
 	layout, err := mutable.NewLayout(c.Format, c.Size, c.Params)
 	if err != nil {
 		m.answer(f, c.ReplyTo, err)
 		return
 	}
-	d, err := m.encode(f, layout, 1, content)
+	d, content, err := m.draftOf(f, layout, 1, c.Content)
 	if err != nil {
 		m.answer(f, c.ReplyTo, err)
 		return
@@ -99,23 +95,6 @@ func (m *mutableFile) awaitKey(f *flow) KeyMade {
 		}
 		f.letGo()
 	}
-}
-
-// load reads content into memory.
-func (m *mutableFile) load(f *flow, c Content, size int64) ([]byte, error) {
-	type loaded struct {
-		data []byte
-		err  error
-	}
-	got := do(f, env.Disk, func() loaded {
-		data := make([]byte, size)
-		_, err := io.ReadFull(io.NewSectionReader(c, 0, size), data)
-		if err != nil {
-			err = fmt.Errorf("read what is to be written: %w", err)
-		}
-		return loaded{data, err}
-	})
-	return got.data, got.err
 }
 
 // encode makes all shares of a version.
@@ -148,7 +127,11 @@ func (m *mutableFile) write(f *flow, w WriteMutable) {
 		m.answer(f, w.ReplyTo, errReadOnly)
 		return
 	}
-	data, err := m.load(f, w.Content, w.Size)
+	var data []byte
+	var err error
+	if w.Part {
+		data, err = m.load(f, w.Content, 0, w.Size)
+	}
 	if err != nil {
 		m.answer(f, w.ReplyTo, err)
 		return
@@ -258,8 +241,7 @@ func (m *mutableFile) draft(f *flow, w WriteMutable, s *survey, p mutable.Prefix
 		if err != nil {
 			return nil, nil, err
 		}
-		d, err := m.encode(f, l, seqnum, data)
-		return d, data, err
+		return m.draftOf(f, l, seqnum, w.Content)
 	}
 	off := w.Offset
 	if off < 0 {
@@ -489,8 +471,23 @@ func (w *writing) reasons() map[grid.ServerID]error {
 // place writes a version: to the server that decides, to all others that hold
 // shares, and where shares have no place to servers that have the fewest.
 func (m *mutableFile) place(f *flow, w *writing) error {
+	err := m.placeAll(f, w)
+	m.unstage(f.ctx)
+	return err
+}
+
+func (m *mutableFile) placeAll(f *flow, w *writing) error {
 	w.begun = m.env.Clock.Now()
 	groups := w.existing()
+	if w.stream != nil {
+		w.at = w.planned(groups)
+		more := m.homeless(f, w)
+		w.at = nil
+		if err := m.stageStream(f, w, slices.Concat(groups, more)); err != nil {
+			return err
+		}
+		groups = append(groups, more...)
+	}
 	for len(groups) > 0 && len(w.at) == 0 {
 		first := groups[0]
 		groups = groups[1:]
@@ -503,6 +500,11 @@ func (m *mutableFile) place(f *flow, w *writing) error {
 		more := m.homeless(f, w)
 		if len(more) == 0 {
 			break
+		}
+		if w.stream != nil {
+			if err := m.stageStream(f, w, more); err != nil {
+				return err
+			}
 		}
 		m.sendAll(f, w, more)
 	}
@@ -562,11 +564,20 @@ func (w *writing) existing() (groups [][]target) {
 	return groups
 }
 
+// planned are the places of all groups.
+func (w *writing) planned(groups [][]target) (all []target) {
+	for _, group := range groups {
+		all = append(all, group...)
+	}
+	return all
+}
+
 // homeless finds places for shares that have none.
 func (m *mutableFile) homeless(f *flow, w *writing) (groups [][]target) {
 	var nums []grid.ShareNum
 	for n := range w.prefix.Total {
-		if num := grid.ShareNum(n); len(w.placed[num]) == 0 {
+		num := grid.ShareNum(n)
+		if len(w.placed[num]) == 0 && !slices.ContainsFunc(w.at, func(t target) bool { return t.num == num }) {
 			nums = append(nums, num)
 		}
 	}
@@ -641,12 +652,17 @@ func (m *mutableFile) send(f *flow, w *writing, groups [][]target) (late [][]tar
 	var of []int
 	for i, group := range groups {
 		staged[i] = map[grid.ShareNum]wire.Secret{}
+		if w.stream != nil {
+			for _, t := range group {
+				staged[i][t.num] = w.stream.secrets[placeOf{t.server.id, t.num}]
+			}
+			continue
+		}
 		if w.fits(group) {
 			continue
 		}
 		for _, t := range group {
-			var secret wire.Secret
-			_, _ = m.env.Rand.Read(secret[:]) // never fails
+			secret := m.newStage(t)
 			staged[i][t.num] = secret
 			for _, a := range m.stage(f, w, t, secret) {
 				calls, of = append(calls, a), append(of, i)
@@ -680,11 +696,17 @@ func (w *writing) fits(group []target) bool {
 func (m *mutableFile) stage(f *flow, w *writing, t target, secret wire.Secret) (calls []*asked) {
 	at := int64(0)
 	for _, p := range w.parts[t.num] {
-		for data := range slices.Chunk(p.data, wire.MaxRequestBody) {
-			stage := &wire.Stage{StorageIndex: m.cap.StorageIndex(), Num: t.num, Enabler: m.enabler(t.server), Secret: secret, Size: uint64(w.size), Offset: uint64(at)}
-			calls = append(calls, f.ask(t.server.pid, Call{Frame: wire.Frame{Message: stage}.WithBody(nil, data)}))
-			at += int64(len(data))
-		}
+		calls = append(calls, m.stageAt(f, w, t, secret, at, p.data)...)
+		at += int64(len(p.data))
+	}
+	return calls
+}
+
+func (m *mutableFile) stageAt(f *flow, w *writing, t target, secret wire.Secret, off int64, data []byte) (calls []*asked) {
+	for data := range slices.Chunk(data, wire.MaxRequestBody) {
+		stage := &wire.Stage{StorageIndex: m.cap.StorageIndex(), Num: t.num, Enabler: m.enabler(t.server), Secret: secret, Size: uint64(w.size), Offset: uint64(off)}
+		calls = append(calls, f.ask(t.server.pid, Call{Frame: wire.Frame{Message: stage}.WithBody(nil, data)}))
+		off += int64(len(data))
 	}
 	return calls
 }
@@ -705,8 +727,12 @@ func (m *mutableFile) mutate(f *flow, w *writing, groups [][]target, staged []ma
 		var body [][]byte
 		for _, t := range group {
 			s := wire.MutateShare{Num: t.num, Cut: true, Length: uint64(w.size), Staged: staged[i][t.num]}
+			m.taken(s.Staged)
 			s.Tests = []wire.Test{{Length: checkstringSize, Wanted: uint64(len(t.seen))}}
 			body = append(body, t.seen)
+			if w.stream != nil {
+				s.Writes = []wire.Range{{Length: uint64(w.size)}}
+			}
 			for _, p := range w.parts[t.num] {
 				s.Writes = append(s.Writes, wire.Range{Offset: uint64(p.off), Length: uint64(len(p.data))})
 				if s.Staged == (wire.Secret{}) {
@@ -739,6 +765,10 @@ func (w *writing) took(group []target, r Reply) []target {
 	}
 	if !answer.Done {
 		now, ours := w.held(group, answer, r.Frame.Bytes())
+		if !ours && now != nil && w.stream != nil && len(w.at) > 0 {
+			w.refused[id] = errStaleStage
+			return nil
+		}
 		if !ours {
 			return now
 		}

@@ -173,6 +173,19 @@ func (e *Encoder) blockTree(n grid.ShareNum) []byte {
 // Header is that of all shares, once finished.
 func (e *Encoder) Header() Header { return e.header }
 
+// Block is where the block of segment i lies in every MDMF share, and Size how long
+// each is. Both are known from the start.
+func (e *Encoder) Block(i int64) Section {
+	off := mdmfData + e.layout.blockOffset(i)
+	return Section{off, off + e.layout.BlockSize(i)}
+}
+
+// Size is the length of every MDMF share.
+func (e *Encoder) Size() int64 {
+	p := Prefix{Layout: e.layout}
+	return mdmfData + p.dataSize() + hashtree.Size(p.NumSegments())
+}
+
 // Head is the start of share n, up to the first block.
 func (e *Encoder) Head(n grid.ShareNum) ([]byte, error) {
 	if err := e.checkFinished(n); err != nil {

@@ -2,6 +2,7 @@ package mutable_test
 
 import (
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -291,6 +292,36 @@ func TestShareOfAnotherFileOrNumberIsRefused(t *testing.T) {
 		for _, n := range []grid.ShareNum{1, 2, 200, 255} {
 			if err := s.Verify(key.Capability(g.layout.Format), n); !errors.Is(err, mutable.ErrShare) {
 				t.Errorf("%s: share 0 passes for share %d: %v", g.name, n, err)
+			}
+		}
+	}
+}
+
+// Where blocks lie, and how long a share is, is known before it is finished.
+func TestPlacesAreKnownBeforehand(t *testing.T) {
+	for _, size := range []int64{1, 1000, 5 * 128 << 10} {
+		l, err := mutable.NewLayout(mutable.MDMF, size, file.Params{Needed: 3, Total: 5, SegmentSize: mutable.DefaultSegmentSize})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := mutable.NewEncoder(l, goldenKey(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, shares, err := mutable.Encode(l, goldenKey(t), 1, make([]byte, size), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := mutable.ParseHeader(shares[2])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Size() != int64(len(shares[2])) || e.Size() != h.Size() {
+			t.Errorf("%d bytes, want %d", e.Size(), len(shares[2]))
+		}
+		for i := range l.NumSegments() {
+			if e.Block(i) != h.Block(i) {
+				t.Errorf("block %d at %v, want %v", i, e.Block(i), h.Block(i))
 			}
 		}
 	}
