@@ -303,7 +303,7 @@ func (n *Node) EditDirectory(ctx context.Context, dir string, change func(*direc
 		select {
 		case <-ctx.Done():
 			return MutableResult{}, context.Cause(ctx)
-		case <-time.After(modifyPause + rand.N(modifyLongest)): //nolint:gosec // it need not be secret
+		case <-time.After(modifyPause + rand.N(modifyLongest)):
 		}
 	}
 }

@@ -152,6 +152,32 @@ func TestTwoWritersOfADirectory(t *testing.T) {
 	}
 }
 
+// What a node remembers of a directory is never its answer: what others have linked
+// and unlinked meanwhile counts.
+func TestDirectoryOfOthers(t *testing.T) {
+	p := file.Params{Needed: 2, Happy: 3, Total: 4, SegmentSize: 128 << 10}
+	g := newGrid(t, 4, p)
+	other := g.secondClient(p)
+	dir, err := g.client.MakeDirectory(t.Context(), tarn.MutableOptions{}, tarn.Link{Name: "first", Cap: literal("x")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := func(n *tarn.Node, name string) error {
+		_, err := n.Link(t.Context(), dir.Cap, []tarn.Link{{Name: name, Cap: literal(name), Replace: tarn.ReplaceNone}})
+		return err
+	}
+	unlink := func(n *tarn.Node, name string) error {
+		_, err := n.Unlink(t.Context(), dir.Cap, name)
+		return err
+	}
+	if err := errors.Join(link(g.client, "mine"), link(other, "theirs"), unlink(g.client, "theirs"), unlink(other, "mine"), link(g.client, "mine")); err != nil {
+		t.Error(err)
+	}
+	if got := names(g.list(dir.Cap)); !slices.Equal(got, []string{"first", "mine"}) {
+		t.Errorf("it holds %q", got)
+	}
+}
+
 // BenchmarkLargeDirectory edits a directory of 10,000 entries.
 func BenchmarkLargeDirectory(b *testing.B) {
 	g := newGrid(b, 4, file.Params{Needed: 2, Happy: 3, Total: 4, SegmentSize: 128 << 10})

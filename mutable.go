@@ -345,6 +345,9 @@ func (n *Node) Modify(ctx context.Context, capability string, change func(old []
 			return MutableResult{}, err
 		}
 		changed, err := change(old)
+		if tries == 1 && (err != nil || changed == nil) {
+			continue // what is remembered may be old: only what is there now counts
+		}
 		if err != nil || changed == nil {
 			return MutableResult{Size: v.Size(), Version: v}, err
 		}
@@ -359,7 +362,7 @@ func (n *Node) Modify(ctx context.Context, capability string, change func(old []
 		select {
 		case <-ctx.Done():
 			return MutableResult{}, context.Cause(ctx)
-		case <-time.After(pause/2 + rand.N(pause)): //nolint:gosec // it need not be secret
+		case <-time.After(pause/2 + rand.N(pause)):
 		}
 		pause = min(2*pause, modifyLongest)
 	}
