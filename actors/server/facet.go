@@ -33,6 +33,7 @@ type facet struct {
 	retiring bool                     // another login has taken its place
 	finding  map[uint64][]StoredShare // by request: waits for the ledger
 	stages   map[wire.Secret]*staging // what has come for a Mutate
+	mutating map[uint64]*mutation     // by request: in progress
 }
 
 // retire ends a facet once it has answered what it was given.
@@ -46,7 +47,7 @@ type peers struct {
 
 func newFacet(e *env.Env, c *Config, p peers, session *actor.PID, conn transport.Session, ref lease.Reference) env.Producer {
 	return func() actor.Actor {
-		return &facet{env: e, config: c, peers: p, session: session, conn: conn, grant: ref.Grant, expires: ref.Expires, finding: map[uint64][]StoredShare{}, stages: map[wire.Secret]*staging{}}
+		return &facet{env: e, config: c, peers: p, session: session, conn: conn, grant: ref.Grant, expires: ref.Expires, finding: map[uint64][]StoredShare{}, stages: map[wire.Secret]*staging{}, mutating: map[uint64]*mutation{}}
 	}
 }
 

@@ -31,6 +31,7 @@ type mutation struct {
 	now      time.Time
 	staged   map[wire.Secret]*staging // those that it names
 	tries    int
+	asked    bool // the ledger has it
 }
 
 // tried is what came of looking at the shares.
@@ -45,10 +46,13 @@ type tried struct {
 	err     error
 }
 
-// Discard lets go of it all when the facet is gone.
+// Discard lets go of it all when the facet is gone, which has told the ledger.
 func (t tried) Discard() {
 	t.request.frame.Release()
 	t.drop()
+	for _, st := range t.staged {
+		st.discard()
+	}
 }
 
 // drop lets go of what was made for nothing.
@@ -82,6 +86,7 @@ func (f *facet) mutate(ctx actor.Context, r request, m *wire.Mutate) {
 	for secret := range work.staged {
 		delete(f.stages, secret) // it is this request's now
 	}
+	f.mutating[r.frame.ID] = work
 	f.try(ctx, work)
 }
 
@@ -361,12 +366,14 @@ func (f *facet) tried(ctx actor.Context, t tried) {
 	case len(t.rule.Writes) == 0:
 		f.endMutation(ctx, t, &wire.Mutated{Done: t.held, Shares: t.shares})
 	default:
+		t.asked = true
 		ctx.Send(f.peers.ledger, mutate{replyTo: ctx.Self(), grant: f.grant, of: t})
 	}
 }
 
 // raced begins anew, since a share was written meanwhile.
 func (f *facet) raced(ctx actor.Context, t tried) {
+	t.asked = false
 	f.drop(t)
 	if t.tries >= maxMutateTries {
 		f.endMutation(ctx, tried{mutation: t.mutation}, wireError(errBusy, false))
@@ -390,6 +397,7 @@ func (f *facet) mutated(ctx actor.Context, m mutated) {
 // endMutation answers and lets go of what the request had. A file that has become
 // a share's is not deleted.
 func (f *facet) endMutation(ctx actor.Context, t tried, answered wire.Message) {
+	delete(f.mutating, t.request.frame.ID)
 	a := answer{request: t.request.frame.ID, message: answered}
 	if _, ok := answered.(*wire.Mutated); ok {
 		a.body = append([]byte(nil), t.data...)

@@ -257,4 +257,13 @@ func TestStagedAndLeft(t *testing.T) {
 	if *r.table.files != 0 {
 		t.Errorf("%d files are left open", *r.table.files)
 	}
+	for steps := range 40 { // the connection ends while a write of what was staged is anywhere
+		c = r.dial("client")
+		c.logIn(1)
+		c.do(stagePart(5, 1, 90_000, 0), make([]byte, 90_000))
+		c.send(staged(5, 1, 90_000, wire.Range{Length: 80_000}, wire.Range{Offset: 80_000, Length: 10_000}))
+		r.world.Run(steps)
+		c.session.Close()
+		r.until("the room to be free", nothing)
+	}
 }

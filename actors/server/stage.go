@@ -43,6 +43,13 @@ func (s *staging) seal() (uint64, error) {
 	return number, err
 }
 
+// discard deletes the file, unless it has become a share's.
+func (s *staging) discard() {
+	if s.file != nil {
+		_ = s.file.Discard() // what is left is wiped at the next start
+	}
+}
+
 // stageWritten is what became of a part.
 type stageWritten struct {
 	of      *staging
@@ -170,9 +177,9 @@ func (f *facet) unstage(ctx actor.Context, m *wire.Unstage) {
 // reserved.
 func (f *facet) dropStage(ctx actor.Context, s *staging) {
 	ctx.Send(f.peers.ledger, release{f.grant.Column(), s.id})
-	if file := s.file; file != nil {
+	if s.file != nil {
 		f.env.Exec.Do(env.Disk, nil, func() any {
-			_ = file.Discard() // what is left is wiped at the next start
+			s.discard()
 			return nil
 		})
 	}
@@ -180,8 +187,9 @@ func (f *facet) dropStage(ctx actor.Context, s *staging) {
 
 func compareSecrets(a, b wire.Secret) int { return bytes.Compare(a[:], b[:]) }
 
-// dropStages follows the end of the facet. What is just being written discards
-// itself.
+// dropStages follows the end of the facet. What is just being written, or tried,
+// discards itself. A file that the ledger may be making a share of is left alone:
+// if it does not, the next start wipes it.
 func (f *facet) dropStages(ctx actor.Context) {
 	for _, secret := range slices.SortedFunc(maps.Keys(f.stages), compareSecrets) {
 		s := f.stages[secret]
@@ -193,5 +201,18 @@ func (f *facet) dropStages(ctx actor.Context) {
 		}
 		f.dropStage(ctx, s)
 	}
-	f.stages = map[wire.Secret]*staging{}
+	for _, request := range slices.Sorted(maps.Keys(f.mutating)) {
+		w := f.mutating[request]
+		for _, secret := range slices.SortedFunc(maps.Keys(w.staged), compareSecrets) {
+			s := w.staged[secret]
+			ctx.Send(f.peers.ledger, release{f.grant.Column(), s.id}) // it hears that after the mutate
+			if w.asked && s.sealed == 0 {
+				f.env.Exec.Do(env.Disk, nil, func() any {
+					s.discard()
+					return nil
+				})
+			}
+		}
+	}
+	f.stages, f.mutating = map[wire.Secret]*staging{}, map[uint64]*mutation{}
 }
