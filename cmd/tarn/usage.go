@@ -76,6 +76,7 @@ do not answer, and shows below the account what those hold to whom it delegated.
 	c.Flags().IntVar(&o.days, "days", 30, "how many days of traffic, with --traffic")
 	registerAuthority(c, &o.authority)
 	c.Flags().BoolVar(&o.grid, "grid", false, "sum up all servers")
+	c.MarkFlagsMutuallyExclusive("grid", "traffic")
 	return c
 }
 
