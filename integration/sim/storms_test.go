@@ -138,11 +138,13 @@ func (g *simGrid) sharesUp(f *storedFile) int {
 // checkSeeds checks a scenario of a whole grid in its worlds.
 func checkSeeds(t *testing.T, least int, scenario func(w *sim.World) error) {
 	t.Helper()
-	for _, seed := range fewer(least) {
-		if err := check(seed, scenario); err != nil {
-			t.Error(err)
-		}
+	if err := checkEach(fewer(least), scenario); err != nil {
+		t.Error(err)
 	}
+}
+
+func checkEach(seeds []uint64, scenario func(w *sim.World) error) error {
+	return sim.EachSeed(seeds, func(seed uint64) error { return check(seed, scenario) })
 }
 
 // check is sim.Check but in a short run, which is that under the race detector: a
