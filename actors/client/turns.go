@@ -87,12 +87,12 @@ func (t *turns) next(now time.Time) (m askTurn, ok bool, wait time.Duration) {
 }
 
 // first is the queue whose turn it is: valuedInRow of the first may go before one of
-// the second, of those that failed only one.
+// the second, of those that come and go only one.
 func (t *turns) first() *[]askTurn {
 	switch {
 	case len(t.others) == 0:
 		return &t.valuedOnes
-	case len(t.valuedOnes) == 0 || t.row >= valuedInRow || t.row > 0 && t.valuedOnes[0].failures > 0:
+	case len(t.valuedOnes) == 0 || t.row >= valuedInRow || t.row > 0 && t.valuedOnes[0].failures >= comingFailures:
 		t.row = 0
 		return &t.others
 	}

@@ -64,6 +64,7 @@ func (j *job) end(err error) {
 // cancel gives a job up.
 func (g *simGrid) cancel(j *job) {
 	g.send(&j.c.node, actors.ToClient{Message: client.Cancel{ReplyTo: j.replyTo}}, j.replyTo)
+	g.Sys.End(j.replyTo)
 	j.end(errCancelled)
 }
 
