@@ -158,10 +158,14 @@ func (c *conversation) read() {
 	c.session.leave(c)
 }
 
+// headBuffer is what a conversation that waits holds for the heads of frames;
+// bodies, which are larger, go past it.
+const headBuffer = 1 << 10
+
 // receive delivers frames until there are no more (io.EOF), something fails,
 // or the conversation is closed or interrupted (nil).
 func (c *conversation) receive() error {
-	r := bufio.NewReader(c.data)
+	r := bufio.NewReaderSize(c.data, headBuffer)
 	for {
 		p, err := wire.ReadPrefix(r, wire.MaxRead)
 		if err != nil {

@@ -11,13 +11,11 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/core/sec"
 	coretransport "github.com/libp2p/go-libp2p/core/transport"
 	blankhost "github.com/libp2p/go-libp2p/p2p/host/blank"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
-	"github.com/libp2p/go-libp2p/p2p/host/peerstore/pstoremem"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	"github.com/libp2p/go-libp2p/p2p/net/upgrader"
@@ -34,7 +32,7 @@ import (
 type host struct {
 	*blankhost.BlankHost
 	swarm    *swarm.Swarm
-	peers    peerstore.Peerstore
+	peers    *peers
 	key      crypto.PrivKey
 	upgrader coretransport.Upgrader
 	limits   network.ResourceManager
@@ -55,24 +53,17 @@ func newHost(key ed25519.PrivateKey, muxer *yamux.Transport, limits network.Reso
 	if err != nil {
 		return nil, fmt.Errorf("make host: %w", err)
 	}
-	peers, err := pstoremem.NewPeerstore()
+	h, err := assemble(id, priv, muxer, limits, timeout, more)
 	if err != nil {
 		return nil, fmt.Errorf("make host: %w", err)
-	}
-	h, err := assemble(id, priv, peers, muxer, limits, timeout, more)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("make host: %w", err), peers.Close())
 	}
 	return h, nil
 }
 
 // assemble puts the host together from its parts; libp2p.New would bring more
 // transports and services than are wanted.
-func assemble(id peer.ID, priv crypto.PrivKey, peers peerstore.Peerstore, muxer *yamux.Transport, limits network.ResourceManager, timeout time.Duration, more []swarm.Option) (*host, error) {
-	if err := errors.Join(peers.AddPrivKey(id, priv), peers.AddPubKey(id, priv.GetPublic())); err != nil {
-		return nil, err
-	}
-	bus := eventbus.NewBus()
+func assemble(id peer.ID, priv crypto.PrivKey, muxer *yamux.Transport, limits network.ResourceManager, timeout time.Duration, more []swarm.Option) (*host, error) {
+	peers, bus := newPeers(id, priv), eventbus.NewBus()
 	sw, err := swarm.NewSwarm(id, peers, bus, append([]swarm.Option{
 		swarm.WithDialTimeout(timeout), swarm.WithDialTimeoutLocal(timeout), swarm.WithResourceManager(limits),
 		swarm.WithUDPBlackHoleSuccessCounter(nil), swarm.WithIPv6BlackHoleSuccessCounter(nil), swarm.WithDialRanker(rank),
@@ -150,11 +141,10 @@ func (h *host) addTCP() error {
 	return h.swarm.AddTransport(t)
 }
 
-// close ends everything of the host; without the peerstore's own Close a
-// goroutine would stay.
+// close ends everything of the host.
 func (h *host) close() error {
 	h.once.Do(func() {
-		h.err = errors.Join(h.Close(), h.peers.Close())
+		h.err = h.Close()
 		h.sockets.close()
 	})
 	return h.err
