@@ -75,6 +75,7 @@ func awaitLogins(t testing.TB, n *tarn.Node, want int) {
 // cost is what a process has, and has spent.
 type cost struct {
 	bytes, goroutines int // heap and stacks in use
+	live              int // bytes that something points to
 	cpu               time.Duration
 }
 
@@ -88,9 +89,9 @@ func spent(t testing.TB) cost {
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		t.Fatal(err)
 	}
-	return cost{int(m.HeapInuse + m.StackInuse), runtime.NumGoroutine(), time.Duration(u.Utime.Nano() + u.Stime.Nano())}
+	return cost{int(m.HeapInuse + m.StackInuse), runtime.NumGoroutine(), int(m.HeapAlloc), time.Duration(u.Utime.Nano() + u.Stime.Nano())}
 }
 
 func (c cost) less(d cost) cost {
-	return cost{c.bytes - d.bytes, c.goroutines - d.goroutines, c.cpu - d.cpu}
+	return cost{c.bytes - d.bytes, c.goroutines - d.goroutines, c.live - d.live, c.cpu - d.cpu}
 }
