@@ -78,7 +78,7 @@ func awaitLogins(t testing.TB, n *tarn.Node, want int) {
 			}
 		}
 		if in < want {
-			time.Sleep(50 * time.Millisecond) // a look costs as much as some logins
+			<-time.After(50 * time.Millisecond) // a look costs as much as some logins
 		}
 	}
 }

@@ -69,7 +69,7 @@ func visit(d transport.Dialer, target transport.Target) error {
 }
 
 // atRest is what there is once nothing ends any more.
-func atRest(t *testing.T) cost {
+func atRest(t testing.TB) cost {
 	t.Helper()
 	c := spent(t)
 	for {

@@ -50,6 +50,12 @@ func closeNode(t testing.TB, n *tarn.Node) {
 // awaitLogins waits until a node is logged in to that many servers.
 func awaitLogins(t testing.TB, n *tarn.Node, want int) {
 	t.Helper()
+	await(t, n, func(logins int) bool { return logins >= want })
+}
+
+// await waits until the number of servers to which a node is logged in is right.
+func await(t testing.TB, n *tarn.Node, right func(logins int) bool) {
+	t.Helper()
 	for {
 		s, err := n.Status(t.Context())
 		if err != nil {
@@ -61,7 +67,7 @@ func awaitLogins(t testing.TB, n *tarn.Node, want int) {
 				in++
 			}
 		}
-		if in >= want {
+		if right(in) {
 			return
 		}
 		select {

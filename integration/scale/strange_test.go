@@ -2,27 +2,14 @@ package scale
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"crypto/rand"
-	"errors"
 	"io"
 	"net"
 	"slices"
 	"testing"
 
-	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/network"
-	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
-	"github.com/libp2p/go-libp2p/core/sec"
-	blankhost "github.com/libp2p/go-libp2p/p2p/host/blank"
-	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
-	"github.com/libp2p/go-libp2p/p2p/host/peerstore/pstoremem"
-	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
-	"github.com/libp2p/go-libp2p/p2p/net/swarm"
-	"github.com/libp2p/go-libp2p/p2p/net/upgrader"
-	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
-	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 
@@ -66,50 +53,16 @@ var strange = map[string]func(t *testing.T, key int) grid.Hint{
 // the streams that are opened to it.
 func streams(t *testing.T, key int, serve func(network.Stream)) grid.Hint {
 	t.Helper()
-	h, err := newHost(keyOf(key))
+	h, err := newHost(keyOf(key), bare{})
+	if err == nil {
+		err = h.swarm.Listen(ma.StringCast(loopback[0]))
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = h.Close() })
 	h.SetStreamHandler(protocol.ID(transport.Storage), serve)
 	return grid.Hint(h.Addrs()[0].String())
-}
-
-func newHost(key ed25519.PrivateKey) (*blankhost.BlankHost, error) {
-	private, err := crypto.UnmarshalEd25519PrivateKey(key)
-	if err != nil {
-		return nil, err
-	}
-	id, err := peer.IDFromPrivateKey(private)
-	if err != nil {
-		return nil, err
-	}
-	peers, err := pstoremem.NewPeerstore()
-	if err != nil {
-		return nil, err
-	}
-	if err := peers.AddPrivKey(id, private); err != nil {
-		return nil, err
-	}
-	s, err := swarm.NewSwarm(id, peers, eventbus.NewBus())
-	if err != nil {
-		return nil, err
-	}
-	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: yamux.DefaultTransport}}
-	secure, err := libp2ptls.New(libp2ptls.ID, private, muxers)
-	if err != nil {
-		return nil, err
-	}
-	up, err := upgrader.New([]sec.SecureTransport{secure}, muxers, nil, &network.NullResourceManager{}, nil)
-	if err != nil {
-		return nil, err
-	}
-	t, err := tcp.NewTCPTransport(up, &network.NullResourceManager{}, nil)
-	if err != nil {
-		return nil, err
-	}
-	h := blankhost.NewBlankHost(s)
-	return h, errors.Join(s.AddTransport(t), s.Listen(ma.StringCast(loopback[0])))
 }
 
 // sockets is a TCP server that does what it likes with connections.
