@@ -56,6 +56,7 @@ func TestAnonymousRefusesToStart(t *testing.T) {
 		Introducer: &tarn.IntroducerConfig{Key: newKey(t), Listen: local, Announce: []grid.Hint{"/ip4/192.0.2.1/tcp/1"}},
 		Manager:    &tarn.ManagerConfig{Key: newKey(t), Listen: open},
 		Helper:     &tarn.HelperConfig{Key: newKey(t), Listen: []string{"/dns/localhost/tcp/0"}, Announce: onion},
+		Client:     &tarn.ClientConfig{Subcontract: true},
 	}
 	_, err = tarn.Open(t.Context(), c)
 	var refused *tarn.NotAnonymous
@@ -65,7 +66,7 @@ func TestAnonymousRefusesToStart(t *testing.T) {
 	want := []string{
 		"connections.tcp: direct", "connections.quic: direct", "connections.relay: direct", "connections.punch",
 		"storage.listen: /ip4/0.0.0.0/tcp/0", "storage.announce: /dns/storage.example/tcp/3457", "introducer.announce: /ip4/192.0.2.1/tcp/1",
-		"manager.listen: /ip4/0.0.0.0/tcp/0", "helper.listen: /dns/localhost/tcp/0",
+		"manager.listen: /ip4/0.0.0.0/tcp/0", "helper.listen: /dns/localhost/tcp/0", "client.subcontract: true",
 	}
 	if len(refused.Reasons) != len(want) {
 		t.Errorf("%d reasons: %v", len(refused.Reasons), err)
@@ -76,7 +77,7 @@ func TestAnonymousRefusesToStart(t *testing.T) {
 		}
 	}
 
-	c.Connections, c.Manager = tarn.Connections{}, nil
+	c.Connections, c.Manager, c.Client = tarn.Connections{}, nil, nil
 	c.Storage.Listen, c.Storage.Announce, c.Introducer.Announce, c.Helper.Listen = local, onion, nil, local
 	n, err := tarn.Open(t.Context(), c)
 	if err != nil {

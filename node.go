@@ -110,10 +110,14 @@ func (n *Node) open(ctx context.Context) (err error) {
 	return nil
 }
 
+// dialPace is what all roles of a node dial together: what a client may, and some
+// for the others, so that they need not wait for all of its servers.
+var dialPace = transport.Pace{PerMinute: 360, Burst: 150}
+
 // parts puts the roles together.
 func (n *Node) parts() (actors.Config, error) {
 	c := actors.Config{Fatal: n.end}
-	dialer := p2p.NewDialer(p2p.Options{SOCKS: tor.Address(n.config.Tor.SOCKS)})
+	dialer := transport.Paced(p2p.NewDialer(p2p.Options{SOCKS: tor.Address(n.config.Tor.SOCKS)}), dialPace)
 	if n.config.Client != nil {
 		parts, err := n.clientParts(dialer)
 		if err != nil {
@@ -221,7 +225,7 @@ func (n *Node) storageParts(dialer transport.Dialer) (*server.Config, error) {
 		Key: s.Key, Nickname: n.config.Nickname, Listen: n.listen(s.Key, s.Listen, s.OnionKey), Announce: s.Announce,
 		NodeID: s.NodeID, PermutationSeed: s.PermutationSeed, Sequence: sequence, Dialer: dialer, Store: serverStore{n.store}, References: keys,
 		Policy:           lease.LedgerPolicy{Duration: leaseDuration, ReservedSpace: reservedSpace(s.ReservedSpace)},
-		ReadsNeedAccount: s.ReadsNeedAccount, Relays: n.config.relays(), Introducers: n.config.targets(), Fatal: n.end,
+		ReadsNeedAccount: s.ReadsNeedAccount, Relays: n.config.relays(), Introducers: n.config.targets(), Anonymous: n.config.Anonymous, Fatal: n.end,
 	}
 	if s.PassOnBelow > 0 {
 		if err := os.MkdirAll(n.folder.private("storage"), 0o700); err != nil {

@@ -75,7 +75,7 @@ func (n *Node) relayParts(dialer transport.Dialer) (*relay.Config, error) {
 		return nil, err
 	}
 	return &relay.Config{
-		Key: c.Key, Nickname: n.config.Nickname, Announce: c.Announce, Sequence: sequence, Dialer: dialer, Fatal: n.end,
+		Key: c.Key, Nickname: n.config.Nickname, Announce: c.Announce, Sequence: sequence, Dialer: dialer, Anonymous: n.config.Anonymous, Fatal: n.end,
 		Introducers: n.config.targets(),
 		Serve: func() (transport.RelayService, error) {
 			service, err := p2p.ServeRelay(c.Key, c.Listen, c.Limits, p2p.Options{})

@@ -30,6 +30,7 @@ type Announcer struct {
 	dialer transport.Dialer
 	target transport.Target
 	relays bool
+	strewn bool // its dials are
 	signed Announcement
 
 	attempt int // grows with each; what an older one says is ignored
@@ -44,11 +45,12 @@ type Announcer struct {
 	pause   time.Duration
 }
 
-// New makes an Announcer. With relays it connects at once, and tells its parent
-// of those that the introducer knows.
-func New(e *env.Env, d transport.Dialer, t transport.Target, relays bool) env.Producer {
+// New makes an Announcer. With relays it connects before there is anything to
+// announce, and tells its parent of those that the introducer knows. Dials of a
+// node that wants to be anonymous are strewn: they begin at a time drawn at random.
+func New(e *env.Env, d transport.Dialer, t transport.Target, relays, anonymous bool) env.Producer {
 	return func() actor.Actor {
-		return &Announcer{env: e, dialer: d, target: t, relays: relays, pause: firstPause}
+		return &Announcer{env: e, dialer: d, target: t, relays: relays, strewn: anonymous, pause: firstPause}
 	}
 }
 
@@ -104,7 +106,7 @@ func (a *Announcer) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
 		if a.relays {
-			a.dial(ctx)
+			a.dialIn(ctx, 0)
 		}
 	case Announcement:
 		a.announce(ctx, m)
@@ -132,7 +134,7 @@ func (a *Announcer) announce(ctx actor.Context, m Announcement) {
 	a.signed = m
 	switch {
 	case a.attempt == 0:
-		a.dial(ctx)
+		a.dialIn(ctx, 0)
 	case a.greeted:
 		a.next(ctx)
 	}
@@ -151,8 +153,20 @@ func (a *Announcer) next(ctx actor.Context) {
 	}
 }
 
-func (a *Announcer) dial(ctx actor.Context) {
+// dialIn begins an attempt after a while.
+func (a *Announcer) dialIn(ctx actor.Context, wait time.Duration) {
 	a.attempt++
+	if a.strewn {
+		wait += time.Duration(a.env.Rand.Int64N(int64(transport.Spread)))
+	}
+	if wait == 0 {
+		a.dial(ctx)
+		return
+	}
+	a.env.Clock.After(wait, ctx.Self(), redial{a.attempt})
+}
+
+func (a *Announcer) dial(ctx actor.Context) {
 	n, self, e := a.attempt, ctx.Self(), a.env
 	a.cancel = a.dialer.Dial(a.target, transport.SessionEvents{
 		Closed: func(err error) { e.Spawn.Send(self, hungUp{n, err}) },
@@ -253,8 +267,7 @@ func (a *Announcer) again(ctx actor.Context, n int, err error) {
 	}
 	a.env.Log.Info("introducer not reached", "introducer", a.target.Server.Short(), "error", err, "next try in", a.pause)
 	a.hangUp()
-	a.attempt++
-	a.env.Clock.After(a.env.Jitter(a.pause), ctx.Self(), redial{a.attempt})
+	a.dialIn(ctx, a.env.Jitter(a.pause))
 	a.pause = min(2*a.pause, mostPause)
 }
 

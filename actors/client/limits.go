@@ -1,6 +1,10 @@
 package client
 
-import "time"
+import (
+	"time"
+
+	"github.com/tarn-grid/tarn/transport"
+)
 
 // What bounds the client branch in time.
 const (
@@ -29,7 +33,7 @@ const (
 	maxDelays    = 6
 	// spreadTime is over how long connections to different servers, and one after
 	// another to the same, are strewn where the node is anonymous.
-	spreadTime = 30 * time.Second
+	spreadTime = transport.Spread
 	// heardTime is how long after its start an anonymous node begins to connect to
 	// servers that it hears of meanwhile, so that they can't see when it reached
 	// its introducer: spreadTime, and what the way through Tor takes.

@@ -7,6 +7,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/transport"
 )
 
 // turns decides who may dial, for all servers of a client together: so many at a
@@ -17,12 +18,17 @@ type turns struct {
 	valuedOnes, others []askTurn
 	row                int             // valued ones that went first
 	having             map[string]bool // the PID ids of those who dial
-	free               time.Time       // since when nobody would have had to wait; see take
-	timer              bool            // runs
+	pace               transport.Pace
+	timer              bool // runs
 	valued             map[grid.ServerID]bool
 }
 
-func newTurns() turns { return turns{having: map[string]bool{}, valued: map[grid.ServerID]bool{}} }
+func newTurns() turns {
+	return turns{
+		having: map[string]bool{}, valued: map[grid.ServerID]bool{},
+		pace: transport.Pace{PerMinute: dialsPerMinute, Burst: dialBurst},
+	}
+}
 
 type (
 	// askTurn asks for a turn to dial; answered by yourTurn. Who asks again
@@ -76,9 +82,10 @@ func (t *turns) next(now time.Time) (m askTurn, ok bool, wait time.Duration) {
 	if len(t.valuedOnes)+len(t.others) == 0 || len(t.having) >= maxDials {
 		return m, false, 0
 	}
-	if wait = t.take(now); wait > 0 {
+	if wait = t.pace.Wait(now); wait > 0 {
 		return m, false, wait
 	}
+	t.pace.Take(now)
 	queue := t.first()
 	m = (*queue)[0]
 	*queue = slices.Delete(*queue, 0, 1)
@@ -98,20 +105,6 @@ func (t *turns) first() *[]askTurn {
 	}
 	t.row++
 	return &t.valuedOnes
-}
-
-// take counts a dial, unless it has to wait. Each moves free on by its share of
-// a minute, from now on at least; dialBurst of them it may be ahead of now.
-func (t *turns) take(now time.Time) (wait time.Duration) {
-	const each = time.Minute / dialsPerMinute
-	if t.free.Before(now) {
-		t.free = now
-	}
-	if ahead := t.free.Sub(now); ahead > (dialBurst-1)*each {
-		return ahead - (dialBurst-1)*each
-	}
-	t.free = t.free.Add(each)
-	return 0
 }
 
 // giveTurns tells those whose turn it is.

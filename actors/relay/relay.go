@@ -37,6 +37,8 @@ type Config struct {
 	// Introducers are told where the relay is, each through Dialer.
 	Introducers []transport.Target
 	Dialer      transport.Dialer
+	// Anonymous has that done at times drawn at random.
+	Anonymous bool
 	// Fatal is called when the relay can't go on: it can't listen.
 	Fatal func(error)
 }
@@ -131,7 +133,7 @@ func (r *Relay) announce(ctx actor.Context) {
 		ctx.Send(r.introducer, introducer.Own(signed))
 	}
 	for i, target := range r.config.Introducers {
-		pid := r.env.Spawn.Child(ctx, fmt.Sprintf("announcer/%d", i), announcer.New(r.env, r.config.Dialer, target, false))
+		pid := r.env.Spawn.Child(ctx, fmt.Sprintf("announcer/%d", i), announcer.New(r.env, r.config.Dialer, target, false, r.config.Anonymous))
 		ctx.Send(pid, announcer.Announcement(signed))
 	}
 }

@@ -215,3 +215,49 @@ func (r *rig) hostileIntroducer(say func(wire.Frame) []wire.Frame) (dials, ends,
 	must(err)
 	return dials, ends, asked
 }
+
+// strewn is a Dialer that notes when introducers are dialled.
+type strewn struct {
+	transport.Dialer
+	now func() time.Time
+	at  map[grid.ServerID][]time.Time
+}
+
+func (s *strewn) Dial(t transport.Target, ev transport.SessionEvents, done func(transport.Session, error)) func() {
+	s.at[t.Server] = append(s.at[t.Server], s.now())
+	return s.Dialer.Dial(t, ev, done)
+}
+
+// TestAnonymousAnnouncementsAreStrewn: which two introducers are told of one server
+// can't be seen by when they are told, at first and after a loss.
+func TestAnonymousAnnouncementsAreStrewn(t *testing.T) {
+	const introducers = 20
+	for _, anonymous := range []bool{true, false} {
+		s := &strewn{at: map[grid.ServerID][]time.Time{}}
+		r := newRig(t, 44, func(c *server.Config) {
+			s.Dialer, c.Dialer, c.Anonymous = c.Dialer, s, anonymous
+			for n := range byte(introducers) {
+				c.Introducers = append(c.Introducers, transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key(100 + n))), Hints: []grid.Hint{"/dns/nobody/tcp/1"}, Connections: transport.DirectConnections})
+			}
+			s.now = func() time.Time { return time.Time{} }
+		})
+		s.now = r.world.Now
+		if err := r.world.For(time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		for attempt, least := range []time.Duration{15 * time.Second, 15 * time.Second} {
+			var first, last time.Time
+			for _, at := range s.at {
+				if first.IsZero() || at[attempt].Before(first) {
+					first = at[attempt]
+				}
+				if at[attempt].After(last) {
+					last = at[attempt]
+				}
+			}
+			if spread := last.Sub(first); len(s.at) != introducers || anonymous != (spread > least) {
+				t.Errorf("anonymous %v: attempt %d at %d introducers within %v", anonymous, attempt, len(s.at), spread)
+			}
+		}
+	}
+}

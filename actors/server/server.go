@@ -50,6 +50,8 @@ type Config struct {
 	// Introducers are told where the server is, each through Dialer.
 	Introducers []transport.Target
 	Dialer      transport.Dialer
+	// Anonymous has that done at times drawn at random.
+	Anonymous bool
 	// Store holds shares and the lease table.
 	Store Store
 	// References seal what a login hands out; the first one seals.

@@ -313,7 +313,7 @@ func (s *Storage) startAnnouncers(ctx actor.Context) {
 	}
 	for i, target := range s.config.Introducers {
 		relays := s.config.Relays != nil && s.config.Relays.Offered
-		pid := s.env.Spawn.Child(ctx, fmt.Sprintf("announcer/%d", i), announcer.New(s.env, s.config.Dialer, target, relays))
+		pid := s.env.Spawn.Child(ctx, fmt.Sprintf("announcer/%d", i), announcer.New(s.env, s.config.Dialer, target, relays, s.config.Anonymous))
 		s.announcers = append(s.announcers, pid)
 	}
 }
