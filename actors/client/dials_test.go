@@ -95,33 +95,14 @@ func TestValuedServersComeFirst(t *testing.T) {
 	for _, signed := range r.cache.saved {
 		r.cache.heard[string(signed)] = sim.Start.Add(-time.Hour) // the first to go, if they could
 	}
-	flood := func(from, many int) (all [][]byte) {
-		for n := range many {
-			signed, err := nobody(uint32(from+n), 1)
-			r.must(err)
-			all = append(all, signed)
-		}
-		return all
-	}
-	r.cache.saved = append(r.cache.saved, flood(0, most-2)...)
+	r.cache.saved = append(r.cache.saved, r.flood(0, most-2)...)
 	r.start()
-	loggedIn := func(peers ...*peer) func() bool {
-		return func() bool {
-			n := 0
-			for _, s := range r.status(false).Servers {
-				if s.State == client.LoggedIn && slices.ContainsFunc(peers, func(p *peer) bool { return p.id() == s.Announcement.Server }) {
-					n++
-				}
-			}
-			return n == len(peers)
-		}
-	}
 	r.pass(3 * time.Second) // 10,000 servers take half an hour
-	if !loggedIn(used, named)() {
+	if r.loggedIn(used, named) < 2 {
 		t.Fatal("those that are valued wait for the others")
 	}
 	in.announce(fresh.announcement(1))
-	for _, signed := range flood(most, 20) {
+	for _, signed := range r.flood(most, 20) {
 		in.announce(signed)
 	}
 	r.pass(2 * time.Second)
@@ -129,14 +110,83 @@ func TestValuedServersComeFirst(t *testing.T) {
 		t.Errorf("%d announcements are kept", len(r.cache.saved))
 	}
 	for _, p := range r.peers {
-		signed := p.announcement(1)
-		if !slices.ContainsFunc(r.cache.saved, func(b []byte) bool { return bytes.Equal(b, signed) }) {
+		if signed := p.announcement(1); !r.cached(p) {
 			t.Errorf("%s was pushed out", p.name)
 		} else if p != fresh && r.cache.used[string(signed)].IsZero() {
 			t.Errorf("%s is not known to have been used", p.name)
 		}
 	}
-	if !loggedIn(used, named)() {
+	if r.loggedIn(used, named) < 2 {
 		t.Error("not all are connected any more")
+	}
+}
+
+// flood is announcements of servers that nobody runs.
+func (r *rig) flood(from, many int) (all [][]byte) {
+	r.Helper()
+	for n := range many {
+		signed, err := nobody(uint32(from+n), 1)
+		r.must(err)
+		all = append(all, signed)
+	}
+	return all
+}
+
+// loggedIn is at how many of these servers.
+func (r *rig) loggedIn(peers ...*peer) (n int) {
+	r.Helper()
+	for _, s := range r.status(false).Servers {
+		if s.State == client.LoggedIn && slices.ContainsFunc(peers, func(p *peer) bool { return p.id() == s.Announcement.Server }) {
+			n++
+		}
+	}
+	return n
+}
+
+// cached reports whether an announcement of a server is kept.
+func (r *rig) cached(p *peer) bool {
+	signed := p.announcement(1)
+	return slices.ContainsFunc(r.cache.saved, func(b []byte) bool { return bytes.Equal(b, signed) })
+}
+
+// TestWhoIsValued: a server of an account manager's list, and one about which the
+// owner wrote something, are dialled before thousands of others and pushed out by
+// none; one that is only announced has to wait, and to go.
+func TestWhoIsValued(t *testing.T) {
+	const most = 10_000
+	o := newOffice(t, 3, 1)
+	listed, written, other := o.peers[0], o.peers[1], o.peers[2]
+	written.instead, other.instead = nil, nil // they take anybody
+	o.start()
+	secret := o.join(nil)
+	o.untilCards(1, time.Minute)
+	o.world.Crash("client")
+	o.net.Crash("client")
+	o.config.Memberships = []client.Membership{o.membership(secret)}
+	file := &overrideFile{}
+	o.config.Overrides = file
+	o.write(file, "@2: {local: {petname: cellar}}")
+	o.cache.saved, o.cache.used, o.cache.heard = nil, map[string]time.Time{}, map[string]time.Time{}
+	for _, p := range o.peers {
+		o.cache.saved = append(o.cache.saved, p.announcement(1))
+		o.cache.heard[string(p.announcement(1))] = o.world.Now().Add(-time.Hour) // the first to go, if they could
+	}
+	o.cache.saved = append(o.cache.saved, o.flood(0, most-3)...)
+	before := len(o.in.sessions)
+	o.start()
+	o.until("the introducer", time.Minute, func() bool { return len(o.in.sessions) > before && o.in.conv != nil })
+	o.pass(3 * time.Second)
+	if o.loggedIn(listed) < 1 || o.loggedIn(written) < 1 {
+		t.Errorf("at the manager's server: %d, at the owner's: %d", o.loggedIn(listed), o.loggedIn(written))
+	}
+	if o.loggedIn(other) > 0 {
+		t.Error("one of thousands came first that nobody named")
+	}
+	for _, signed := range o.flood(most, 20) {
+		o.in.announce(signed)
+	}
+	o.pass(2 * time.Second)
+	if !o.cached(listed) || !o.cached(written) || o.cached(other) {
+		t.Errorf("kept are the manager's server: %v, the owner's: %v, one that was only announced: %v", o.cached(listed), o.cached(written), o.cached(other))
 	}
 }

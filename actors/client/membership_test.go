@@ -26,6 +26,7 @@ var managerKey = key(250)
 // accept, and no other.
 type office struct {
 	*rig
+	in       *introducer
 	pid      *actor.PID
 	store    *book
 	sessions []transport.Session
@@ -83,9 +84,9 @@ func (m *membershipState) Forget() error {
 func newOffice(t *testing.T, servers, inGrid int) *office {
 	t.Helper()
 	r := newRig(t, servers)
-	r.introducer()
+	in := r.introducer()
 	r.config.Account = account(1)
-	o := &office{rig: r, store: &book{}, serverBy: map[*peer]time.Duration{}, state: &membershipState{}, logins: map[*peer]time.Time{}, keys: map[grid.PublicKey]time.Time{}}
+	o := &office{rig: r, in: in, store: &book{}, serverBy: map[*peer]time.Duration{}, state: &membershipState{}, logins: map[*peer]time.Time{}, keys: map[grid.PublicKey]time.Time{}}
 	o.open()
 	for i, p := range r.peers {
 		p.instead = o.acceptCards(p)
