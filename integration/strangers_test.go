@@ -7,8 +7,12 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
+	"regexp"
 	"slices"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,14 +28,36 @@ import (
 	"github.com/tarn-grid/tarn/web/control"
 )
 
-// What strangers may cost a server and its clients.
+// What strangers may cost a server and its clients; the rest is in the docs.
 const (
-	mostStrangerMemory = 128 << 20
-	mostSlower         = 2.0
+	mostSlower = 2.0
 	// unnoticed is by how much a request may become slower whatever the ratio:
 	// the strangers run on the same machine.
 	unnoticed = 10 * time.Millisecond
 )
+
+// strangerCosts is what docs/performance.md says that a connection without a login
+// costs a server at most, and all of them.
+func strangerCosts(t *testing.T) (cpu time.Duration, all int64) {
+	t.Helper()
+	page, err := os.ReadFile("../docs/performance.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := regexp.MustCompile(`\n\| measured \| (\d+) ms of CPU \| (\d+) MiB of memory \|\n`).FindSubmatch(page)
+	if row == nil {
+		t.Fatal("docs/performance.md does not say what was measured of strangers")
+	}
+	ms, err := strconv.Atoi(string(row[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mib, err := strconv.ParseInt(string(row[2]), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(ms) * time.Millisecond, mib << 20
+}
 
 // strangers are connections to one server that are up to no good, all from one
 // address. Whoever is closed comes again, so many a second in all.
@@ -42,6 +68,7 @@ type strangers struct {
 	read   *wire.Read
 	pace   *time.Ticker
 	came   sync.WaitGroup // that were told to come, for the first time
+	times  atomic.Int64   // that any of them came
 	all    sync.WaitGroup
 }
 
@@ -76,7 +103,8 @@ func (s *strangers) come(many int, be func(came func())) {
 		s.all.Go(func() {
 			came := sync.OnceFunc(s.came.Done)
 			defer came()
-			for be(came); s.ctx.Err() == nil; be(came) {
+			visit := func() { s.times.Add(1); be(came) }
+			for visit(); s.ctx.Err() == nil; visit() {
 				select {
 				case <-s.pace.C:
 				case <-s.ctx.Done():
@@ -190,9 +218,22 @@ func slowest(t *testing.T, there, alone *nodes.Node) (among, quiet time.Duration
 	return a[rounds/2], q[rounds/2]
 }
 
+// tail is how long the slowest of a hundred requests takes of a client that has a
+// server to itself.
+func tail(t *testing.T, c *nodes.Node, seed uint64) time.Duration {
+	t.Helper()
+	var all []time.Duration
+	for n := range uint64(50) {
+		all = append(all, honest(t, c, seed+n)...)
+	}
+	slices.Sort(all)
+	return all[len(all)*99/100]
+}
+
 // A thousand idle connections and 500 stalled ones, from one address and that of the
-// honest clients, who notice little and always get in: a client of another server does
-// the same meanwhile, and is hardly faster.
+// honest clients, who notice little and always get in: they are hardly slower than at
+// the same server before and after, or than a client of another server meanwhile. On a
+// machine that does other things, too, one of these may be by chance.
 func TestStrangers(t *testing.T) {
 	p2p.LogTo(slog.DiscardHandler)
 	g := nodes.Start(t, nodes.Options{Servers: 1, Needed: 1, Happy: 1, Total: 1})
@@ -202,10 +243,13 @@ func TestStrangers(t *testing.T) {
 	honest(t, g.Client, 1)
 	since, before := g.Client.Status().Servers[0].Since, server.PeakMemory()
 
+	earlier := tail(t, g.Client, 20_000)
 	ctx, cancel := context.WithCancel(t.Context())
 	s := newStrangers(t, ctx, server, capability)
 	defer s.all.Wait()
 	defer cancel()
+	cpu, memory := strangerCosts(t)
+	spent := server.CPUTime()
 	no := &wire.Login{Chain: []byte("no chain"), Request: []byte("no request")}
 	s.come(1000, s.caller(nil, 1))
 	s.come(200, s.silent(""))
@@ -213,6 +257,11 @@ func TestStrangers(t *testing.T) {
 	s.come(100, s.caller([]wire.Message{no, no, no, no, no}, 6))
 	s.come(100, s.caller([]wire.Message{s.read, s.read, s.read}, 1))
 	s.came.Wait()
+	each := (server.CPUTime() - spent) / time.Duration(s.times.Load())
+	t.Logf("strangers came %d times, and took %v of CPU each", s.times.Load(), each)
+	if each > cpu {
+		t.Errorf("a stranger took %v of CPU, want at most %v", each, cpu)
+	}
 	sessions := server.Status().Storage.Sessions
 	crowded, quiet := slowest(t, g.Client, other.Client)
 	for n := range uint64(3) {
@@ -228,15 +277,17 @@ func TestStrangers(t *testing.T) {
 	if sessions < 500 {
 		t.Errorf("%d sessions are open, too few to show anything", sessions)
 	}
-	if float64(crowded) > mostSlower*float64(quiet)+float64(unnoticed) {
-		t.Errorf("the slowest of a hundred takes %v among strangers, %v alone", crowded, quiet)
-	}
-	if more > mostStrangerMemory {
-		t.Errorf("strangers took %d MiB of the server's memory, want at most %d", more>>20, mostStrangerMemory>>20)
+	if more > memory {
+		t.Errorf("strangers took %d MiB of the server's memory, want at most %d", more>>20, memory>>20)
 	}
 	if now := g.Client.Status().Servers[0].Since; !now.Equal(since) {
 		t.Errorf("the honest client lost its connection: it is there since %v, was since %v", now, since)
 	}
 	cancel()
 	nodes.Until(t, "the strangers' places are free", time.Minute, func() bool { return server.Status().Storage.Sessions <= 1 })
+	later := tail(t, g.Client, 30_000)
+	t.Logf("the slowest of a hundred at this server: %v before, %v after", earlier, later)
+	if float64(crowded) > mostSlower*float64(max(earlier, later, quiet))+float64(unnoticed) {
+		t.Errorf("the slowest of a hundred takes %v among strangers, %v before, %v after, %v elsewhere", crowded, earlier, later, quiet)
+	}
 }

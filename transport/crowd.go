@@ -20,10 +20,12 @@ func SourceOf(address string) string {
 }
 
 // Crowd are strangers who share a bounded number of places: who has to go for
-// a new one is the oldest of the source that has most of them. So nobody
-// keeps others out by doing nothing, nor those of another source by coming
-// again and again; and of one source a newcomer has as long as it takes the
-// others to come as often as there are places. The zero value is empty.
+// a new one is drawn from the older half of those of the source that has most. So
+// nobody keeps others out by doing nothing, nor those of another source by coming
+// again and again. A newcomer of a source that has all places is safe until half
+// as many others have come as there are places, and may well stay for longer: if n
+// is that half, each that comes then is its end with a chance of 1/n. The zero
+// value is empty.
 type Crowd[T comparable] struct {
 	members []stranger[T] // oldest first
 	of      map[string]int
@@ -62,17 +64,34 @@ func (c *Crowd[T]) Remove(who T) bool {
 }
 
 // First is who has to go for one that comes from this address; false if
-// nobody is there.
-func (c *Crowd[T]) First(address string) (who T, ok bool) {
-	most, coming := 0, SourceOf(address)
+// nobody is there. draw returns one of the numbers from 0 to n-1.
+func (c *Crowd[T]) First(address string, draw func(n int) int) (who T, ok bool) {
+	source := c.largest(SourceOf(address))
+	if source == "" {
+		return who, false
+	}
+	left := draw((c.of[source] + 1) / 2)
+	at := slices.IndexFunc(c.members, func(s stranger[T]) bool {
+		if s.source == source {
+			left--
+		}
+		return left < 0
+	})
+	return c.members[at].who, true
+}
+
+// largest is the source that has most of them with one more of coming; of equal
+// ones that of the oldest stranger.
+func (c *Crowd[T]) largest(coming string) (source string) {
+	most := 0
 	for _, s := range c.members {
 		n := c.of[s.source]
 		if s.source == coming {
 			n++
 		}
 		if n > most {
-			most, who = n, s.who
+			most, source = n, s.source
 		}
 	}
-	return who, most > 0
+	return source
 }

@@ -10,9 +10,9 @@
 // all frames of a conversation before its end, and of Closed last. No frame
 // is delivered before the child took the conversation, nor beyond the credit
 // that it gave. There are never more sessions than the bound; where it is
-// reached, one that was not admitted makes room for a new one: the oldest from the
-// source that has most of them. So nobody keeps others out by doing nothing, and
-// one source does not keep out another.
+// reached, one that was not admitted makes room for a new one: one of the older
+// ones from the source that has most of them. So nobody keeps others out by doing
+// nothing, and one source does not keep out another.
 package inbound
 
 import (

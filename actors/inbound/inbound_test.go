@@ -141,7 +141,14 @@ func TestOneSource(t *testing.T) {
 	r.dialFrom("flood", 4)
 	r.wantClosed()
 	r.dialFrom("flood", 3)
-	r.wantClosed(2, 3, 4)
+	for n := range r.closed {
+		if n < 2 || n > 5 {
+			t.Errorf("session %d is closed for newer ones", n)
+		}
+	}
+	if len(r.closed) != 3 {
+		t.Errorf("%d sessions are closed", len(r.closed))
+	}
 	r.arrivals[6].Session.Admit() // an honest one at the same address
 	r.settle()
 	r.dialFrom("flood", 10)
@@ -152,6 +159,29 @@ func TestOneSource(t *testing.T) {
 	}
 	if open := len(r.arrivals) - len(r.closed); open != 7 {
 		t.Errorf("%d sessions are open, want 6 strangers and one with a login", open)
+	}
+}
+
+// TestNewcomerAmongAFlood: where one source has all places, as all have who come
+// through an onion service, each of them is safe until half as many others have
+// come as there are places, and may still be there when all places have been taken
+// anew.
+func TestNewcomerAmongAFlood(t *testing.T) {
+	const most, places, tries = 40, 30, 60
+	for others, least := range map[int]int{places/2 - 1: tries, places: tries / 6} {
+		r := newRig(t, most)
+		r.dialFrom("flood", places)
+		there := 0
+		for range tries {
+			honest := r.dials
+			r.dialFrom("flood", 1+others)
+			if !r.closed[honest] {
+				there++
+			}
+		}
+		if there < least {
+			t.Errorf("after %d others, of %d places, %d of %d are there", others, places, there, tries)
+		}
 	}
 }
 

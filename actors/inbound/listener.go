@@ -145,7 +145,7 @@ func (l *Listener) makeRoom(address string) bool {
 		l.warned = now
 		l.env.Log.Warn("too many connections: old ones without a login are closed for new ones", "most", most, "logged in", l.admitted)
 	}
-	first, ok := l.strangers.First(address)
+	first, ok := l.strangers.First(address, func(n int) int { return int(l.env.Rand.Int64N(int64(n))) })
 	if !ok {
 		return false
 	}

@@ -229,6 +229,26 @@ func (n *Node) WaitLogins(servers int) {
 	Until(n.t, fmt.Sprintf("%s logged in on %d servers", n.Name, servers), Patience, func() bool { return n.LoggedIn() == servers })
 }
 
+// CPUTime is how long the process has had a processor, to a hundredth of a second
+// (proc_pid_stat(5), utime and stime).
+func (n *Node) CPUTime() time.Duration {
+	n.t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", n.command.Process.Pid))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	_, rest, _ := bytes.Cut(b, []byte(") ")) // the name may have spaces
+	fields, ticks := strings.Fields(string(rest)), 0
+	for _, f := range fields[11:13] {
+		spent, err := strconv.Atoi(f)
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		ticks += spent
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
+}
+
 // PeakMemory is the most resident memory that the process ever had, bytes.
 func (n *Node) PeakMemory() int64 {
 	n.t.Helper()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -74,7 +75,7 @@ func (l *connLimits) makeRoom(from string) {
 	if l.half.Len() < l.mostHalf {
 		return
 	}
-	if first, ok := l.half.First(from); ok {
+	if first, ok := l.half.First(from, rand.IntN); ok {
 		l.end(first)
 		go first.conn.Close()
 	}

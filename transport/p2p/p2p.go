@@ -33,7 +33,7 @@ type Options struct {
 	// included. Whoever closes some for others must allow fewer. Default 1280.
 	Connections int
 	// Handshakes is how many of them are in handshake at a time. Where there are
-	// more, that one is closed which has waited longest, of the source that has
+	// more, one of those is closed that have waited longest, of the source that has
 	// most of them; a quarter as many more over QUIC, where a new one is refused
 	// instead. Each takes some 20 KiB. HandshakeTimeout bounds one.
 	// Default 192 and 10 s.
