@@ -50,7 +50,7 @@ type Config struct {
 	// Introducers are told where the server is, each through Dialer.
 	Introducers []transport.Target
 	Dialer      transport.Dialer
-	// Anonymous has that done at times drawn at random.
+	// Anonymous has that done, and relays asked, at times drawn at random.
 	Anonymous bool
 	// Store holds shares and the lease table.
 	Store Store

@@ -114,7 +114,7 @@ func (s *slot) Receive(ctx actor.Context) {
 		if len(s.config.Relays.Named) > 0 {
 			s.next = 0
 		}
-		s.take(ctx)
+		s.begin(ctx)
 	case announcer.Offered:
 		s.offered(ctx, m.Announcement)
 	case takeSlot:
@@ -152,9 +152,27 @@ func (s *slot) offered(ctx actor.Context, a grid.Announcement) {
 		s.relays = append(s.relays, t)
 		if s.held == nil && s.cancel == nil { // nothing is under way
 			s.next = len(s.relays) - 1
-			s.take(ctx)
+			s.begin(ctx)
 		}
 	}
+}
+
+// begin asks for a slot, after a time drawn at random if the node is anonymous.
+func (s *slot) begin(ctx actor.Context) {
+	if s.config.Anonymous {
+		s.takeIn(ctx, 0)
+		return
+	}
+	s.take(ctx)
+}
+
+// takeIn asks for a slot after a while.
+func (s *slot) takeIn(ctx actor.Context, wait time.Duration) {
+	s.attempt++
+	if s.config.Anonymous {
+		wait += time.Duration(s.env.Rand.Int64N(int64(transport.Spread)))
+	}
+	s.env.Clock.After(wait, ctx.Self(), takeSlot{s.attempt})
 }
 
 // take asks the next relay for a slot.
@@ -261,13 +279,12 @@ func (s *slot) another(ctx actor.Context, err error) {
 		ctx.Send(ctx.Parent(), reachable{})
 	}
 	s.letGo()
-	s.attempt++
 	s.next++
 	if s.tried++; s.tried >= len(s.relays) {
 		s.tried = 0
 		s.pause = min(2*s.pause, slotPauseMost)
 	}
-	s.env.Clock.After(s.env.Jitter(s.pause), ctx.Self(), takeSlot{s.attempt})
+	s.takeIn(ctx, s.env.Jitter(s.pause))
 }
 
 func (s *slot) letGo() {

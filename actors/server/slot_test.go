@@ -10,6 +10,7 @@ import (
 	"github.com/tarn-grid/tarn/actors/relay"
 	"github.com/tarn-grid/tarn/actors/server"
 	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/integration/sim"
 	"github.com/tarn-grid/tarn/transport"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
@@ -143,5 +144,48 @@ func TestSlotKeepsTrying(t *testing.T) {
 	}
 	if s := r.status(); !slices.Equal(s.Hints, []grid.Hint{"/dns/late/tcp/1/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN/p2p-circuit"}) {
 		t.Errorf("status says %v", s.Hints)
+	}
+}
+
+// asking is a listener that notes when it asks a relay.
+type asking struct {
+	transport.Listener
+	note func()
+}
+
+func (a asking) Reserve(relay transport.Target, lost func(error), done func(transport.Slot, error)) func() {
+	a.note()
+	return a.Listener.Reserve(relay, lost, done)
+}
+
+// TestAnonymousSlotsAreStrewn: an anonymous server asks its relays at times drawn at
+// random, another one at once.
+func TestAnonymousSlotsAreStrewn(t *testing.T) {
+	for _, anonymous := range []bool{true, false} {
+		var waits []time.Duration
+		for seed := range uint64(12) {
+			var listens time.Time
+			var asked []time.Time
+			w := sim.New(200+seed, nil)
+			newRigIn(t, w, func(c *server.Config) {
+				c.Anonymous = anonymous
+				nobody := transport.Target{Server: grid.ServerID(grid.PublicKeyOf(key(71))), Hints: []grid.Hint{"/dns/nobody/tcp/1"}, Connections: transport.DirectConnections}
+				c.Relays = &server.Relays{Named: []transport.Target{nobody}, Connections: transport.DirectConnections}
+				listen := c.Listen
+				c.Listen = func(accept func(transport.Session) transport.SessionEvents) (transport.Listener, error) {
+					l, err := listen(accept)
+					listens = w.Now()
+					return asking{l, func() { asked = append(asked, w.Now()) }}, err
+				}
+			})
+			if err := w.For(time.Minute); err != nil || len(asked) == 0 {
+				t.Fatal(err)
+			}
+			waits = append(waits, asked[0].Sub(listens))
+		}
+		slices.Sort(waits)
+		if spread := waits[len(waits)-1] - waits[0]; anonymous != (spread > 10*time.Second) {
+			t.Errorf("anonymous %v: a relay is asked after %v", anonymous, waits)
+		}
 	}
 }
