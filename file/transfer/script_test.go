@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 
+	"github.com/tarn-grid/tarn/file/placement"
 	"github.com/tarn-grid/tarn/file/transfer"
 	"github.com/tarn-grid/tarn/grid"
 )
@@ -99,6 +100,7 @@ var errScripted = errors.New("no, says the server")
 // uploadScript drives an Upload. Verbs:
 //
 //	new servers=abc happy=2 total=3 [size=100] [whole] [known=UEB]
+//	repair servers=abc happy=2 total=3 known=UEB [SERVER:ROOM[:SHARES]]... [spoilt=SERVERS]
 //	holds SERVER [room=N] [SHARE:UEB...] | no-answer SERVER
 //	taken|refused|lost|leased SERVER SHARE | stored|here SERVER SHARE UEB
 //	moving SERVER SHARE HAVE | owed SERVER SHARE
@@ -111,7 +113,7 @@ type uploadScript struct {
 
 func (s *uploadScript) line(w []string) []string {
 	switch w[0] {
-	case "new":
+	case "new", "repair":
 		o := options(w[1:])
 		size := 100
 		if o["size"] != "" {
@@ -126,6 +128,9 @@ func (s *uploadScript) line(w []string) []string {
 		if o["known"] != "" {
 			spec.Known = new(hash(o["known"]))
 		}
+		if w[0] == "repair" {
+			spec.Repair = survey(w[1:], o)
+		}
 		s.u = transfer.NewUpload(spec)
 		return uploadEffects(s.u.Start())
 	case "cancel":
@@ -135,6 +140,28 @@ func (s *uploadScript) line(w []string) []string {
 		return uploadEffects(s.u.Step(s.now, transfer.Tick{}))
 	}
 	return uploadEffects(s.u.Step(s.now, uploadEvent(w)))
+}
+
+// survey is what a check found: at servers in the order, and at others.
+func survey(words []string, o map[string]string) *transfer.Repair {
+	r := &transfer.Repair{At: map[grid.ServerID]transfer.Surveyed{}}
+	for _, w := range words {
+		name, said, ok := strings.Cut(w, ":")
+		if !ok {
+			continue
+		}
+		room, shares, _ := strings.Cut(said, ":")
+		var nums []grid.ShareNum
+		for _, n := range strings.FieldsFunc(shares, func(r rune) bool { return r == ',' }) {
+			nums = append(nums, shareNum(n))
+		}
+		if strings.Contains(o["servers"], name) {
+			r.At[serverID(name)] = transfer.Surveyed{Good: nums, Room: uint64(number(room)), Spoilt: strings.Contains(o["spoilt"], name)}
+		} else {
+			r.Kept = append(r.Kept, placement.Server{ID: serverID(name), Shares: nums})
+		}
+	}
+	return r
 }
 
 func uploadEvent(w []string) transfer.UploadEvent {
@@ -212,7 +239,11 @@ func uploadEffect(e transfer.UploadEffect) string {
 	case transfer.Encode:
 		return "encode"
 	case transfer.Finished:
-		return fmt.Sprintf("finished:%s, %d pushed, %d found, happiness %d", placed(e.Placement), e.Pushed, e.Found, e.Happiness)
+		text := fmt.Sprintf("finished:%s, %d pushed, %d found, happiness %d", placed(e.Placement), e.Pushed, e.Found, e.Happiness)
+		if len(e.Reasons) > 0 {
+			text += " (" + reasons(e.Reasons) + ")"
+		}
+		return text
 	case transfer.Failed:
 		return fmt.Sprintf("failed: %v (%s)", e.Err, reasons(e.Reasons))
 	}

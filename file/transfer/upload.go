@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tarn-grid/tarn/file/placement"
 	"github.com/tarn-grid/tarn/grid"
 )
 
@@ -46,6 +47,9 @@ type UploadSpec struct {
 	// AnswerPatience is how long answers are waited for without which a plan is
 	// happy: whoever has taken a share to pull waits for its bytes meanwhile.
 	AnswerPatience time.Duration
+	// Repair is of a file of which some shares are there; nil for a file that is
+	// stored. Known is set then, and Whole is not.
+	Repair *Repair
 	// LinkPatience is how long a pull waits for a lost connection to come
 	// back.
 	LinkPatience time.Duration
@@ -53,6 +57,28 @@ type UploadSpec struct {
 	// what is left of the share, while nothing is owed to it.
 	PullPatience time.Duration
 	PullFloor    uint64
+}
+
+// Repair says what a check found of a file that is to be repaired: as many shares
+// as can be are brought to as many distinct servers as can be. A plan that is
+// not happy is better than none, so it never fails for want of servers.
+type Repair struct {
+	// At is what servers in the upload's order said. They are not asked again.
+	At map[grid.ServerID]Surveyed
+	// Kept are the other servers that have good shares: those count, and nothing is
+	// asked of them.
+	Kept []placement.Server
+}
+
+// Surveyed is what a check found at a server.
+type Surveyed struct {
+	// Good shares are those of the file, which count.
+	Good []grid.ShareNum
+	// Room is the largest share that the server would take, in bytes.
+	Room uint64
+	// Spoilt is a server with a damaged share of the file. What is good there
+	// counts, and it gets nothing new.
+	Spoilt bool
 }
 
 // maxLosses is how often a connection may be lost without progress in between,
@@ -101,6 +127,7 @@ type uploadServer struct {
 	asked, answered bool
 	room            uint64
 	held            map[grid.ShareNum][32]byte
+	spoilt          bool
 	err             error // why it gets nothing more
 }
 
@@ -110,7 +137,24 @@ func NewUpload(spec UploadSpec) *Upload {
 	for i, id := range spec.Order {
 		u.servers[id] = &uploadServer{rank: i}
 	}
+	if spec.Repair != nil {
+		u.survey(spec.Repair.At)
+	}
 	return u
+}
+
+// survey takes what a check found for the answers of servers.
+func (u *Upload) survey(at map[grid.ServerID]Surveyed) {
+	for id, found := range at {
+		s := u.servers[id]
+		if s == nil {
+			continue
+		}
+		s.asked, s.answered, s.room, s.spoilt, s.held = true, true, found.Room, found.Spoilt, map[grid.ShareNum][32]byte{}
+		for _, n := range found.Good {
+			s.held[n] = *u.ueb
+		}
+	}
 }
 
 // Start returns the first effects.

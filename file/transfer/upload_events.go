@@ -158,6 +158,8 @@ type Finished struct {
 	// Pushed were stored by this upload, Found were there.
 	Pushed, Found int
 	Happiness     int
+	// Reasons are why servers got nothing more, in a repair.
+	Reasons map[grid.ServerID]error
 }
 
 // Failed ends an upload that did not; Reasons say why each server that was

@@ -54,7 +54,11 @@ func (u *Upload) plan() []UploadEffect {
 			u.phase = asking
 			return more
 		}
-		return u.fail(err)
+		if u.spec.Repair == nil || u.spec.Happy == 0 {
+			return u.fail(err)
+		}
+		u.spec.Happy = 0
+		return u.plan() // as far as it goes
 	}
 	effects := u.offers(plan)
 	u.phase = offering
@@ -74,6 +78,9 @@ func (u *Upload) cleanPlan() (placement.Plan, error) {
 
 func (u *Upload) excludeOthers(plan placement.Plan) (found bool) {
 	for _, a := range plan.Assignments {
+		if u.servers[a.Server] == nil {
+			continue
+		}
 		ueb, held := u.servers[a.Server].held[a.Share]
 		if held && u.ueb != nil && ueb != *u.ueb && u.slots[slot{a.Share, a.Server}] == nil {
 			u.exclude(a.Server, ErrOtherFile)
@@ -121,12 +128,25 @@ func (u *Upload) planInput() placement.Input {
 	in := placement.Input{Total: u.spec.Total, Happy: u.spec.Happy}
 	for _, id := range u.spec.Order {
 		s, here := u.servers[id], u.sharesAt(id)
-		takes := s.answered && s.err == nil && s.room >= u.spec.ShareSize
+		takes := s.answered && s.err == nil && !s.spoilt && s.room >= u.spec.ShareSize
 		if s.answered || len(here) > 0 {
 			in.Servers = append(in.Servers, placement.Server{ID: id, ReadOnly: !takes, Shares: here})
 		}
 	}
+	in.Servers = append(in.Servers, u.readFrom()...)
 	return in
+}
+
+// readFrom is the servers whose shares count without being asked for anything.
+func (u *Upload) readFrom() []placement.Server {
+	if u.spec.Repair == nil {
+		return nil
+	}
+	kept := slices.Clone(u.spec.Repair.Kept)
+	for i := range kept {
+		kept[i].ReadOnly = true
+	}
+	return kept
 }
 
 // happyWithout reports whether a plan could be happy without some servers.
@@ -205,7 +225,7 @@ func (u *Upload) offers(plan placement.Plan) []UploadEffect {
 	var out []UploadEffect
 	for _, a := range plan.Assignments {
 		at := slot{a.Share, a.Server}
-		if u.slots[at] != nil {
+		if u.slots[at] != nil || u.servers[a.Server] == nil {
 			continue
 		}
 		ueb, held := u.servers[a.Server].held[a.Share]
@@ -232,6 +252,14 @@ func (u *Upload) finish() []UploadEffect {
 			f.Pushed++
 		}
 	}
+	for _, s := range u.readFrom() {
+		for _, n := range s.Shares {
+			edges = append(edges, placement.Edge{Server: s.ID, Share: n})
+		}
+	}
+	if u.spec.Repair != nil {
+		f.Reasons = u.reasons()
+	}
 	if f.Happiness = placement.Happiness(edges); f.Happiness < u.spec.Happy {
 		return u.fail(&placement.TooFewServers{Happy: u.spec.Happy, Happiness: f.Happiness, Total: u.spec.Total, Holding: f.Happiness})
 	}
@@ -241,14 +269,21 @@ func (u *Upload) finish() []UploadEffect {
 
 // fail withdraws what is on its way and says why.
 func (u *Upload) fail(err error) []UploadEffect {
+	return append(u.Cancel(), Failed{Err: err, Reasons: u.reasons()})
+}
+
+// reasons is why servers got nothing, or nothing more.
+func (u *Upload) reasons() map[grid.ServerID]error {
 	reasons := map[grid.ServerID]error{}
 	for id, s := range u.servers {
 		switch {
 		case s.err != nil:
 			reasons[id] = s.err
+		case s.spoilt:
+			reasons[id] = ErrSpoilt
 		case s.answered && s.room < u.spec.ShareSize:
 			reasons[id] = fmt.Errorf("%w: room for a share of %d bytes, and each has %d", ErrNoRoom, s.room, u.spec.ShareSize)
 		}
 	}
-	return append(u.Cancel(), Failed{Err: err, Reasons: reasons})
+	return reasons
 }
