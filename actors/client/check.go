@@ -170,6 +170,10 @@ func (c *check) Receive(ctx actor.Context) {
 		c.env.Clock.After(tickInterval, ctx.Self(), tick{})
 	case candidateList:
 		c.begin(ctx, m)
+	case brokerUp:
+		if c.stage == finding {
+			c.askBroker(ctx)
+		}
 	case Reply:
 		c.reply(ctx, m)
 	case copyTaken:

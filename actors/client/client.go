@@ -5,8 +5,9 @@
 // broker, which knows who the servers are and how each is reached; one
 // introduction for each introducer; one server actor for each storage server,
 // with a host and an identity of its own; renewer, which keeps alive what the
-// journal lists; one upload or download actor for each file under way, one
-// mutable for each mutable file in use, and keys, which makes keys for those.
+// journal lists; one upload, download, check or repair actor for each file under
+// way, one mutable for each mutable file in use, and keys, which makes keys for
+// those.
 //
 // Promises: no two connections share an identity, and none is used again after
 // it was lost; a connection that fails harms no other; an upload is finished
@@ -274,6 +275,10 @@ func (c *Client) Receive(ctx actor.Context) {
 		c.useMutable(ctx, m.Cap, m.Authority, m)
 	case idleMutable:
 		c.idleMutable(ctx, m)
+	case Repair:
+		broker, done := c.under(ctx, m.Authority)
+		pid := c.env.Spawn.Child(ctx, "repair"+jobName(m.ReplyTo), newRepair(c.env, c.config, broker, c.job("repair"), m))
+		c.using[pid.Id] = done
 	case letGo:
 		c.letGo(ctx, m)
 	case Cancel:

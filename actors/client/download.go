@@ -61,6 +61,12 @@ type (
 	}
 	// RangeEnd follows the last Piece of a range.
 	RangeEnd struct{}
+	// badShare tells a repair of a share that is not what it should be.
+	badShare struct {
+		server grid.ServerID
+		num    grid.ShareNum
+		err    error
+	}
 )
 
 // Release gives the piece's buffer back.
@@ -79,7 +85,10 @@ type download struct {
 	env    *env.Env
 	log    *slog.Logger
 	broker *actor.PID
-	open   Open
+	owner  *actor.PID // who has it opened
+	cap    file.CHKVerifier
+	read   func() (*immutable.Reader, error)
+	repair bool // for a repair, which is told of bad shares
 
 	reader   *immutable.Reader
 	core     *transfer.Download
@@ -124,11 +133,22 @@ type wireBytes struct {
 }
 
 func newDownload(e *env.Env, broker *actor.PID, log *slog.Logger, m Open) env.Producer {
+	read := func() (*immutable.Reader, error) { return immutable.NewReader(m.Cap) }
+	return newDownloadOf(download{env: e, log: log, broker: broker, owner: m.ReplyTo, cap: m.Cap.Verifier(), read: read})
+}
+
+// newRepairDownload reads a file as it is encrypted, and tells the owner which
+// shares were found bad on the way.
+func newRepairDownload(e *env.Env, broker *actor.PID, log *slog.Logger, owner *actor.PID, c file.CHKVerifier) env.Producer {
+	read := func() (*immutable.Reader, error) { return immutable.NewCiphertextReader(c) }
+	return newDownloadOf(download{env: e, log: log, broker: broker, owner: owner, cap: c, read: read, repair: true})
+}
+
+func newDownloadOf(d download) env.Producer {
 	return func() actor.Actor {
-		return &download{
-			env: e, log: log, broker: broker, open: m, servers: map[grid.ServerID]candidate{},
-			probed: map[transfer.Fetch]*wireBytes{}, segments: map[int]*segment{},
-		}
+		fresh := d
+		fresh.servers, fresh.probed, fresh.segments = map[grid.ServerID]candidate{}, map[transfer.Fetch]*wireBytes{}, map[int]*segment{}
+		return &fresh
 	}
 }
 
@@ -136,7 +156,7 @@ func newDownload(e *env.Env, broker *actor.PID, log *slog.Logger, m Open) env.Pr
 func (d *download) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
-		ctx.Send(d.open.ReplyTo, Opened{ctx.Self()})
+		ctx.Send(d.owner, Opened{ctx.Self()})
 	case ReadRange:
 		d.readRange(ctx, m)
 	case candidateList:
@@ -193,7 +213,7 @@ func (d *download) find(ctx actor.Context) {
 	if d.starting {
 		return
 	}
-	reader, err := immutable.NewReader(d.open.Cap)
+	reader, err := d.read()
 	if err != nil {
 		d.fail(ctx, fmt.Errorf("%w: %w", ErrNotReadable, err))
 		return
@@ -207,7 +227,7 @@ func (d *download) find(ctx actor.Context) {
 
 func (d *download) askBroker(ctx actor.Context) {
 	d.asked = d.env.Clock.Now()
-	ctx.Send(d.broker, candidates{replyTo: ctx.Self(), si: d.open.Cap.StorageIndex(), want: d.open.Cap.Needed})
+	ctx.Send(d.broker, candidates{replyTo: ctx.Self(), si: d.cap.StorageIndex, want: d.cap.Needed})
 }
 
 // begin starts the decisions once the servers are known.
@@ -222,7 +242,7 @@ func (d *download) begin(ctx actor.Context, m candidateList) {
 		order = append(order, c.id)
 	}
 	d.core = transfer.NewDownload(transfer.DownloadSpec{
-		Needed: d.open.Cap.Needed, Total: d.open.Cap.Total, Order: order,
+		Needed: d.cap.Needed, Total: d.cap.Total, Order: order,
 		Hedge: hedgeTime, Patience: silentTime,
 	})
 	l, _ := d.reader.Layout()
@@ -322,7 +342,7 @@ func (d *download) carryOut(ctx actor.Context, effects []transfer.DownloadEffect
 		}
 		switch e := effect.(type) {
 		case transfer.Look:
-			m := &wire.Find{StorageIndex: d.open.Cap.StorageIndex(), Ranges: d.probe}
+			m := &wire.Find{StorageIndex: d.cap.StorageIndex, Ranges: d.probe}
 			ctx.Send(d.servers[e.Server].pid, Call{ReplyTo: ctx.Self(), Tag: lookTag{d.core, e.Server}, Frame: wire.Frame{Message: m}})
 		case transfer.Switch:
 			d.reader.Forget(e.Num)
@@ -390,7 +410,7 @@ func (d *download) piece(i int, s *segment, from, to int64) Piece {
 // fail ends the range; a later one starts anew.
 func (d *download) fail(ctx actor.Context, err error) {
 	if d.rng != nil {
-		d.log.Warn("file not read", "storage-index", d.open.Cap.StorageIndex().String(), "error", err)
+		d.log.Warn("file not read", "storage-index", d.cap.StorageIndex.String(), "error", err)
 		ctx.Send(d.rng.replyTo, err)
 	}
 	d.rng, d.core, d.probe, d.given = nil, nil, nil, nil

@@ -155,7 +155,7 @@ func (d *download) fetchRest(ctx actor.Context, f transfer.Fetch) {
 	want := oneRead(ranges)
 	ctx.Send(d.servers[f.Server].pid, Call{
 		ReplyTo: ctx.Self(), Tag: fetchTag{d.core, f, want},
-		Frame: wire.Frame{Message: &wire.Read{StorageIndex: d.open.Cap.StorageIndex(), Num: f.Num, Ranges: want}},
+		Frame: wire.Frame{Message: &wire.Read{StorageIndex: d.cap.StorageIndex, Num: f.Num, Ranges: want}},
 	})
 }
 
@@ -239,7 +239,10 @@ func (d *download) bad(ctx actor.Context, f transfer.Fetch, err error) {
 		d.fail(ctx, err)
 		return
 	}
-	d.log.Warn("bad share", "server", f.Server.Short(), "storage-index", d.open.Cap.StorageIndex().String(), "share", f.Num, "error", err)
+	d.log.Warn("bad share", "server", f.Server.Short(), "storage-index", d.cap.StorageIndex.String(), "share", f.Num, "error", err)
+	if d.repair {
+		ctx.Send(d.owner, badShare{f.Server, f.Num, err})
+	}
 	d.step(ctx, transfer.Bad{Server: f.Server, Num: f.Num, Err: err})
 }
 

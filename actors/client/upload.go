@@ -71,7 +71,8 @@ type Stored struct {
 	Happiness     int
 	// Labels is whose leases the shares have, by server.
 	Labels map[grid.ServerID]grid.PublicKey
-	// LeftOut are the servers that were not asked, by id.
+	// LeftOut are the servers that were not asked, by id; after a repair also those
+	// that got nothing more.
 	LeftOut []LeftOut
 	// NotHelped is why a helper did not do what it was to do, and the shares were
 	// stored from here.
@@ -92,6 +93,7 @@ type upload struct {
 	layout  immutable.Layout
 	source  *sharedSource
 	known   *file.CHKVerifier // what will come of it, if not nil
+	repair  *repairing        // instead of source
 	asked   time.Time         // for servers
 
 	core    *transfer.Upload
@@ -152,6 +154,18 @@ func newUploadOf(e *env.Env, c Config, broker *actor.PID, log *slog.Logger, m Pu
 	}
 }
 
+// newRepairUpload makes the shares of a file once more, from those that are
+// there.
+func newRepairUpload(e *env.Env, c Config, broker *actor.PID, log *slog.Logger, m Put, r repairing) env.Producer {
+	return func() actor.Actor {
+		fresh := r
+		return &upload{
+			env: e, log: log, broker: broker, journal: c.Journal, put: m, known: &r.cap, repair: &fresh, servers: map[grid.ServerID]*uploadPeer{},
+			secrets: map[transfer.Offer]wire.Secret{}, spares: map[transfer.Offer]*spare{}, subcontract: c.Subcontract,
+		}
+	}
+}
+
 type (
 	tick struct{}
 	// journalled ends an upload.
@@ -189,9 +203,13 @@ func (u *upload) Receive(ctx actor.Context) {
 	case segmentEncoded, segmentAdded, passFinished, tailMade, wholeMade:
 		u.encodedSomething(ctx, m)
 	case brokerUp:
-		if u.core == nil && !u.ended {
-			u.askBroker(ctx)
-		}
+		u.brokerUp(ctx, m)
+	case Piece:
+		u.pieceRead(ctx, m)
+	case badShare:
+		ctx.Send(u.put.ReplyTo, m)
+	case error:
+		u.fail(ctx, m)
 	case tick:
 		u.tick(ctx)
 	case journalled:
@@ -218,13 +236,14 @@ func (u *upload) Receive(ctx actor.Context) {
 }
 
 func (u *upload) start(ctx actor.Context) {
-	p := u.put.File
-	layout, err := immutable.NewLayout(p.Size, p.Params)
-	if err != nil {
+	if u.repair != nil {
+		u.layout = u.repair.Layout
+	} else if layout, err := immutable.NewLayout(u.put.File.Size, u.put.File.Params); err == nil {
+		u.layout = layout
+	} else {
 		u.fail(ctx, err)
 		return
 	}
-	u.layout = layout
 	u.askBroker(ctx)
 	u.env.Clock.After(tickInterval, ctx.Self(), tick{})
 }
@@ -232,6 +251,16 @@ func (u *upload) start(ctx actor.Context) {
 func (u *upload) askBroker(ctx actor.Context) {
 	u.asked = u.env.Clock.Now()
 	ctx.Send(u.broker, candidates{replyTo: ctx.Self(), si: u.si(), want: u.put.File.Params.Happy, storing: true})
+}
+
+// brokerUp asks a broker again that failed.
+func (u *upload) brokerUp(ctx actor.Context, m brokerUp) {
+	if u.core == nil && !u.ended {
+		u.askBroker(ctx)
+	}
+	if u.repair != nil && u.repair.reader != nil {
+		ctx.Send(u.repair.reader, m)
+	}
 }
 
 // begin starts the decisions once the servers are known. A small file is
@@ -252,6 +281,9 @@ func (u *upload) begin(ctx actor.Context, m candidateList) {
 	}
 	if u.known != nil {
 		u.cap, spec.Known = *u.known, (*[32]byte)(&u.known.UEBHash)
+	}
+	if u.repair != nil {
+		spec.Repair = u.repair.survey(u.order)
 	}
 	u.core = transfer.NewUpload(spec)
 	if u.small() {
@@ -294,7 +326,12 @@ func (u *upload) carryOut(ctx actor.Context, effects []transfer.UploadEffect) {
 	}
 }
 
-func (u *upload) si() grid.StorageIndex { return u.put.File.si() }
+func (u *upload) si() grid.StorageIndex {
+	if u.repair != nil {
+		return u.repair.cap.StorageIndex
+	}
+	return u.put.File.si()
+}
 
 func (u *upload) call(ctx actor.Context, to grid.ServerID, tag any, m wire.Message) {
 	u.send(ctx, to, tag, wire.Frame{Message: m})

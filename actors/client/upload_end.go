@@ -74,6 +74,9 @@ func (u *upload) finish(ctx actor.Context, e transfer.Finished) {
 	for _, l := range leases {
 		answer.Labels[l.Server] = l.Label
 	}
+	for _, id := range sortedServers(e.Reasons) {
+		answer.LeftOut = append(answer.LeftOut, LeftOut{id, u.servers[id].name, e.Reasons[id]})
+	}
 	u.log.Info("file stored", "storage-index", u.si().String(), "size", u.put.File.Size, "pushed", e.Pushed, "found", e.Found, "happiness", e.Happiness)
 	journal := u.journal
 	if journal == nil {
@@ -144,6 +147,9 @@ func (u *upload) release() {
 		u.pass.release()
 	}
 	source := u.source
+	if source == nil {
+		return
+	}
 	u.env.Exec.Do(env.Disk, nil, func() any {
 		source.done()
 		return nil

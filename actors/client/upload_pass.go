@@ -24,6 +24,7 @@ type pass struct {
 	held     map[int]*heldSegment       // added
 	low      int
 	encoding int // jobs under way
+	read     int // segments that came from shares, in a repair
 	adding   bool
 	added    int
 	finished bool
@@ -89,7 +90,7 @@ func (u *upload) startPass(ctx actor.Context) {
 		u.pass.release()
 	}
 	limit := u.windowSegments()
-	encoder, err := u.put.File.newEncoder(u.layout)
+	encoder, err := u.newEncoder()
 	if err != nil {
 		u.fail(ctx, err)
 		return
@@ -109,10 +110,20 @@ func (u *upload) startPass(ctx actor.Context) {
 			u.pass.window.Join(at)
 		}
 	}
+	if u.repair != nil {
+		u.readShares(ctx)
+	}
 	for _, m := range waiting {
 		u.readerAsked(ctx, m)
 	}
 	u.pump(ctx)
+}
+
+func (u *upload) newEncoder() (*immutable.Encoder, error) {
+	if u.repair != nil {
+		return immutable.NewRepairEncoder(u.layout, u.repair.cap.StorageIndex, u.repair.ueb)
+	}
+	return u.put.File.newEncoder(u.layout)
 }
 
 // windowSegments is how many encoded segments may be held.
@@ -149,6 +160,10 @@ func (p *pass) letGo(low int) {
 }
 
 func (u *upload) encode(ctx actor.Context, i int) {
+	if u.repair != nil {
+		ctx.Send(u.repair.reader, MorePieces{1}) // each is a segment, in order
+		return
+	}
 	p, source, length, offset := u.pass, u.source, u.layout.SegmentLen(int64(i)), int64(i)*u.layout.SegmentSize
 	source.use()
 	u.env.Exec.Do(env.CPU, ctx.Self(), func() any {

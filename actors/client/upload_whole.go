@@ -22,7 +22,7 @@ type wholeMade struct {
 
 // small reports whether shares are sent along with their offers.
 func (u *upload) small() bool {
-	return u.layout.NumSegments == 1 && u.layout.ShareSize <= wholeShare
+	return u.repair == nil && u.layout.NumSegments == 1 && u.layout.ShareSize <= wholeShare
 }
 
 func (u *upload) encodeWhole(ctx actor.Context) {

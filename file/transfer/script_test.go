@@ -100,7 +100,7 @@ var errScripted = errors.New("no, says the server")
 // uploadScript drives an Upload. Verbs:
 //
 //	new servers=abc happy=2 total=3 [size=100] [whole] [known=UEB]
-//	repair servers=abc happy=2 total=3 known=UEB [SERVER:ROOM[:SHARES]]... [spoilt=SERVERS]
+//	repair servers=abc happy=2 total=3 known=UEB [SERVER:ROOM[:SHARE,otherSHARE,...]]... [spoilt=SERVERS]
 //	holds SERVER [room=N] [SHARE:UEB...] | no-answer SERVER
 //	taken|refused|lost|leased SERVER SHARE | stored|here SERVER SHARE UEB
 //	moving SERVER SHARE HAVE | owed SERVER SHARE
@@ -151,12 +151,16 @@ func survey(words []string, o map[string]string) *transfer.Repair {
 			continue
 		}
 		room, shares, _ := strings.Cut(said, ":")
-		var nums []grid.ShareNum
+		var nums, others []grid.ShareNum
 		for _, n := range strings.FieldsFunc(shares, func(r rune) bool { return r == ',' }) {
-			nums = append(nums, shareNum(n))
+			if other, ok := strings.CutPrefix(n, "other"); ok {
+				others = append(others, shareNum(other))
+			} else {
+				nums = append(nums, shareNum(n))
+			}
 		}
 		if strings.Contains(o["servers"], name) {
-			r.At[serverID(name)] = transfer.Surveyed{Good: nums, Room: uint64(number(room)), Spoilt: strings.Contains(o["spoilt"], name)}
+			r.At[serverID(name)] = transfer.Surveyed{Good: nums, Others: others, Room: uint64(number(room)), Spoilt: strings.Contains(o["spoilt"], name)}
 		} else {
 			r.Kept = append(r.Kept, placement.Server{ID: serverID(name), Shares: nums})
 		}

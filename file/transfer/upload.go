@@ -72,8 +72,9 @@ type Repair struct {
 
 // Surveyed is what a check found at a server.
 type Surveyed struct {
-	// Good shares are those of the file, which count.
-	Good []grid.ShareNum
+	// Good shares are those of the file, which count. Under the numbers of Others
+	// the server has other content.
+	Good, Others []grid.ShareNum
 	// Room is the largest share that the server would take, in bytes.
 	Room uint64
 	// Spoilt is a server with a damaged share of the file. What is good there
@@ -151,6 +152,9 @@ func (u *Upload) survey(at map[grid.ServerID]Surveyed) {
 			continue
 		}
 		s.asked, s.answered, s.room, s.spoilt, s.held = true, true, found.Room, found.Spoilt, map[grid.ShareNum][32]byte{}
+		for _, n := range found.Others {
+			s.held[n] = [32]byte{}
+		}
 		for _, n := range found.Good {
 			s.held[n] = *u.ueb
 		}
