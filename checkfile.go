@@ -12,15 +12,16 @@ import (
 	"github.com/tarn-grid/tarn/grid"
 )
 
-// CheckOptions change how a file is checked; the zero value believes servers and
-// changes nothing.
+// CheckOptions change how a file is checked, or repaired; the zero value believes
+// servers.
 type CheckOptions struct {
 	// Verify has every share read to its end and proven, in bounded memory.
 	Verify bool
 	// AddLease makes leases on the good shares, which are renewed from now on.
 	AddLease bool
 	// Progress, if not nil, is called now and then with the bytes that have been
-	// read of shares, and how many there are; only with Verify.
+	// read of shares, and how many there are, if they are read; of a repair then
+	// with those of the file that have been encoded.
 	Progress func(done, total int64)
 }
 
@@ -39,16 +40,12 @@ type CheckResult struct {
 // verify capability is enough for all that is done. A file that can't be
 // recovered is no error. Errors: ErrCap.
 func (n *Node) Check(ctx context.Context, capability string, o CheckOptions, how ...Option) (CheckResult, error) {
-	if n.config.Client == nil {
-		return CheckResult{}, ErrNoClient
-	}
-	v, literal, err := checkable(capability)
+	spec, literal, err := n.checkSpec(capability, o)
 	if err != nil || literal {
 		return CheckResult{Report: health.Report{Literal: literal}}, err
 	}
 	ctx, cancel := n.until(ctx)
 	defer cancel()
-	spec := client.CheckSpec{Cap: v, Happy: n.config.Client.Params.Happy, Verify: o.Verify, AddLease: o.AddLease}
 	checked, err := progressing[client.Checked](ctx, n, o.Progress, func(replyTo *env.PID) any {
 		return actors.ToClient{Message: client.Check{ReplyTo: replyTo, CheckSpec: spec, Authority: AuthorityOf(how...)}}
 	})
@@ -56,6 +53,63 @@ func (n *Node) Check(ctx context.Context, capability string, o CheckOptions, how
 		return CheckResult{}, n.cause(public(err))
 	}
 	return checkResult(checked), nil
+}
+
+// RepairResult is what became of a file that was to be repaired.
+type RepairResult struct {
+	// Before is what was found, After what there is now.
+	Before, After CheckResult
+	// Attempted is whether there was anything to do; a healthy file is left alone.
+	Attempted bool
+	// Pushed is how many shares are new.
+	Pushed int
+	// LeftOut are the servers that got nothing, or nothing more, and why.
+	LeftOut []ServerError
+	// Unrenewed are the servers where nobody renews the file's leases: it was
+	// repaired under an authority that this node does not have.
+	Unrenewed []grid.ServerID
+	// Err is why it was given up: too few shares are left (ErrNotEnoughShares), or
+	// something failed on the way. Where servers were too few, that is no error:
+	// what can be done is done, and After says how far that is.
+	Err error
+}
+
+// Repair checks a file and, unless it is healthy, makes its shares once more from
+// those that are good and brings them to as many servers as can be, in bounded
+// memory. The verify capability is enough. All shares that count have leases of
+// the caller's authority then, and are renewed from now on. Errors: ErrCap.
+func (n *Node) Repair(ctx context.Context, capability string, o CheckOptions, how ...Option) (RepairResult, error) {
+	spec, literal, err := n.checkSpec(capability, o)
+	if err != nil || literal {
+		whole := CheckResult{Report: health.Report{Literal: literal}}
+		return RepairResult{Before: whole, After: whole}, err
+	}
+	ctx, cancel := n.until(ctx)
+	defer cancel()
+	authority := AuthorityOf(how...)
+	m, err := progressing[client.Repaired](ctx, n, o.Progress, func(replyTo *env.PID) any {
+		return actors.ToClient{Message: client.Repair{ReplyTo: replyTo, CheckSpec: spec, Authority: authority}}
+	})
+	if err != nil {
+		return RepairResult{}, n.cause(public(err))
+	}
+	result := RepairResult{
+		Before: checkResult(m.Before), After: checkResult(m.After), Attempted: m.Attempted, Pushed: m.Pushed,
+		LeftOut: leftOut(m.LeftOut), Err: public(m.Err),
+	}
+	if len(authority.Holdings) > 0 {
+		result.Unrenewed = n.renewing(ctx, nil, m.Labels)
+	}
+	return result, nil
+}
+
+// checkSpec is what is to be checked, unless that lies in its capability.
+func (n *Node) checkSpec(capability string, o CheckOptions) (s client.CheckSpec, literal bool, err error) {
+	if n.config.Client == nil {
+		return s, false, ErrNoClient
+	}
+	v, literal, err := checkable(capability)
+	return client.CheckSpec{Cap: v, Happy: n.config.Client.Params.Happy, Verify: o.Verify, AddLease: o.AddLease}, literal, err
 }
 
 func checkResult(c client.Checked) CheckResult {

@@ -3,6 +3,7 @@ package client_test
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -123,7 +124,7 @@ func TestVerifyFindsWhatIsWrong(t *testing.T) {
 			honest := uebOf(0, r.peers[0].shares[c.StorageIndex()][0])
 			r.peers[0].shares[c.StorageIndex()][0] = bytes.Clone(r.peers[0].shares[c.StorageIndex()][0])
 			spoil(r.peers[0], c.StorageIndex())
-			claims(r.peers[0], honest)
+			claimsOf(r.peers[0], map[grid.ShareNum][32]byte{0: honest})
 			got := r.verify(c)
 			if len(got.Corrupt) != 1 || got.Corrupt[0].Server != r.peers[0].id() || got.Corrupt[0].Num != 0 || !errors.Is(got.Corrupt[0].Err, immutable.ErrShare) {
 				t.Fatalf("corrupt: %v", got.Corrupt)
@@ -138,16 +139,17 @@ func TestVerifyFindsWhatIsWrong(t *testing.T) {
 	}
 }
 
-// claims has a peer say that what it has is what it was.
-func claims(p *peer, ueb [32]byte) {
+// claimsOf has a peer say what its shares are.
+func claimsOf(p *peer, uebs map[grid.ShareNum][32]byte) {
 	p.instead = func(s *peerSession, f wire.Frame) bool {
 		m, ok := f.Message.(*wire.Find)
 		if !ok || len(s.shares[m.StorageIndex]) == 0 {
 			return false
 		}
 		found := &wire.Found{Room: 1 << 40}
-		for n, share := range s.shares[m.StorageIndex] {
-			found.Shares = append(found.Shares, wire.FoundShare{Num: n, Size: uint64(len(share)), UEBHash: ueb})
+		for _, n := range slices.Sorted(maps.Keys(s.shares[m.StorageIndex])) {
+			size := uint64(len(s.shares[m.StorageIndex][n]))
+			found.Shares = append(found.Shares, wire.FoundShare{Num: n, Size: size, UEBHash: uebs[n]})
 		}
 		s.answer(f, found)
 		return true

@@ -257,6 +257,7 @@ func (c *Client) Receive(ctx actor.Context) {
 		c.put(ctx, m)
 	case Open:
 		broker, done := c.under(ctx, m.Authority)
+		// Child: client.download
 		pid := c.env.Spawn.Child(ctx, "download"+jobName(m.ReplyTo), newDownload(c.env, broker, c.job("get"), m))
 		c.using[pid.Id] = done
 	case Check:

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -225,13 +224,9 @@ func (r *repairing) survey(order []grid.ServerID) *transfer.Repair {
 
 func (r *repairing) surveyed(id grid.ServerID, good []grid.ShareNum) transfer.Surveyed {
 	s := transfer.Surveyed{Good: good, Room: r.found.rooms[id]}
-	for _, f := range r.found.Corrupt {
-		switch {
-		case f.Server != id:
-		case errors.Is(f.Err, transfer.ErrOtherFile):
-			s.Others = append(s.Others, f.Num)
-		default:
-			s.Spoilt = true
+	for _, f := range slices.Concat(r.found.Corrupt, r.found.Unread) {
+		if f.Server == id {
+			s.Bad = append(s.Bad, f.Num)
 		}
 	}
 	return s
@@ -241,6 +236,7 @@ func (r *repairing) surveyed(id grid.ServerID, good []grid.ShareNum) transfer.Su
 func (u *upload) readShares(ctx actor.Context) {
 	r := u.repair
 	if r.reader == nil {
+		// Child: client.download
 		r.reader = u.env.Spawn.Child(ctx, "download", newRepairDownload(u.env, u.broker, u.log, ctx.Self(), r.cap))
 	}
 	ctx.Send(r.reader, ReadRange{ReplyTo: ctx.Self(), Length: r.cap.Size})

@@ -15,6 +15,7 @@ import (
 type checkOptions struct {
 	cap       getOptions
 	verify    bool
+	repair    bool
 	addLease  bool
 	raw       bool
 	authority string // file, - or empty for the node's own
@@ -30,6 +31,12 @@ end and proven, and damaged ones are named. --add-lease makes leases on the
 shares, which are renewed from now on. Any capability of the file will do, its
 verify capability too.
 
+--repair makes the shares of a file that is not healthy once more, from those
+that are good, and brings them to as many servers as can be; damaged ones are
+replaced elsewhere. It reads nothing that is not encrypted. The new shares are
+paid for by this node's account, or by --authority, which then has a lease on all
+of them.
+
 --raw prints what Tahoe-LAFS's web API answers, with the happiness at the top.
 `
 
@@ -39,11 +46,11 @@ func newCheck(e *env) *cobra.Command {
 		Use:   "check CAP",
 		Short: "See how many of a file's shares are there, and where",
 		Long: checkHelp + `
-The exit code is 0 for a healthy file, 8 for one that is not but can be read,
-and 4 for one that can't be read now.
+The exit code is 0 for a file that is healthy, or is so after the repair, 8 for
+one that is not but can be read, and 4 for one that can't be read now.
 
 ` + capSecrecy,
-		Example: "  tarn check - < letter.cap\n  tarn check --verify --cap-file letter.cap\n  tarn check --raw --cap-file letter.cap | jq .happiness",
+		Example: "  tarn check - < letter.cap\n  tarn check --verify --cap-file letter.cap\n  tarn check --raw --cap-file letter.cap | jq .happiness\n  tarn check --repair - < letter.verify-cap",
 		Args:    between(0, 1),
 		RunE: action(func(ctx context.Context, args []string) error {
 			if (o.cap.capFile == "") != (len(args) == 1) {
@@ -55,6 +62,7 @@ and 4 for one that can't be read now.
 	}
 	c.Flags().StringVar(&o.cap.capFile, "cap-file", "", "file with the capability in it")
 	c.Flags().BoolVar(&o.verify, "verify", false, "read every share and prove it")
+	c.Flags().BoolVar(&o.repair, "repair", false, "make what is missing once more")
 	c.Flags().BoolVar(&o.addLease, "add-lease", false, "make leases on the shares, and renew them")
 	c.Flags().BoolVar(&o.raw, "raw", false, "for programs: Tahoe-LAFS's JSON")
 	registerAuthority(c, &o.authority)
@@ -74,6 +82,9 @@ func runCheck(ctx context.Context, e *env, o checkOptions) error {
 	if err != nil {
 		return err
 	}
+	if o.repair {
+		return o.runRepair(ctx, e, n, f, capability)
+	}
 	progress := e.progress("checking", -1)
 	defer progress.end()
 	r, err := n.Check(ctx, capability, control.CheckOptions{Verify: o.verify, AddLease: o.addLease, Progress: progress.at})
@@ -87,6 +98,25 @@ func runCheck(ctx context.Context, e *env, o checkOptions) error {
 		err = e.writeCheck(r)
 	}
 	return errors.Join(err, verdict(r.Report))
+}
+
+func (o checkOptions) runRepair(ctx context.Context, e *env, n *control.Client, f folder, capability string) error {
+	progress := e.progress("repairing", -1)
+	defer progress.end()
+	r, err := n.Repair(ctx, capability, control.CheckOptions{Verify: o.verify, AddLease: o.addLease, Progress: progress.at})
+	if err != nil {
+		return fmt.Errorf("repair the file: %w", f.explain(err))
+	}
+	progress.end()
+	if o.raw {
+		err = writeJSON(e.stdout, r.Report)
+	} else {
+		err = e.writeRepair(r)
+	}
+	if failure := r.Err(); failure != nil {
+		return errors.Join(err, fmt.Errorf("repair the file: %w", failure))
+	}
+	return errors.Join(err, verdict(r.After.Report))
 }
 
 // verdict is nil for a healthy file.
@@ -116,6 +146,27 @@ func (e *env) writeCheck(r control.CheckResult) error {
 		text += fmt.Sprintf(" leases: on %s\n", counted(int64(r.Leased), "share"))
 	}
 	text += silentText("no leases", r.Unleased)
+	return e.print("%s", text)
+}
+
+// writeRepair tells how it was, and what became of it.
+func (e *env) writeRepair(r control.RepairResult) error {
+	if err := e.writeCheck(r.Before); err != nil || !r.Report.Attempted {
+		return err
+	}
+	after := r.After.Report
+	text := " repair successful"
+	if !after.Results.Healthy {
+		text = " repaired as far as can be"
+	}
+	text += fmt.Sprintf(": %s, now %s on %s, happiness %d\n", counted(int64(r.Pushed), "new share"),
+		counted(int64(after.Results.SharesGood), "good share"), counted(int64(after.Results.GoodShareHosts), "server"), after.Results.Happiness)
+	if !after.Results.Healthy {
+		text += silentText("servers that got nothing, or nothing more", r.LeftOut)
+	}
+	for _, id := range r.Unrenewed {
+		text += fmt.Sprintf(" nobody renews the leases at server %s: this node does not have that authority\n", short(id))
+	}
 	return e.print("%s", text)
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/tarn-grid/tarn/file"
 	"github.com/tarn-grid/tarn/web/control"
 )
 
@@ -41,7 +42,7 @@ func TestGrid(t *testing.T) {
 			"verifycap": verifyCapCommand, "logins": loginsCommand, "known": knownCommand, "fromfile": fromfileCommand, "join": joinCommand, "account": accountCommand, "accountkey": accountKeyCommand,
 			"shows": showsCommand, "swap": swapCommand, "clauses": clausesCommand, "serverid": serverIDCommand, "expand": expandCommand,
 			"accept": acceptCommand, "gridserver": gridServerCommand, "metrics": metricsCommand, "renewed": renewedCommand,
-			"loseshare": loseshareCommand, "spoilshare": spoilshareCommand, "adopted": adoptedCommand, "connected": connectedCommand,
+			"loseshare": loseshareCommand, "spoilshare": spoilshareCommand, "verifyof": verifyOfCommand, "adopted": adoptedCommand, "connected": connectedCommand,
 		},
 	})
 }
@@ -97,6 +98,15 @@ func verifyCapCommand(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	ts.Fatalf("no verify capability in standard output")
+}
+
+// verifyOfCommand is "verifyof FILE NEW": the verify capability of one in a file.
+func verifyOfCommand(ts *testscript.TestScript, _ bool, args []string) {
+	c, err := file.Parse(ts.ReadFile(args[0]))
+	ts.Check(err)
+	verifier, err := file.Verifier(c)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(verifier.String()+"\n"), 0o600))
 }
 
 // loginsCommand is "logins DIR N": waits until the client may store on N

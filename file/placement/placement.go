@@ -8,7 +8,8 @@
 //
 // The rules are Tahoe-LAFS's, docs/specifications/servers-of-happiness.rst;
 // unlike its implementation, a plan always reaches the largest happiness that
-// the servers allow, and no plan that does uploads fewer shares.
+// the servers allow, and no plan that does uploads fewer shares, unless there are
+// some that a server can't be given.
 //
 // Everything here is a pure function: the same arguments give the same result,
 // and arguments are never changed.
@@ -29,6 +30,8 @@ type Server struct {
 	// Shares is what the server holds or is getting, in any order. Numbers
 	// of Total or more are not shares of this encoding and do not count.
 	Shares []grid.ShareNum
+	// Never are shares that the server can't be given.
+	Never []grid.ShareNum
 }
 
 // Input is what a plan is made from.
@@ -50,7 +53,7 @@ type Assignment struct {
 // Plan is a place for every share.
 type Plan struct {
 	// Assignments, sorted by share, at most one for each. A share is left
-	// out only if no server holds it and none is writable; a happy plan is
+	// out only if no server holds it and none can be given it; a happy plan is
 	// good without it.
 	Assignments []Assignment
 	// Happiness of the assignments, which is their number of distinct

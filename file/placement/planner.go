@@ -12,7 +12,8 @@ import (
 // matching of read-only servers to what they hold, W the number of writable
 // servers, N that of shares. No plan has more than min(R+W, N). keep matches R
 // read-only servers and some writable ones, and spread adds pairs until the
-// writable servers or the shares are used up.
+// writable servers or the shares are used up. Where servers can't be given some
+// shares, makeRoom lets others change places.
 type planner struct {
 	in    Input
 	held  [][]grid.ShareNum
@@ -54,16 +55,52 @@ func (p *planner) keep() {
 // spread gives each writable server that has none one of the remaining shares,
 // those first that no server holds: they have to be uploaded in any case.
 func (p *planner) spread() {
-	rest := p.unplaced()
+	rest, left := p.unplaced(), false
 	for i, s := range p.in.Servers {
 		if len(rest) == 0 {
 			return
 		}
-		if !s.ReadOnly && p.load[i] == 0 {
-			p.put(rest[0], i)
-			rest = rest[1:]
+		if s.ReadOnly || p.load[i] > 0 {
+			continue
+		}
+		at := slices.IndexFunc(rest, func(n int) bool { return p.takes(i, n) })
+		if left = left || at < 0; at < 0 {
+			continue
+		}
+		p.put(rest[at], i)
+		rest = slices.Delete(rest, at, at+1)
+	}
+	if left {
+		p.makeRoom()
+	}
+}
+
+// takes reports whether a server can be given a share.
+func (p *planner) takes(i, n int) bool {
+	s := p.in.Servers[i]
+	return !s.ReadOnly && !slices.Contains(s.Never, grid.ShareNum(n))
+}
+
+// makeRoom matches servers that can't be given what is left, by having others
+// exchange what they have, which is one share each at most.
+func (p *planner) makeRoom() {
+	may := make([][]grid.ShareNum, len(p.held))
+	for i, held := range p.held {
+		may[i] = held
+		for n := range p.in.Total {
+			if p.takes(i, n) && !slices.Contains(held, grid.ShareNum(n)) {
+				may[i] = append(may[i][:len(may[i]):len(may[i])], grid.ShareNum(n))
+			}
 		}
 	}
+	m := newMatching(may)
+	m.owner = p.place
+	for i, s := range p.in.Servers {
+		if !s.ReadOnly && p.load[i] == 0 && m.add(i) {
+			p.load[i]++
+		}
+	}
+	p.place = m.owner
 }
 
 // unplaced lists the shares without a place, those that nobody holds first.
@@ -92,7 +129,7 @@ func (p *planner) settle() {
 		}
 		choice := holders[n]
 		if len(choice) == 0 {
-			choice = writable
+			choice = slices.DeleteFunc(slices.Clone(writable), func(i int) bool { return !p.takes(i, n) })
 		}
 		if len(choice) > 0 {
 			p.put(n, p.leastLoaded(choice))

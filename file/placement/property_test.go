@@ -23,6 +23,11 @@ func drawInput(t *rapid.T, maxServers, maxTotal int) placement.Input {
 
 func holds(s placement.Server, n grid.ShareNum) bool { return slices.Contains(s.Shares, n) }
 
+// takes reports whether a server can be given a share.
+func takes(s placement.Server, n grid.ShareNum) bool {
+	return !s.ReadOnly && !slices.Contains(s.Never, n)
+}
+
 // outcome is what counts of a way to place all shares that have a place.
 type outcome struct{ happiness, uploads int }
 
@@ -40,7 +45,7 @@ func best(in placement.Input, n int, used []int, uploads int) outcome {
 	}
 	for i, s := range in.Servers {
 		here := holds(s, grid.ShareNum(n))
-		if s.ReadOnly && !here {
+		if !here && !takes(s, grid.ShareNum(n)) {
 			continue
 		}
 		cost := 1
@@ -66,7 +71,7 @@ func judge(t rapid.TB, in placement.Input, plan placement.Plan) outcome {
 			t.Fatalf("share %d out of order or of range", a.Share)
 		}
 		at := slices.IndexFunc(in.Servers, func(s placement.Server) bool { return s.ID == a.Server })
-		if at < 0 || in.Servers[at].ReadOnly && !holds(in.Servers[at], a.Share) {
+		if at < 0 || !takes(in.Servers[at], a.Share) && !holds(in.Servers[at], a.Share) {
 			t.Fatalf("share %d cannot be at %s", a.Share, a.Server.Short())
 		}
 		if !holds(in.Servers[at], a.Share) {
@@ -84,7 +89,7 @@ func judge(t rapid.TB, in placement.Input, plan placement.Plan) outcome {
 func placeable(in placement.Input) int {
 	count := 0
 	for n := range in.Total {
-		if slices.ContainsFunc(in.Servers, func(s placement.Server) bool { return !s.ReadOnly || holds(s, grid.ShareNum(n)) }) {
+		if slices.ContainsFunc(in.Servers, func(s placement.Server) bool { return takes(s, grid.ShareNum(n)) || holds(s, grid.ShareNum(n)) }) {
 			count++
 		}
 	}
@@ -115,6 +120,30 @@ func checkBest(t rapid.TB, in placement.Input) {
 
 func TestNoPlanIsHappierNorAsHappyWithFewerUploads(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) { checkBest(t, drawInput(t, 5, 5)) })
+}
+
+// Where servers can't be given some shares, no plan is happier either, and all
+// that can be placed are.
+func TestNoPlanIsHappierWhereSharesAreRefused(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawInput(t, 5, 5)
+		for i, s := range in.Servers {
+			in.Servers[i].Never = slices.DeleteFunc(drawShares(t, in.Total), func(n grid.ShareNum) bool { return holds(s, n) })
+		}
+		want := best(in, 0, make([]int, len(in.Servers)), 0)
+		in.Happy = want.happiness
+		plan, err := placement.NewPlan(in)
+		if err != nil {
+			t.Fatalf("%+v: a happiness of %d can be reached: %v", in, want.happiness, err)
+		}
+		if got := judge(t, in, plan); got.happiness != want.happiness || len(plan.Assignments) != placeable(in) {
+			t.Fatalf("%+v: %+v with %d shares, best is %+v with %d", in, got, len(plan.Assignments), want, placeable(in))
+		}
+	})
+}
+
+func drawShares(t *rapid.T, total int) []grid.ShareNum {
+	return rapid.SliceOfDistinct(rapid.Map(rapid.IntRange(0, total-1), func(n int) grid.ShareNum { return grid.ShareNum(n) }), rapid.ID[grid.ShareNum]).Draw(t, "never")
 }
 
 // All inputs with three servers and three shares: each server has a bit for

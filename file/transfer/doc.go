@@ -20,6 +20,5 @@ var (
 	ErrTooSlow   = errors.New("the server held all others back")
 	ErrNoRoom    = errors.New("the account's quota or the server's disk is too full")
 	ErrPassedOn  = errors.New("the server would rather not have the share, and passed it on")
-	ErrSpoilt    = errors.New("the server has a damaged share of the file, so it gets no other one")
 	ErrOtherFile = errors.New("the server holds other content under this storage index")
 )

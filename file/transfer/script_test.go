@@ -100,7 +100,7 @@ var errScripted = errors.New("no, says the server")
 // uploadScript drives an Upload. Verbs:
 //
 //	new servers=abc happy=2 total=3 [size=100] [whole] [known=UEB]
-//	repair servers=abc happy=2 total=3 known=UEB [SERVER:ROOM[:SHARE,otherSHARE,...]]... [spoilt=SERVERS]
+//	repair servers=abc happy=2 total=3 known=UEB [SERVER:ROOM[:SHARE,badSHARE,...]]...
 //	holds SERVER [room=N] [SHARE:UEB...] | no-answer SERVER
 //	taken|refused|lost|leased SERVER SHARE | stored|here SERVER SHARE UEB
 //	moving SERVER SHARE HAVE | owed SERVER SHARE
@@ -129,7 +129,7 @@ func (s *uploadScript) line(w []string) []string {
 			spec.Known = new(hash(o["known"]))
 		}
 		if w[0] == "repair" {
-			spec.Repair = survey(w[1:], o)
+			spec.Repair = survey(w[1:], o["servers"])
 		}
 		s.u = transfer.NewUpload(spec)
 		return uploadEffects(s.u.Start())
@@ -143,7 +143,7 @@ func (s *uploadScript) line(w []string) []string {
 }
 
 // survey is what a check found: at servers in the order, and at others.
-func survey(words []string, o map[string]string) *transfer.Repair {
+func survey(words []string, order string) *transfer.Repair {
 	r := &transfer.Repair{At: map[grid.ServerID]transfer.Surveyed{}}
 	for _, w := range words {
 		name, said, ok := strings.Cut(w, ":")
@@ -151,16 +151,16 @@ func survey(words []string, o map[string]string) *transfer.Repair {
 			continue
 		}
 		room, shares, _ := strings.Cut(said, ":")
-		var nums, others []grid.ShareNum
+		var nums, bad []grid.ShareNum
 		for _, n := range strings.FieldsFunc(shares, func(r rune) bool { return r == ',' }) {
-			if other, ok := strings.CutPrefix(n, "other"); ok {
-				others = append(others, shareNum(other))
+			if damaged, ok := strings.CutPrefix(n, "bad"); ok {
+				bad = append(bad, shareNum(damaged))
 			} else {
 				nums = append(nums, shareNum(n))
 			}
 		}
-		if strings.Contains(o["servers"], name) {
-			r.At[serverID(name)] = transfer.Surveyed{Good: nums, Others: others, Room: uint64(number(room)), Spoilt: strings.Contains(o["spoilt"], name)}
+		if strings.Contains(order, name) {
+			r.At[serverID(name)] = transfer.Surveyed{Good: nums, Bad: bad, Room: uint64(number(room))}
 		} else {
 			r.Kept = append(r.Kept, placement.Server{ID: serverID(name), Shares: nums})
 		}

@@ -72,14 +72,12 @@ type Repair struct {
 
 // Surveyed is what a check found at a server.
 type Surveyed struct {
-	// Good shares are those of the file, which count. Under the numbers of Others
-	// the server has other content.
-	Good, Others []grid.ShareNum
+	// Good shares are those of the file, which count. Under the numbers of Bad ones
+	// the server has something else: it can't be given those, and is given others
+	// last of all.
+	Good, Bad []grid.ShareNum
 	// Room is the largest share that the server would take, in bytes.
 	Room uint64
-	// Spoilt is a server with a damaged share of the file. What is good there
-	// counts, and it gets nothing new.
-	Spoilt bool
 }
 
 // maxLosses is how often a connection may be lost without progress in between,
@@ -128,7 +126,7 @@ type uploadServer struct {
 	asked, answered bool
 	room            uint64
 	held            map[grid.ShareNum][32]byte
-	spoilt          bool
+	bad             []grid.ShareNum // it can't be given these
 	err             error // why it gets nothing more
 }
 
@@ -151,10 +149,7 @@ func (u *Upload) survey(at map[grid.ServerID]Surveyed) {
 		if s == nil {
 			continue
 		}
-		s.asked, s.answered, s.room, s.spoilt, s.held = true, true, found.Room, found.Spoilt, map[grid.ShareNum][32]byte{}
-		for _, n := range found.Others {
-			s.held[n] = [32]byte{}
-		}
+		s.asked, s.answered, s.room, s.bad, s.held = true, true, found.Room, found.Bad, map[grid.ShareNum][32]byte{}
 		for _, n := range found.Good {
 			s.held[n] = *u.ueb
 		}

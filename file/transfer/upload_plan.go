@@ -128,12 +128,13 @@ func (u *Upload) planInput() placement.Input {
 	in := placement.Input{Total: u.spec.Total, Happy: u.spec.Happy}
 	for _, id := range u.spec.Order {
 		s, here := u.servers[id], u.sharesAt(id)
-		takes := s.answered && s.err == nil && !s.spoilt && s.room >= u.spec.ShareSize
+		takes := s.answered && s.err == nil && s.room >= u.spec.ShareSize
 		if s.answered || len(here) > 0 {
-			in.Servers = append(in.Servers, placement.Server{ID: id, ReadOnly: !takes, Shares: here})
+			in.Servers = append(in.Servers, placement.Server{ID: id, ReadOnly: !takes, Shares: here, Never: s.bad})
 		}
 	}
 	in.Servers = append(in.Servers, u.readFrom()...)
+	slices.SortStableFunc(in.Servers, func(a, b placement.Server) int { return min(len(a.Never), 1) - min(len(b.Never), 1) })
 	return in
 }
 
@@ -279,8 +280,6 @@ func (u *Upload) reasons() map[grid.ServerID]error {
 		switch {
 		case s.err != nil:
 			reasons[id] = s.err
-		case s.spoilt:
-			reasons[id] = ErrSpoilt
 		case s.answered && s.room < u.spec.ShareSize:
 			reasons[id] = fmt.Errorf("%w: room for a share of %d bytes, and each has %d", ErrNoRoom, s.room, u.spec.ShareSize)
 		}

@@ -28,6 +28,26 @@ type CheckResult struct {
 	Unleased []ServerError `json:"unleased"`
 }
 
+// RepairResult is tarn.RepairResult as JSON: Report is what Tahoe-LAFS's web API
+// says of it. Code and Error are why it was given up, if it was.
+type RepairResult struct {
+	Report    health.RepairJSON `json:"report"`
+	Before    CheckResult       `json:"before"`
+	After     CheckResult       `json:"after"`
+	Pushed    int               `json:"pushed"`
+	LeftOut   []ServerError     `json:"left_out"`
+	Unrenewed []string          `json:"unrenewed"`
+	Failure   *errorObject      `json:"failure,omitempty"`
+}
+
+// Err is why a repair was given up; nil where it was not.
+func (r RepairResult) Err() error {
+	if r.Failure == nil {
+		return nil
+	}
+	return r.Failure.err()
+}
+
 // ShareFault is a share that does not count, and why.
 type ShareFault struct {
 	Server   string `json:"server"`
@@ -55,6 +75,18 @@ func checkResultOf(c tarn.CheckResult) *CheckResult {
 	}
 }
 
+func repairResultOf(r tarn.RepairResult) *RepairResult {
+	out := &RepairResult{
+		Report: health.JSONOfRepair(r.Before.Report, r.After.Report, r.Attempted),
+		Before: *checkResultOf(r.Before), After: *checkResultOf(r.After), Pushed: r.Pushed,
+		LeftOut: serverErrorsOf(r.LeftOut), Unrenewed: listOf(r.Unrenewed, grid.ServerID.String),
+	}
+	if r.Err != nil {
+		out.Failure = objectOf(r.Err)
+	}
+	return out
+}
+
 func silentOf(list []health.Silence, names map[grid.ServerID]string) []ServerError {
 	return listOf(list, func(s health.Silence) ServerError {
 		return ServerError{s.Server.String(), names[s.Server], errorText(s.Err)}
@@ -62,26 +94,37 @@ func silentOf(list []health.Silence, names map[grid.ServerID]string) []ServerErr
 }
 
 func (s *server) handleChecks(mux *http.ServeMux) {
-	mux.HandleFunc("POST "+pathCheck, s.check)
+	mux.HandleFunc("POST "+pathCheck, checking(s, s.node.Check, checkResultOf))
+	mux.HandleFunc("POST "+pathRepair, checking(s, s.node.Repair, repairResultOf))
 }
 
-func (s *server) check(w http.ResponseWriter, r *http.Request) {
-	var ask checkRequest
-	how, ok := s.readUnder(w, r, &ask, &ask.Authority)
-	if !ok {
-		return
+// checking answers a checkRequest by what do makes of it, with progress before.
+func checking[A, B any](s *server, do func(context.Context, string, tarn.CheckOptions, ...tarn.Option) (A, error), of func(A) *B) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var ask checkRequest
+		how, ok := s.readUnder(w, r, &ask, &ask.Authority)
+		if !ok {
+			return
+		}
+		events := &eventWriter[B]{encoder: json.NewEncoder(w), flush: http.NewResponseController(w).Flush}
+		result, err := do(r.Context(), ask.Cap, tarn.CheckOptions{Verify: ask.Verify, AddLease: ask.AddLease, Progress: events.progress}, how...)
+		events.end(of(result), err)
 	}
-	events := &eventWriter[CheckResult]{encoder: json.NewEncoder(w), flush: http.NewResponseController(w).Flush}
-	o := tarn.CheckOptions{Verify: ask.Verify, AddLease: ask.AddLease, Progress: events.progress}
-	result, err := s.node.Check(r.Context(), ask.Cap, o, how...)
-	events.end(checkResultOf(result), err)
 }
 
 // Check asks every server what it has of a file. Progress, if any, is called
 // from this goroutine.
 func (c *Client) Check(ctx context.Context, capability string, o CheckOptions) (CheckResult, error) {
-	ask := checkRequest{Cap: capability, Verify: o.Verify, AddLease: o.AddLease, Authority: string(c.authority)}
-	return withProgress[CheckResult](ctx, c, pathCheck, ask, o.Progress)
+	return withProgress[CheckResult](ctx, c, pathCheck, c.checkRequest(capability, o), o.Progress)
+}
+
+// Repair checks a file and makes its shares once more, unless it is healthy.
+func (c *Client) Repair(ctx context.Context, capability string, o CheckOptions) (RepairResult, error) {
+	return withProgress[RepairResult](ctx, c, pathRepair, c.checkRequest(capability, o), o.Progress)
+}
+
+func (c *Client) checkRequest(capability string, o CheckOptions) checkRequest {
+	return checkRequest{Cap: capability, Verify: o.Verify, AddLease: o.AddLease, Authority: string(c.authority)}
 }
 
 // withProgress asks for what takes its time.

@@ -2,6 +2,7 @@ package control_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/tarn-grid/tarn"
@@ -53,5 +54,28 @@ func TestCheckOverTheSocket(t *testing.T) {
 	}
 	if _, err := c.Under([]byte("nonsense")).Check(t.Context(), "URI:spoilt", control.CheckOptions{}); !errors.Is(err, lease.ErrAuthority) {
 		t.Errorf("an authority that is none: %v", err)
+	}
+}
+
+// So does what became of a repair, and why it was given up.
+func TestRepairOverTheSocket(t *testing.T) {
+	before := spoilt()
+	after := before
+	after.Good = append(after.Good[:1:1], health.Copy{Server: grid.ServerID{2}, Num: 1})
+	node := &memnode.Node{Health: memnode.Health{Repairs: map[string]tarn.RepairResult{
+		"URI:spoilt": {Before: before, After: after, Attempted: true, Pushed: 1, LeftOut: []tarn.ServerError{{Nickname: "s3", Err: errors.New("full")}}, Unrenewed: []grid.ServerID{{2}}},
+		"URI:lost":   {Before: before, After: before, Attempted: true, Err: fmt.Errorf("%w: 1 is left", tarn.ErrNotEnoughShares)},
+	}}}
+	c := start(t, node, t.TempDir())
+	r, err := c.Repair(t.Context(), "URI:spoilt", control.CheckOptions{Verify: true})
+	if err != nil || r.Err() != nil {
+		t.Fatal(err, r.Err())
+	}
+	if !*r.Report.Successful || !r.After.Report.Results.Healthy || r.Before.Report.Results.Healthy || r.Pushed != 1 || len(r.LeftOut) != 1 || len(r.Unrenewed) != 1 {
+		t.Errorf("%+v", r)
+	}
+	r, err = c.Repair(t.Context(), "URI:lost", control.CheckOptions{})
+	if err != nil || !errors.Is(r.Err(), tarn.ErrNotEnoughShares) || *r.Report.Successful {
+		t.Errorf("%+v, %v", r, err)
 	}
 }

@@ -31,6 +31,7 @@ type Node interface {
 	Overwrite(ctx context.Context, capability string, r io.Reader, how ...tarn.Option) (tarn.MutableResult, error)
 	Open(ctx context.Context, capability string, how ...tarn.Option) (tarn.File, error)
 	Check(ctx context.Context, capability string, o tarn.CheckOptions, how ...tarn.Option) (tarn.CheckResult, error)
+	Repair(ctx context.Context, capability string, o tarn.CheckOptions, how ...tarn.Option) (tarn.RepairResult, error)
 	Status(ctx context.Context) (tarn.Status, error)
 	Servers(ctx context.Context) (tarn.Servers, error)
 	OwnUsage(ctx context.Context, how ...tarn.Option) ([]tarn.AccountUsage, []tarn.ServerError, error)
@@ -62,6 +63,7 @@ const (
 	pathGet             = "/v1/get"
 	pathCheck           = "/v1/check"
 	pathMutable         = "/v1/mutable"
+	pathRepair          = "/v1/repair"
 	pathStatus          = "/v1/status"
 	pathKnown           = "/v1/servers"
 	pathUsage           = "/v1/usage"

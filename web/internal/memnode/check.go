@@ -11,21 +11,32 @@ import (
 type Health struct {
 	// Checks is what there is of each capability.
 	Checks map[string]tarn.CheckResult
-	// Asked are the options of all checks so far, without Progress.
+	// Repairs is what becomes of each.
+	Repairs map[string]tarn.RepairResult
+	// Asked are the options of all checks and repairs so far, without Progress.
 	Asked []tarn.CheckOptions
 }
 
 // Check is what Health says, after progress half-way.
 func (n *Node) Check(_ context.Context, capability string, o tarn.CheckOptions, how ...tarn.Option) (tarn.CheckResult, error) {
+	return checked(n, n.Health.Checks, capability, o, how)
+}
+
+// Repair is what Health says, after progress half-way.
+func (n *Node) Repair(_ context.Context, capability string, o tarn.CheckOptions, how ...tarn.Option) (tarn.RepairResult, error) {
+	return checked(n, n.Health.Repairs, capability, o, how)
+}
+
+func checked[R any](n *Node, of map[string]R, capability string, o tarn.CheckOptions, how []tarn.Option) (R, error) {
 	n.noteAuthority(how)
 	if o.Progress != nil {
 		o.Progress(1, 2)
 		o.Progress = nil
 	}
 	n.Health.Asked = append(n.Health.Asked, o)
-	result, ok := n.Health.Checks[capability]
+	result, ok := of[capability]
 	if !ok {
-		return tarn.CheckResult{}, fmt.Errorf("%w: nobody said how it is", tarn.ErrCap)
+		return result, fmt.Errorf("%w: nobody said how it is", tarn.ErrCap)
 	}
 	return result, nil
 }
