@@ -207,3 +207,25 @@ func FuzzReadRenewalCap(f *testing.F) {
 		}
 	})
 }
+
+// Nor into a repair cap.
+func FuzzReadRepairCaps(f *testing.F) {
+	f.Add(goldenBytes(f, "repaircap.txt", 0)[textHeader:])
+	f.Fuzz(func(t *testing.T, body []byte) {
+		text, err := repairKind.write(body, 1)
+		if err != nil {
+			return
+		}
+		caps, err := ReadRepairCaps(bytes.NewReader(text))
+		if err != nil {
+			if !errors.Is(err, ErrRepairCap) {
+				t.Errorf("refused as %v", err)
+			}
+			return
+		}
+		_, ueb := caps[0].File()
+		if !bytes.Equal(repairText(t, caps[0]), text) || caps[0].Key().IsZero() || ueb == (UEBHash{}) {
+			t.Errorf("written again it reads otherwise: %+v", caps[0])
+		}
+	})
+}

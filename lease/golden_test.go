@@ -37,6 +37,8 @@ func TestGolden(t *testing.T) {
 				return goldenAccountKeys(t, d.Input)
 			case "renewalcap":
 				return goldenRenewalCap(t)
+			case "repaircap":
+				return goldenRepairCap(t)
 			case "account":
 				return goldenAccount(d.Input)
 			case "card", "keylist", "serverlist", "cardproof":

@@ -21,19 +21,9 @@ var ErrRenewalCap = errors.New("not a renewal cap")
 // certificates begin; and where servers are made known. It is worth nothing
 // without the renewer's private key, but it tells who keeps what where.
 type RenewalCap struct {
-	// Chains end at the renewer's key. Each names its server.
-	Chains []Chain
-	// Managers are asked for newer cards, Introducers for the servers' addresses.
-	Managers, Introducers []Place
+	RoleCap
 	// Held are the leases, by server, then account.
 	Held []HeldLeases
-}
-
-// Place is a node and where it is reached.
-type Place struct {
-	_      struct{} `cbor:",toarray"`
-	Server grid.ServerID
-	Hints  []grid.Hint
 }
 
 // HeldLeases are leases of one account at one server.
@@ -45,16 +35,9 @@ type HeldLeases struct {
 	Shares []ShareID
 }
 
-// Bounds of a renewal cap.
-const (
-	// MaxRenewalCapSize is the largest text, in bytes: two million leases take
-	// some 46 MB.
-	MaxRenewalCapSize = 64 << 20
-	// maxPlaces, maxHints and maxHint (bytes) bound what it says of other nodes.
-	maxPlaces = 64
-	maxHints  = 32
-	maxHint   = 512
-)
+// MaxRenewalCapSize is the largest text of a renewal cap, in bytes: two million
+// leases take some 46 MB.
+const MaxRenewalCapSize = 64 << 20
 
 // Delegation of a renewal cap: nothing else may be done with it.
 const renewOnly = OpRenewLease
@@ -101,12 +84,6 @@ func (a Authority) renewalChains(renewer grid.PublicKey, until int64, h HeldLeas
 	return chains, refused
 }
 
-// Key is the renewer's.
-func (c RenewalCap) Key() grid.PublicKey {
-	key, _ := c.Chains[0].End()
-	return key
-}
-
 // Leases is how many leases there are.
 func (c RenewalCap) Leases() int {
 	n := 0
@@ -116,62 +93,14 @@ func (c RenewalCap) Leases() int {
 	return n
 }
 
-// Until is when the first of the certificates ends that nobody renews, in Unix
-// seconds; 0 is never. Cards are renewed.
-func (c RenewalCap) Until() int64 {
-	var end *int64
-	for _, chain := range c.Chains {
-		for _, l := range chain.links[c.cards(chain):] {
-			end = least(end, l.certificate.Until)
-		}
-	}
-	if end == nil {
-		return 0
-	}
-	return *end
-}
-
-// cards is 1 where a chain begins with the card of one of the managers, else 0.
-func (c RenewalCap) cards(chain Chain) int {
-	root, _ := chain.Root()
-	_, card := chain.Card()
-	if card && slices.ContainsFunc(c.Managers, func(p Place) bool { return p.Server.Key() == root }) {
-		return 1
-	}
-	return 0
-}
-
 // OfSame reports whether both are for leases of one account at one server, so of
 // the same owner.
-func (c RenewalCap) OfSame(d RenewalCap) bool {
-	type account struct {
-		server grid.ServerID
-		label  grid.PublicKey
-	}
-	ours := map[account]bool{}
-	for _, chain := range c.Chains {
-		server, _ := chain.server()
-		label, _ := chain.Label()
-		ours[account{server, label}] = true
-	}
-	return slices.ContainsFunc(d.Chains, func(chain Chain) bool {
-		server, _ := chain.server()
-		label, _ := chain.Label()
-		return ours[account{server, label}]
-	})
-}
+func (c RenewalCap) OfSame(d RenewalCap) bool { return c.RoleCap.ofSame(d.RoleCap) }
 
 // Authority joins the certificates to the renewer's account, which has one key.
 // The error is ErrNotSigner where they are for another.
 func (c RenewalCap) Authority(renewer Account) (Authority, error) {
-	if key := renewer.PublicKey(grid.ServerID{}); c.Key() != key {
-		return Authority{}, fmt.Errorf("%w: the renewal cap is for %s, and this renewer is %s", ErrNotSigner, c.Key(), key)
-	}
-	var all Authority
-	for _, chain := range c.Chains {
-		all.Holdings = append(all.Holdings, Holding{chain, renewer})
-	}
-	return all, nil
+	return c.authority("renewal cap", "renewer", renewer)
 }
 
 // renewalRecord is a cap in its text.
@@ -201,10 +130,7 @@ func (c RenewalCap) Text() ([]byte, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	r := renewalRecord{Managers: c.Managers, Introducers: c.Introducers}
-	for _, chain := range c.Chains {
-		r.Chains = append(r.Chains, chain.Encode())
-	}
+	r := renewalRecord{Chains: writeChains(c.Chains), Managers: c.Managers, Introducers: c.Introducers}
 	for _, h := range c.Held {
 		shares := make([]byte, 0, len(h.Shares)*shareIDSize)
 		for _, id := range h.Shares {
@@ -236,23 +162,18 @@ func ReadRenewalCap(r io.Reader) (RenewalCap, error) {
 	if err != nil {
 		return RenewalCap{}, err
 	}
-	for i, chain := range c.Chains {
-		if err := chain.Check(); err != nil {
-			return RenewalCap{}, fmt.Errorf("%w: chain %d: %w", ErrRenewalCap, i+1, err)
-		}
+	if err := c.checkSignatures(); err != nil {
+		return RenewalCap{}, fmt.Errorf("%w: %w", ErrRenewalCap, err)
 	}
 	return c, nil
 }
 
 func (r renewalRecord) cap() (RenewalCap, error) {
-	c := RenewalCap{Managers: r.Managers, Introducers: r.Introducers}
-	for i, b := range r.Chains {
-		chain, err := DecodeChain(b)
-		if err != nil {
-			return RenewalCap{}, fmt.Errorf("%w: chain %d: %w", ErrRenewalCap, i+1, err)
-		}
-		c.Chains = append(c.Chains, chain)
+	chains, err := readChains(r.Chains)
+	if err != nil {
+		return RenewalCap{}, fmt.Errorf("%w: %w", ErrRenewalCap, err)
 	}
+	c := RenewalCap{RoleCap: RoleCap{chains, r.Managers, r.Introducers}}
 	for i, h := range r.Held {
 		if len(h.Shares)%shareIDSize != 0 {
 			return RenewalCap{}, fmt.Errorf("%w: leases %d are cut short", ErrRenewalCap, i+1)
@@ -270,10 +191,8 @@ func (c RenewalCap) validate() error {
 	if len(c.Chains) == 0 || len(c.Held) == 0 {
 		return fmt.Errorf("%w: there is no certificate or no lease in it", ErrRenewalCap)
 	}
-	for i, chain := range c.Chains {
-		if err := c.validateChain(chain); err != nil {
-			return fmt.Errorf("%w: chain %d: %w", ErrRenewalCap, i+1, err)
-		}
+	if err := c.validateRole(renewsOnly); err != nil {
+		return fmt.Errorf("%w: %w", ErrRenewalCap, err)
 	}
 	for i, h := range c.Held {
 		if err := c.validateHeld(h); err != nil {
@@ -283,35 +202,13 @@ func (c RenewalCap) validate() error {
 			return fmt.Errorf("%w: leases %d are out of order", ErrRenewalCap, i+1)
 		}
 	}
-	for _, places := range [][]Place{c.Managers, c.Introducers} {
-		if err := validatePlaces(places); err != nil {
-			return fmt.Errorf("%w: %w", ErrRenewalCap, err)
-		}
-	}
 	return nil
 }
 
-// validateChain refuses what lets more be done than is wanted of a renewer, or
-// says too little.
-func (c RenewalCap) validateChain(chain Chain) error {
-	if chain.Len() == 0 {
-		return errors.New("it is empty")
-	}
-	if end, _ := chain.End(); end != c.Key() {
-		return errors.New("it is for another key than the first one")
-	}
-	limits, err := chain.Effective()
-	if err != nil {
-		return err
-	}
+// renewsOnly refuses what lets more be done than is wanted of a renewer.
+func renewsOnly(limits Restrictions) error {
 	if *limits.Operation != renewOnly {
 		return fmt.Errorf("it lets more be done than renew leases: %s", limits.Operation)
-	}
-	if limits.Server == nil {
-		return errors.New("it names no server")
-	}
-	if _, ok := chain.Label(); !ok {
-		return errors.New("it does not say whose the leases are")
 	}
 	return nil
 }
@@ -340,21 +237,4 @@ func (h HeldLeases) renewable(chain Chain) bool {
 
 func (h HeldLeases) compare(other HeldLeases) int {
 	return cmp.Or(compareServers(h.Server, other.Server), bytes.Compare(h.Label[:], other.Label[:]))
-}
-
-func validatePlaces(places []Place) error {
-	if len(places) > maxPlaces {
-		return fmt.Errorf("%d nodes of one kind, at most %d", len(places), maxPlaces)
-	}
-	for _, p := range places {
-		if len(p.Hints) == 0 || len(p.Hints) > maxHints {
-			return fmt.Errorf("%s has %d addresses (want 1 to %d)", p.Server.Short(), len(p.Hints), maxHints)
-		}
-		for _, h := range p.Hints {
-			if len(h) == 0 || len(h) > maxHint {
-				return fmt.Errorf("an address of %s has %d bytes (want 1 to %d)", p.Server.Short(), len(h), maxHint)
-			}
-		}
-	}
-	return nil
 }

@@ -40,6 +40,7 @@ var (
 	chainsKind    = &textKind{"TARN CERTIFICATES", "tarn certificates text v1", ErrCertificates, MaxAuthoritySize}
 	keysKind      = &textKind{"TARN KEYS", "tarn keys text v1", ErrKeys, MaxAuthoritySize}
 	renewalKind   = &textKind{"TARN RENEWAL CAP", "tarn renewal cap text v1", ErrRenewalCap, MaxRenewalCapSize}
+	repairKind    = &textKind{"TARN REPAIR CAP", "tarn repair cap text v1", ErrRepairCap, MaxRepairCapSize}
 )
 
 // block is what is in a PEM block.
@@ -127,8 +128,13 @@ func checkWhole(text []byte, blocks []block, kinds []*textKind) error {
 			return fmt.Errorf("%w: a block is damaged or its end is missing; copy it whole, from -----BEGIN to END-----", k.err)
 		}
 	}
-	if len(blocks) == 0 && !slices.Contains(kinds, renewalKind) && bytes.Contains(text, []byte("-----BEGIN "+renewalKind.block)) {
-		return fmt.Errorf("%w: it is a renewal cap, which a renewer's operator adds with tarn renewer add", kinds[0].err)
+	for kind, what := range map[*textKind]string{
+		renewalKind: "a renewal cap, which a renewer's operator adds with tarn renewer add",
+		repairKind:  "a repair cap, which a repairer's operator adds with tarn repairer add",
+	} {
+		if len(blocks) == 0 && !slices.Contains(kinds, kind) && bytes.Contains(text, []byte("-----BEGIN "+kind.block)) {
+			return fmt.Errorf("%w: it is %s", kinds[0].err, what)
+		}
 	}
 	if len(blocks) == 0 {
 		return fmt.Errorf("%w: no line -----BEGIN %s-----", kinds[0].err, kinds[0].block)

@@ -127,7 +127,7 @@ type uploadServer struct {
 	room            uint64
 	held            map[grid.ShareNum][32]byte
 	bad             []grid.ShareNum // it can't be given these
-	err             error // why it gets nothing more
+	err             error           // why it gets nothing more
 }
 
 // NewUpload validates nothing: spec comes from validated parameters.

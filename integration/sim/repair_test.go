@@ -311,4 +311,3 @@ func TestRepairModelFindsAPlantedBug(t *testing.T) {
 		t.Errorf("the model says: %v", err)
 	}
 }
-
