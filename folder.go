@@ -31,6 +31,7 @@ import (
 //	private/usage/             what this aggregator collected, by server and by day
 //	private/helper/            ciphertext that this helper was sent, what came of it
 //	private/renewer/           caps by which this renewer renews, and their journals
+//	private/repairer/          caps by which this repairer repairs, and what it found
 //	private/manager/           members and servers of this account manager's grid
 //	private/announcements      what was published to this introducer
 //	private/journal/           what this client stored (lease/store)

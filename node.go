@@ -24,6 +24,7 @@ import (
 	"github.com/tarn-grid/tarn/actors/manager"
 	"github.com/tarn-grid/tarn/actors/relay"
 	"github.com/tarn-grid/tarn/actors/renewer"
+	"github.com/tarn-grid/tarn/actors/repairer"
 	"github.com/tarn-grid/tarn/actors/server"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
@@ -160,6 +161,9 @@ func (n *Node) parts() (actors.Config, error) {
 	if n.config.Renewer != nil {
 		c.Renewer = n.renewerParts(dialer)
 	}
+	if n.config.Repairer != nil {
+		c.Repairer = n.repairerParts(dialer)
+	}
 	return c, nil
 }
 
@@ -291,6 +295,11 @@ func (n *Node) listening(ctx context.Context) error {
 	}
 	if n.config.Renewer != nil {
 		if _, err := ask[renewer.Caps](ctx, n, actors.ToRenewer{Message: renewer.AskCaps{}}); err != nil {
+			return n.cause(err)
+		}
+	}
+	if n.config.Repairer != nil {
+		if _, err := ask[repairer.Owners](ctx, n, actors.ToRepairer{Message: repairer.AskOwners{}}); err != nil {
 			return n.cause(err)
 		}
 	}

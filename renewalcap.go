@@ -36,18 +36,7 @@ func (n *Node) RenewalCap(ctx context.Context, renewer grid.PublicKey, until tim
 	if c, left, err = mine.RenewalCap(renewer, until.Unix(), held); err != nil {
 		return lease.RenewalCap{}, left, err
 	}
-	n.joining.Lock()
-	defer n.joining.Unlock()
-	for _, ref := range n.introducers {
-		c.Introducers = append(c.Introducers, lease.Place{Server: ref.Server, Hints: ref.Hints})
-	}
-	memberships, err := n.folder.memberships()
-	for _, m := range memberships {
-		if slices.ContainsFunc(c.Chains, func(chain lease.Chain) bool { return startsAt(chain, m.Manager.Server.Key()) }) {
-			c.Managers = append(c.Managers, lease.Place{Server: m.Manager.Server, Hints: m.Manager.Hints})
-		}
-	}
-	return c, left, err
+	return c, left, n.addPlaces(&c.RoleCap)
 }
 
 func startsAt(c lease.Chain, key grid.PublicKey) bool {

@@ -22,7 +22,7 @@ var (
 	// ErrNoRenewer means that the node does not have that role.
 	ErrNoRenewer = errors.New("this node is not a renewer")
 	// ErrRenewalName is a name that no renewal cap can have.
-	ErrRenewalName = errors.New("not a name for a renewal cap")
+	ErrRenewalName = errors.New("not a name for a renewal or repair cap")
 	// ErrNoRenewal means that there is no renewal cap under a name.
 	ErrNoRenewal = renewer.ErrUnknown
 	// ErrRenewalTaken means that the name is that of somebody else's cap.

@@ -130,10 +130,7 @@ func (f *renewalFiles) kept(dir string, r renewalRecord, c lease.RenewalCap) (re
 		connections.Introducers = append(connections.Introducers, client.Introducer{Target: f.config.target(ref), Cache: f.config.cacheIn(dir, ref)})
 	}
 	for _, m := range c.Managers {
-		connections.Memberships = append(connections.Memberships, client.Membership{
-			Manager: f.config.target(IntroducerRef{m.Server, m.Hints}), Guest: true,
-			Store: membershipFile{filepath.Join(dir, "manager-"+m.Server.Short()+".json")},
-		})
+		connections.Memberships = append(connections.Memberships, f.config.guestOf(dir, m))
 	}
 	c.Held = nil
 	return renewer.Kept{Name: r.Name, Added: unix(r.Added), Cap: c, Connections: connections}, nil

@@ -25,7 +25,7 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 	if n.config.Control != nil {
 		s.Control = grid.PublicKeyOf(n.config.Control)
 	}
-	for _, fill := range []func(context.Context, *Status) error{n.clientStatus, n.onionStatus, n.storageStatus, n.introducerStatus, n.relayStatus, n.managerStatus, n.helperStatus, n.renewerStatus} {
+	for _, fill := range []func(context.Context, *Status) error{n.clientStatus, n.onionStatus, n.storageStatus, n.introducerStatus, n.relayStatus, n.managerStatus, n.helperStatus, n.renewerStatus, n.repairerStatus} {
 		if err := fill(ctx, &s); err != nil {
 			return Status{}, n.cause(err)
 		}

@@ -38,8 +38,8 @@ type Config struct {
 	// Control is the node's identity towards whoever controls it. It is apart from
 	// all others: no server, introducer or client is ever shown it.
 	Control ed25519.PrivateKey
-	// Client, Storage, Introducer, Relay, Manager, Aggregator, Helper and Renewer are the
-	// roles; nil is off.
+	// Client, Storage, Introducer, Relay, Manager, Aggregator, Helper, Renewer and
+	// Repairer are the roles; nil is off.
 	Client     *ClientConfig
 	Storage    *StorageConfig
 	Introducer *IntroducerConfig
@@ -48,6 +48,7 @@ type Config struct {
 	Aggregator *AggregatorConfig
 	Helper     *HelperConfig
 	Renewer    *RenewerConfig
+	Repairer   *RepairerConfig
 	// Tor is the Tor beside the node.
 	Tor TorConfig
 	// Log receives everything; nil discards.
@@ -265,16 +266,17 @@ type Status struct {
 	Version     string
 	Started     time.Time
 	Introducers []IntroducerStatus
-	Servers     []ServerStatus // as a client
-	Lent        []ServerStatus // as a client: connected under authorities that came with requests (Under)
-	Leases      *LeaseStatus   // as a client: what it stored
-	Onions      []OnionStatus  // by role
-	Storage     *StorageStatus // as a storage server
-	Introducer  *IntroducerRef // as an introducer: the reference that others join with
-	Relay       *RelayStatus   // as a relay
-	Manager     *ManagerStatus // as an account manager
-	Helper      *HelperStatus  // as a helper
-	Renewer     *RenewerStatus // as a renewer
+	Servers     []ServerStatus  // as a client
+	Lent        []ServerStatus  // as a client: connected under authorities that came with requests (Under)
+	Leases      *LeaseStatus    // as a client: what it stored
+	Onions      []OnionStatus   // by role
+	Storage     *StorageStatus  // as a storage server
+	Introducer  *IntroducerRef  // as an introducer: the reference that others join with
+	Relay       *RelayStatus    // as a relay
+	Manager     *ManagerStatus  // as an account manager
+	Helper      *HelperStatus   // as a helper
+	Renewer     *RenewerStatus  // as a renewer
+	Repairer    *RepairerStatus // as a repairer
 	// Control is the node's identity towards whoever controls it, zero for none.
 	Control grid.PublicKey
 	// Mistakes are those of private/servers.yaml.

@@ -1,6 +1,7 @@
 // Package actors is the top of a node's supervision tree: Node starts the
 // roles that the configuration switches on, each a branch of its own
-// (packages client, server, introducer, relay, manager, aggregator, helper, renewer), and passes messages to them.
+// (packages client, server, introducer, relay, manager, aggregator, helper, renewer,
+// repairer), and passes messages to them.
 //
 // Promises: a branch that fails is restarted without harm to the others; one
 // that keeps failing ends the node, which says why.
@@ -20,6 +21,7 @@ import (
 	"github.com/tarn-grid/tarn/actors/manager"
 	"github.com/tarn-grid/tarn/actors/relay"
 	"github.com/tarn-grid/tarn/actors/renewer"
+	"github.com/tarn-grid/tarn/actors/repairer"
 	"github.com/tarn-grid/tarn/actors/server"
 )
 
@@ -36,6 +38,7 @@ type Config struct {
 	Aggregator *aggregator.Config
 	Helper     *helper.Config
 	Renewer    *renewer.Config
+	Repairer   *repairer.Config
 	// Fatal is called when a role can't go on.
 	Fatal func(error)
 }
@@ -48,7 +51,7 @@ type Node struct {
 	env    *env.Env
 	config Config
 
-	client, storage, introducer, relay, manager, aggregator, helper, renewer *actor.PID
+	client, storage, introducer, relay, manager, aggregator, helper, renewer, repairer *actor.PID
 }
 
 // New makes a Node.
@@ -80,6 +83,9 @@ type ToHelper struct{ Message any }
 // ToRenewer carries a message to the renewer role.
 type ToRenewer struct{ Message any }
 
+// ToRepairer carries a message to the repairer role.
+type ToRepairer struct{ Message any }
+
 // Receive implements actor.Actor.
 func (n *Node) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
@@ -101,6 +107,8 @@ func (n *Node) Receive(ctx actor.Context) {
 		pass(ctx, n.helper, m.Message)
 	case ToRenewer:
 		pass(ctx, n.renewer, m.Message)
+	case ToRepairer:
+		pass(ctx, n.repairer, m.Message)
 	case *actor.Terminated:
 		n.config.Fatal(fmt.Errorf("%s failed again and again; the log says how", m.Who.Id))
 	}
@@ -129,6 +137,9 @@ func (n *Node) start(ctx actor.Context) {
 	}
 	if n.config.Renewer != nil {
 		n.renewer = n.env.Spawn.Child(ctx, "renewer", renewer.New(n.env, *n.config.Renewer))
+	}
+	if n.config.Repairer != nil {
+		n.repairer = n.env.Spawn.Child(ctx, "repairer", repairer.New(n.env, *n.config.Repairer))
 	}
 	if n.config.Client != nil {
 		n.client = n.env.Spawn.Child(ctx, "client", client.New(n.env, *n.config.Client))

@@ -171,3 +171,14 @@ func validatePlaces(places []Place) error {
 	}
 	return nil
 }
+
+// Servers are those at which the cap may be used, each once.
+func (c RoleCap) Servers() []grid.ServerID {
+	var list []grid.ServerID
+	for _, chain := range c.Chains {
+		if server, ok := chain.server(); ok && !slices.Contains(list, server) {
+			list = append(list, server)
+		}
+	}
+	return list
+}

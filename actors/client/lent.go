@@ -21,7 +21,8 @@ import (
 type lent struct {
 	branch
 	authority lease.Authority
-	total     int // of introducers
+	cards     *actor.PID // the vault that has newer cards for it
+	total     int        // of introducers
 	unfit     map[grid.ServerID]serverKnown
 	reading   bool // unfit servers are dialled, too
 }
@@ -30,7 +31,7 @@ func newLent(b branch, a lease.Authority, introducers int) env.Producer {
 	return func() actor.Actor {
 		fresh := newBranch(b.env, Config{Dialer: b.dialer, Rules: b.rules, References: b.references})
 		fresh.turns = b.turns
-		return &lent{branch: fresh, authority: a, total: introducers, unfit: map[grid.ServerID]serverKnown{}}
+		return &lent{branch: fresh, authority: a, cards: b.vault, total: introducers, unfit: map[grid.ServerID]serverKnown{}}
 	}
 }
 
@@ -42,6 +43,7 @@ func (l *lent) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
 		l.startBranch(ctx, l.authority, lease.Account{}, l.total)
+		ctx.Send(l.cards, askCards{l.vault})
 	case brokerUp:
 		ctx.Send(ctx.Parent(), lentUp{})
 		l.each(func(pid *actor.PID) { ctx.Send(pid, sayAgain{}) })

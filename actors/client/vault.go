@@ -1,7 +1,10 @@
 package client
 
 import (
+	"bytes"
+	"cmp"
 	"crypto/sha256"
+	"maps"
 	"slices"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -81,6 +84,8 @@ type (
 		replyTo *actor.PID
 		manager grid.PublicKey
 	}
+	// askCards asks for all of those that are the newest; answered by useBelow.
+	askCards struct{ replyTo *actor.PID }
 	// useBelow has the newer cards of others take the place of older ones.
 	useBelow struct{ cards []lease.Card }
 	// signKeyList and signCardProof are answered by signedForManager.
@@ -149,6 +154,8 @@ func (v *vault) Receive(ctx actor.Context) {
 		v.combine()
 	case askBelow:
 		ctx.Send(m.replyTo, cardsBelow{v.cardsBelow(m.manager)})
+	case askCards:
+		ctx.Send(m.replyTo, useBelow{v.newest()})
 	case useBelow:
 		for _, c := range m.cards {
 			v.below[c.At()] = c
@@ -192,6 +199,17 @@ func (v *vault) cardsBelow(manager grid.PublicKey) []lease.Card {
 		if root, chained := h.Chain.Root(); ok && chained && root == manager {
 			list = append(list, card)
 		}
+	}
+	return list
+}
+
+// newest are the newest cards of others, in the order of their servers and keys.
+func (v *vault) newest() []lease.Card {
+	var list []lease.Card
+	for _, at := range slices.SortedFunc(maps.Keys(v.below), func(a, b lease.ServerKey) int {
+		return cmp.Or(bytes.Compare(a.Server[:], b.Server[:]), bytes.Compare(a.Key[:], b.Key[:]))
+	}) {
+		list = append(list, v.below[at])
 	}
 	return list
 }

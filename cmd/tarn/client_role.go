@@ -21,8 +21,8 @@ func newRoleKey(e *env) *cobra.Command {
 		Long: `Prints the public key of this client as a renewer or as a repairer, for whoever
 wants it to keep their files alive. It is the same for everybody, so it can be
 published; they sign it, with narrow limits, and hand over the certificates. For
-a node that is a renewer and nothing else, tarn renewal-cap does all of
-that at once. No node need run.`,
+a node that is a renewer or a repairer and nothing else, tarn renewal-cap and tarn
+repair-cap do all of that at once. No node need run.`,
 		Example: "  tarn client role-key renewer > renewer.key\n  tarn sign --signer-gets-lease --operation renew-lease --until 365d renewer.key > renewal.card",
 		Args:    between(1, 1),
 		RunE: action(func(_ context.Context, args []string) error {

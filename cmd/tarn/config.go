@@ -33,6 +33,7 @@ type settings struct {
 	Aggregator  *aggregatorSettings `yaml:"aggregator"`
 	Helper      *helperSettings     `yaml:"helper"`
 	Renewer     *renewerSettings    `yaml:"renewer"`
+	Repairer    *repairerSettings   `yaml:"repairer"`
 	Tor         *torSettings        `yaml:"tor"`
 }
 
@@ -96,6 +97,12 @@ type renewerSettings struct {
 	Caps int `yaml:"caps"`
 }
 
+type repairerSettings struct {
+	Files       int    `yaml:"files"`
+	Every       string `yaml:"every"`
+	VerifyEvery string `yaml:"verify-every"`
+}
+
 type torSettings struct {
 	SOCKS   string `yaml:"socks"`
 	Control string `yaml:"control"`
@@ -140,7 +147,7 @@ func mapping(document *yaml.Node) *yaml.Node {
 
 // sections must have something in them: an empty one would silently be a role
 // that is off.
-var sections = map[string]bool{"client": true, "web": true, "storage": true, "introducer": true, "relay": true, "manager": true, "aggregator": true, "helper": true, "renewer": true, "tor": true}
+var sections = map[string]bool{"client": true, "web": true, "storage": true, "introducer": true, "relay": true, "manager": true, "aggregator": true, "helper": true, "renewer": true, "repairer": true, "tor": true}
 
 func checkSections(document *yaml.Node) error {
 	top := mapping(document)

@@ -157,6 +157,15 @@ renewer:
   # How many caps it takes at most. It is connected to each server once for
   # each of them.
   caps: {{.Caps}}
+{{end}}{{with .Repairer}}
+# The repairer keeps the files whole of those who gave it a repair cap, while
+# their own nodes are off. Caps are added with: tarn repairer add.
+repairer:
+  # How many files it looks after at most.
+  files: {{.Files}}
+  # About how often each is checked, and how often all of its shares are read.
+  every: {{.Every}}
+  verify-every: {{.VerifyEvery}}
 {{end}}
 # A Tor that runs beside the node.
 {{with .Tor}}tor:

@@ -26,6 +26,9 @@ const (
 	defaultReservedSpace    = "1GB"
 	defaultInterval         = "1h"
 	defaultCaps             = 100
+	defaultFiles            = 1000
+	defaultEvery            = "1d"
+	defaultVerifyEvery      = "30d"
 )
 
 // clientFlags are those of create-client, and of create-node for its client.
@@ -130,7 +133,7 @@ func (f folder) write(e *env, s settings, private map[string]string) error {
 		return err
 	}
 	e.note("Node made in %s. Its settings are in tarn.yaml; start it with: tarn -d %s run", f.dir, f.dir)
-	if len(s.Introducers) == 0 && s.Introducer == nil && s.Renewer == nil {
+	if len(s.Introducers) == 0 && s.Introducer == nil && s.Renewer == nil && s.Repairer == nil {
 		e.note("It knows no introducer yet: add one to tarn.yaml before you start it.")
 	}
 	return nil

@@ -32,10 +32,11 @@ func newDump(e *env) *cobra.Command {
 		Short: "Explain an authority, certificate, key or other text in words",
 		Long: `Says what is in a text: who lets whom do what, until when, whether the signatures
 hold, and whose keys they are as far as this node knows. It understands
-authorities, certificates, renewal caps, lists of keys, accounts, public keys, ids
-of servers, references of introducers and, as the node keeps or sends them,
-chains, requests and the references that servers hand out. Secrets are read from FILE or standard
-input and never shown; a public key or server id may be given as it is.`,
+authorities, certificates, renewal and repair caps, lists of keys, accounts,
+public keys, ids of servers, references of introducers and, as the node keeps or
+sends them, chains, requests and the references that servers hand out. Secrets are
+read from FILE or standard input and never shown; a public key or server id may be
+given as it is.`,
 		Example: "  tarn authority dump bob.authority\n  tarn authority dump --json < bob.card",
 		Args:    between(0, 1),
 		RunE: action(func(ctx context.Context, args []string) error {
@@ -140,6 +141,8 @@ func (x explainer) explain(text []byte) (explained, error) {
 	switch {
 	case bytes.Contains(text, []byte("-----BEGIN TARN RENEWAL CAP")):
 		return x.renewalCap(text)
+	case bytes.Contains(text, []byte("-----BEGIN TARN REPAIR CAP")):
+		return x.repairCaps(text)
 	case bytes.Contains(text, []byte("-----BEGIN TARN")):
 		return x.pasted(text)
 	case strings.HasPrefix(trimmed, "account-"):
@@ -229,17 +232,34 @@ func (x explainer) renewalCap(text []byte) (explained, error) {
 		servers[h.Server] = true
 	}
 	kind := fmt.Sprintf("renewal cap for %s at %s", counted(int64(c.Leases()), "lease"), counted(int64(len(servers)), "server"))
-	all := explained{Items: []item{{Kind: kind, Key: x.key(c.Key())}}}
+	return explained{Items: append([]item{{Kind: kind, Key: x.key(c.Key())}}, x.roleCap(c.RoleCap)...)}, nil
+}
+
+// repairCaps is the repairer's key and, for each file, which one it is.
+func (x explainer) repairCaps(text []byte) (explained, error) {
+	caps, err := lease.ReadRepairCaps(bytes.NewReader(text))
+	var all explained
+	for _, c := range caps {
+		si, _ := c.File()
+		kind := fmt.Sprintf("repair cap for the file with storage index %s, at %s", si, counted(int64(len(c.Servers())), "server"))
+		all.Items = append(all.Items, item{Kind: kind, Key: x.key(c.Key())})
+		all.Items = append(all.Items, x.roleCap(c.RoleCap)...)
+	}
+	return all, err
+}
+
+// roleCap is what caps for renewers and repairers have in common.
+func (x explainer) roleCap(c lease.RoleCap) (items []item) {
 	for _, chain := range c.Chains {
-		all.Items = append(all.Items, item{Kind: "certificates", Chain: x.chain(chain)})
+		items = append(items, item{Kind: "certificates", Chain: x.chain(chain)})
 	}
 	for _, p := range c.Managers {
-		all.Items = append(all.Items, item{Kind: "account manager", Server: x.server(&p.Server), Addresses: hintTexts(p.Hints)})
+		items = append(items, item{Kind: "account manager", Server: x.server(&p.Server), Addresses: hintTexts(p.Hints)})
 	}
 	for _, p := range c.Introducers {
-		all.Items = append(all.Items, item{Kind: "introducer", Server: x.server(&p.Server), Addresses: hintTexts(p.Hints)})
+		items = append(items, item{Kind: "introducer", Server: x.server(&p.Server), Addresses: hintTexts(p.Hints)})
 	}
-	return all, nil
+	return items
 }
 
 func hintTexts(hints []grid.Hint) []string {

@@ -29,7 +29,7 @@ import (
 //	private/account           the seed of the client's account keys
 //	private/renewer.privkey, repairer.privkey
 //	                          the client's keys for what it does for others, and
-//	                          the key of a renewer
+//	                          the key of a renewer or a repairer
 //	private/convergence       the client's convergence secret
 //	private/control.sock      the running node
 type folder struct{ dir string }

@@ -84,9 +84,12 @@ func parseConvergence(text string) ([]byte, error) {
 }
 
 // clientRoles are what a client may do for others, by a key of its own for each.
-var clientRoles = []string{renewerRole, "repairer"}
+var clientRoles = []string{renewerRole, repairerRole}
 
-const renewerRole = "renewer"
+const (
+	renewerRole  = "renewer"
+	repairerRole = "repairer"
+)
 
 func roleKeyFile(role string) string { return role + ".privkey" }
 

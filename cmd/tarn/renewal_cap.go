@@ -55,7 +55,7 @@ func runRenewalCap(ctx context.Context, e *env, o renewalCapOptions) error {
 	if err != nil {
 		return fmt.Errorf("--until: %w", err)
 	}
-	key, err := o.readKey(e)
+	key, err := e.readRoleKey(o.key, renewerRole)
 	if err != nil {
 		return err
 	}
@@ -78,22 +78,22 @@ func runRenewalCap(ctx context.Context, e *env, o renewalCapOptions) error {
 	return e.save(o.output, []byte(made.Cap))
 }
 
-// readKey reads the one key that there should be.
-func (o renewalCapOptions) readKey(e *env) (grid.PublicKey, error) {
-	if strings.HasPrefix(o.key, "pub-v0-") {
-		return grid.ParsePublicKey(o.key)
+// readRoleKey reads the one key of a renewer or repairer that there should be.
+func (e *env) readRoleKey(from, role string) (grid.PublicKey, error) {
+	if strings.HasPrefix(from, "pub-v0-") {
+		return grid.ParsePublicKey(from)
 	}
-	input, _, err := e.open(o.key)
+	input, _, err := e.open(from)
 	if err != nil {
 		return grid.PublicKey{}, err
 	}
 	defer input.Close()
 	keys, err := readKeys(input)
 	if err == nil && (len(keys) != 1 || keys[0].Key.IsZero()) {
-		err = fmt.Errorf("%w: want the key of one renewer, as tarn renewer key prints it", lease.ErrKeys)
+		err = fmt.Errorf("%w: want the key of one %s, as tarn %s key prints it", lease.ErrKeys, role, role)
 	}
 	if err != nil {
-		return grid.PublicKey{}, fmt.Errorf("%s: %w", nameOf(o.key), err)
+		return grid.PublicKey{}, fmt.Errorf("%s: %w", nameOf(from), err)
 	}
 	return keys[0].Key, nil
 }

@@ -146,8 +146,13 @@ func (s settings) config(f folder) (tarn.Config, error) {
 			return c, err
 		}
 	}
-	if c.Client == nil && c.Storage == nil && c.Introducer == nil && c.Relay == nil && c.Manager == nil && c.Aggregator == nil && c.Helper == nil && c.Renewer == nil {
-		return c, f.wrong("the file", errors.New("none of the sections client, storage, introducer, relay, manager, aggregator, helper and renewer is there, so there is nothing to run"))
+	if s.Repairer != nil {
+		if c.Repairer, err = s.Repairer.config(f); err != nil {
+			return c, err
+		}
+	}
+	if c.Client == nil && c.Storage == nil && c.Introducer == nil && c.Relay == nil && c.Manager == nil && c.Aggregator == nil && c.Helper == nil && c.Renewer == nil && c.Repairer == nil {
+		return c, f.wrong("the file", errors.New("none of the sections client, storage, introducer, relay, manager, aggregator, helper, renewer and repairer is there, so there is nothing to run"))
 	}
 	return c, nil
 }
@@ -379,6 +384,47 @@ func (s *renewerSettings) config(f folder) (*tarn.RenewerConfig, error) {
 	}
 	key, err := f.ownKey(roleKeyFile(renewerRole))
 	return &tarn.RenewerConfig{Key: key, Caps: s.Caps}, err
+}
+
+// maxFiles is the most files that a repairer may be set to look after,
+// leastEvery how often at most each is checked.
+const (
+	maxFiles   = 1_000_000
+	leastEvery = time.Minute
+)
+
+// config takes the key by which a client that is in the folder, too, acts as a
+// repairer.
+func (s *repairerSettings) config(f folder) (*tarn.RepairerConfig, error) {
+	c, what, err := s.check()
+	if err != nil {
+		return nil, f.wrong("repairer."+what, err)
+	}
+	c.Key, err = f.ownKey(roleKeyFile(repairerRole))
+	return &c, err
+}
+
+// check names the setting that is wrong.
+func (s *repairerSettings) check() (c tarn.RepairerConfig, what string, err error) {
+	if s.Files < 1 || s.Files > maxFiles {
+		return c, "files", fmt.Errorf("%d (want 1 to %d)", s.Files, maxFiles)
+	}
+	c.Files = s.Files
+	if c.Every, err = interval(cmp.Or(s.Every, defaultEvery)); err != nil {
+		return c, "every", err
+	}
+	if c.Verify, err = interval(cmp.Or(s.VerifyEvery, defaultVerifyEvery)); err != nil {
+		return c, "verify-every", err
+	}
+	return c, "", nil
+}
+
+func interval(text string) (time.Duration, error) {
+	d, ok := parseDuration(text)
+	if !ok || d < leastEvery {
+		return 0, fmt.Errorf("%w: %q (want a duration such as 12h or 30d, at least %v)", errBadTime, text, leastEvery)
+	}
+	return d, nil
 }
 
 // ownKey reads a key, or makes it where there is none yet.

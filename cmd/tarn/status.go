@@ -123,6 +123,10 @@ func statusHead(s control.Status) string {
 		text += fmt.Sprintf("Renewer %s: %d of %s, %s, %d lapsed. For whom: tarn renewer list\n",
 			r.Key, r.Caps, counted(int64(r.Most), "renewal cap"), counted(r.Leases, "lease"), r.Lapsed)
 	}
+	if r := s.Repairer; r != nil {
+		text += fmt.Sprintf("Repairer %s: %d of %s, %d not whole. For whom: tarn repairer list\n",
+			r.Key, r.Files, counted(int64(r.Most), "file"), r.Unhealthy)
+	}
 	return text
 }
 

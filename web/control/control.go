@@ -53,6 +53,8 @@ type Node interface {
 	Aggregator() (tarn.Aggregator, error)
 	Renewer() (tarn.Renewer, error)
 	RenewalCap(ctx context.Context, renewer grid.PublicKey, until time.Time) (c lease.RenewalCap, left int, err error)
+	Repairer() (tarn.Repairer, error)
+	RepairCap(ctx context.Context, capability string, repairer grid.PublicKey, until time.Time) (lease.RepairCap, error)
 	Metrics() prometheus.Gatherer
 }
 

@@ -31,6 +31,7 @@ func Handler(node Node) http.Handler {
 	s.handleAggregator(mux)
 	s.handleRenewer(mux)
 	s.handleChecks(mux)
+	s.handleRepairer(mux)
 	mux.Handle("GET "+pathMetrics, promhttp.HandlerFor(node.Metrics(), promhttp.HandlerOpts{}))
 	// Profiles, for whoever may read the socket: go tool pprof wants a file,
 	// which curl --unix-socket gives.

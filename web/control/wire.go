@@ -24,8 +24,17 @@ type Status struct {
 	Manager     *ManagerStatus     `json:"manager,omitempty"`
 	Helper      *HelperStatus      `json:"helper,omitempty"`
 	Renewer     *RenewerStatus     `json:"renewer,omitempty"`
+	Repairer    *RepairerStatus    `json:"repairer,omitempty"`
 	Control     string             `json:"control,omitempty"`
 	Mistakes    []OverrideMistake  `json:"mistakes,omitempty"`
+}
+
+// RepairerStatus is the node's own repairer.
+type RepairerStatus struct {
+	Key       string `json:"key"`
+	Files     int    `json:"files"`
+	Most      int    `json:"most"`
+	Unhealthy int    `json:"unhealthy"`
 }
 
 // RenewerStatus is the node's own renewer.
@@ -170,6 +179,9 @@ func statusOf(s tarn.Status) Status {
 	}
 	if r := s.Renewer; r != nil {
 		out.Renewer = &RenewerStatus{r.Key.String(), r.Caps, r.Most, r.Leases, r.Lapsed}
+	}
+	if r := s.Repairer; r != nil {
+		out.Repairer = &RepairerStatus{r.Key.String(), r.Files, r.Most, r.Unhealthy}
 	}
 	return out
 }

@@ -163,6 +163,22 @@ func (n *Node) Renewer() (tarn.Renewer, error) {
 	return n.Renewals, nil
 }
 
+// Repairer is what Repairs is; ErrNoRepairer unless it is set.
+func (n *Node) Repairer() (tarn.Repairer, error) {
+	if n.Repairs == nil {
+		return nil, tarn.ErrNoRepairer
+	}
+	return n.Repairs, nil
+}
+
+// RepairCap is Mending, if it is for that key and file.
+func (n *Node) RepairCap(_ context.Context, capability string, repairer grid.PublicKey, _ time.Time) (lease.RepairCap, error) {
+	if len(n.Mending.Chains) == 0 || n.Mending.Key() != repairer || n.Mending.VerifyCap != capability {
+		return lease.RepairCap{}, lease.ErrNoCommonServer
+	}
+	return n.Mending, nil
+}
+
 // RenewalCap is Cap, if it is for that key.
 func (n *Node) RenewalCap(_ context.Context, renewer grid.PublicKey, _ time.Time) (lease.RenewalCap, int, error) {
 	if len(n.Cap.Chains) == 0 || n.Cap.Key() != renewer {

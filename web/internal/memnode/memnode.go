@@ -46,6 +46,9 @@ type Node struct {
 	// what its own client would hand to one.
 	Renewals tarn.Renewer
 	Cap      lease.RenewalCap
+	// Repairs is what Repairer gives, Mending what its own client would hand to one.
+	Repairs tarn.Repairer
+	Mending lease.RepairCap
 	// Book is that of an account manager; nil is none.
 	Book *membership.Book
 
