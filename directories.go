@@ -108,7 +108,7 @@ func (n *Node) newDirectory(ctx context.Context, o MutableOptions, children []Li
 	}
 	d, err := directory.New(key.Capability(o.Format.shares()).Directory())
 	if err == nil {
-		err = link(d, time.Now(), children)
+		err = SetLinks(d, time.Now(), children)
 	}
 	if err != nil {
 		return nil, nil, err
@@ -147,23 +147,12 @@ func asDirectory(r MutableResult) (MutableResult, error) {
 func (n *Node) StoreDirectory(ctx context.Context, o PutOptions, children ...Link) (PutResult, error) {
 	d, err := directory.New(file.Directory{})
 	if err == nil {
-		err = link(d, time.Now(), children)
+		err = SetLinks(d, time.Now(), children)
 	}
 	if err != nil {
 		return PutResult{}, err
 	}
-	text, err := d.Encode()
-	if err != nil {
-		return PutResult{}, err
-	}
-	o.Size = int64(len(text))
-	result, err := n.Put(ctx, bytes.NewReader(text), o)
-	if err != nil {
-		return result, err
-	}
-	c, err := file.Parse(result.Cap)
-	result.Cap = file.Directory{File: c}.String()
-	return result, err
+	return n.PutDirectory(ctx, d, o)
 }
 
 // directoryCap reads a capability of a directory.
@@ -315,10 +304,11 @@ const editTries = 5
 // Link puts children into a directory, all of them in one write. Errors: those of
 // EditDirectory, ErrEntryExists, ErrBadEntry, ErrCap.
 func (n *Node) Link(ctx context.Context, dir string, children []Link, how ...Option) (MutableResult, error) {
-	return n.EditDirectory(ctx, dir, func(d *directory.Directory) error { return link(d, time.Now(), children) }, how...)
+	return n.EditDirectory(ctx, dir, func(d *directory.Directory) error { return SetLinks(d, time.Now(), children) }, how...)
 }
 
-func link(d *directory.Directory, now time.Time, children []Link) error {
+// SetLinks puts children into a directory that is in memory; see Link.
+func SetLinks(d *directory.Directory, now time.Time, children []Link) error {
 	for _, l := range children {
 		e, err := l.entry()
 		if err != nil {

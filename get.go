@@ -24,22 +24,27 @@ const piecesAhead = 2
 // the newest version that can be read. Nothing of the content is fetched before it
 // is read. Errors: ErrCap, for mutable files also ErrNotEnoughShares.
 func (n *Node) Open(ctx context.Context, capability string, how ...Option) (File, error) {
-	if n.config.Client == nil {
-		return nil, ErrNoClient
-	}
 	parsed, err := file.Parse(strings.TrimSpace(capability))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCap, err)
 	}
-	switch c := parsed.(type) {
+	return n.openContent(ctx, parsed, AuthorityOf(how...))
+}
+
+// openContent opens what a capability names, if that is a file.
+func (n *Node) openContent(ctx context.Context, c file.Capability, a lease.Authority) (File, error) {
+	if n.config.Client == nil {
+		return nil, ErrNoClient
+	}
+	switch c := c.(type) {
 	case file.LIT:
 		return literalFile(c.Data), nil
 	case file.CHK:
-		return n.openFile(ctx, c, AuthorityOf(how...))
+		return n.openFile(ctx, c, a)
 	case file.Mutable:
-		return n.openMutable(ctx, c, AuthorityOf(how...))
+		return n.openMutable(ctx, c, a)
 	}
-	return nil, fmt.Errorf("%w: a capability of the kind %s can't be read as a file yet", ErrCap, parsed.Kind())
+	return nil, fmt.Errorf("%w: a capability of the kind %s can't be read as a file yet", ErrCap, c.Kind())
 }
 
 // literalFile lies in its capability.
@@ -81,6 +86,7 @@ type remoteFile struct {
 func (n *Node) openFile(ctx context.Context, c file.CHK, a lease.Authority) (File, error) {
 	ctx, cancel := n.until(ctx)
 	f := &remoteFile{node: n, ctx: ctx, cancel: cancel, key: warmKey{c, a.ID()}}
+	n.counters.gets.Inc()
 	if f.actor = n.warm.take(f.key); f.actor != nil {
 		return f, nil
 	}

@@ -274,16 +274,10 @@ func storageIndexOf(capability string) (grid.StorageIndex, file.Capability, erro
 	if err != nil {
 		return grid.StorageIndex{}, nil, kind{ErrCap, err}
 	}
-	inner := c
-	if d, ok := c.(file.Directory); ok {
-		inner = d.File
+	if si, ok := file.StorageIndexOf(c); ok {
+		return si, c, nil
 	}
-	switch inner := inner.(type) {
-	case file.CHKVerifier:
-		return inner.StorageIndex, c, nil
-	case interface{ StorageIndex() grid.StorageIndex }:
-		return inner.StorageIndex(), c, nil
-	case file.LIT:
+	if _, literal := c.(file.LIT); literal {
 		return grid.StorageIndex{}, nil, fmt.Errorf("%w: its capability holds it, so no server keeps anything of it", ErrCap)
 	}
 	return grid.StorageIndex{}, nil, fmt.Errorf("%w: %s", ErrCap, c.Kind())

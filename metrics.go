@@ -11,7 +11,7 @@ import (
 // counters are what the node counts itself.
 type counters struct {
 	puts, putErrors, putBytes prometheus.Counter
-	getBytes, getErrors       prometheus.Counter
+	gets, getBytes, getErrors prometheus.Counter
 }
 
 func newCounters() counters {
@@ -22,6 +22,7 @@ func newCounters() counters {
 		puts:      c("put_files_total", "Files stored."),
 		putErrors: c("put_errors_total", "Files that could not be stored."),
 		putBytes:  c("put_bytes_total", "Bytes of the files stored."),
+		gets:      c("get_files_total", "Files opened to be read."),
 		getBytes:  c("get_bytes_total", "Bytes of files handed on."),
 		getErrors: c("get_errors_total", "Readings that failed."),
 	}
@@ -31,7 +32,7 @@ func (n *Node) newRegistry() *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	r.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		n.counters.puts, n.counters.putErrors, n.counters.putBytes, n.counters.getBytes, n.counters.getErrors,
+		n.counters.puts, n.counters.putErrors, n.counters.putBytes, n.counters.gets, n.counters.getBytes, n.counters.getErrors,
 		gauges{n},
 	)
 	if n.config.Aggregator != nil {

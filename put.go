@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/tarn-grid/tarn/actors"
 	"github.com/tarn-grid/tarn/actors/client"
@@ -53,7 +54,7 @@ func (n *Node) Put(ctx context.Context, r io.Reader, o PutOptions) (PutResult, e
 	if err != nil {
 		return PutResult{}, err
 	}
-	in, err := n.spool(ctx, r, o.Size, keys)
+	in, err := n.take(ctx, r, o.Size, keys)
 	if err != nil {
 		return PutResult{}, n.cause(err)
 	}
@@ -182,6 +183,57 @@ type input struct {
 	release func() // gives the memory back
 	spool   *os.File
 	cipher  cipher.Block
+}
+
+// Spooled is input that was read to its end before anybody knows what is to
+// become of it. Put takes it as it is, without reading it once more.
+type Spooled interface {
+	io.ReadCloser
+	// Size in bytes.
+	Size() int64
+}
+
+// spooled is read from in, until Put takes that.
+type spooled struct {
+	io.Reader
+	in   *input
+	size int64
+}
+
+func (s *spooled) Size() int64 { return s.size }
+
+// Close implements Spooled. What Put took is Put's.
+func (s *spooled) Close() error {
+	if s.in == nil {
+		return nil
+	}
+	in := s.in
+	s.in = nil
+	return in.Close()
+}
+
+// Spool reads r to its end, into memory or beyond a megabyte into the node's
+// folder, as Put does. The result has to be closed.
+func (n *Node) Spool(ctx context.Context, r io.Reader) (Spooled, error) {
+	ctx, cancel := n.until(ctx)
+	defer cancel()
+	in, err := n.spool(ctx, r, -1, &keyMaker{})
+	if err != nil {
+		return nil, n.cause(err)
+	}
+	return &spooled{Reader: io.NewSectionReader(in, 0, in.size), in: in, size: in.size}, nil
+}
+
+// take is what was spooled already, or spools r.
+func (n *Node) take(ctx context.Context, r io.Reader, size int64, keys *keyMaker) (*input, error) {
+	s, ok := r.(*spooled)
+	if !ok || s.in == nil {
+		return n.spool(ctx, r, size, keys)
+	}
+	in := s.in
+	s.in, s.Reader = nil, strings.NewReader("")
+	keys.hasher = nil // it has seen nothing of it
+	return in, nil
 }
 
 // spool reads r to its end. size is how much that should be, or -1.

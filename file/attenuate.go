@@ -3,6 +3,8 @@ package file
 import (
 	"errors"
 	"fmt"
+
+	"github.com/tarn-grid/tarn/grid"
 )
 
 // ErrAttenuate means that there is no capability that does less: a literal
@@ -46,4 +48,20 @@ func Verifier(c Capability) (Capability, error) {
 	default:
 		return nil, fmt.Errorf("%w: verifier, of the kind %s", ErrAttenuate, c.Kind())
 	}
+}
+
+// StorageIndexOf is the name under which servers keep the shares of what c
+// names; false if there are none, as of LIT, or it can't be told, as of Unknown.
+func StorageIndexOf(c Capability) (grid.StorageIndex, bool) {
+	switch c := c.(type) {
+	case CHK:
+		return c.StorageIndex(), true
+	case CHKVerifier:
+		return c.StorageIndex, true
+	case Mutable:
+		return c.StorageIndex(), true
+	case Directory:
+		return StorageIndexOf(c.File)
+	}
+	return grid.StorageIndex{}, false
 }

@@ -3,7 +3,6 @@ package web
 import (
 	"mime"
 	"net/http"
-	"net/url"
 	"path"
 	"strings"
 	"unicode"
@@ -38,20 +37,20 @@ var types = map[string]struct {
 	".gz": {"application/gzip", false}, ".tar": {"application/x-tar", false}, ".zip": {"application/zip", false},
 }
 
-// setDisposition answers ?filename= with a type and a name to save under, and
-// ?save=true, as in Tahoe, with saving in any case.
-func setDisposition(h http.Header, query url.Values) {
-	name := cleanName(query.Get("filename"))
+// setDisposition gives a file a type and a name to save under. With save it is
+// saved and not shown in any case.
+func setDisposition(h http.Header, name string, save bool) {
+	name = cleanName(name)
 	known := types[strings.ToLower(path.Ext(name))]
 	if known.name == "" {
 		known.name = binaryType
 	}
 	h.Set("Content-Type", known.name)
-	if name == "" && query.Get("save") != "true" {
+	if name == "" && !save {
 		return
 	}
 	how := "attachment"
-	if known.shown && query.Get("save") != "true" {
+	if known.shown && !save {
 		how = "inline"
 	}
 	var parameters map[string]string

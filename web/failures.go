@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/tarn-grid/tarn"
+	"github.com/tarn-grid/tarn/file/directory"
 	"github.com/tarn-grid/tarn/lease"
 )
 
@@ -15,6 +16,16 @@ var statuses = []struct {
 	err    error
 	status int
 }{
+	{tarn.ErrNoEntry, http.StatusNotFound},
+	{tarn.ErrNotDirectory, http.StatusBadRequest},
+	{tarn.ErrEntryExists, http.StatusConflict},
+	{tarn.ErrReadOnly, http.StatusForbidden},
+	{directory.ErrReadOnly, http.StatusForbidden},
+	{tarn.ErrConflict, http.StatusConflict},
+	{tarn.ErrChanged, http.StatusConflict},
+	{tarn.ErrMutableKey, http.StatusBadRequest},
+	{tarn.ErrBadEntry, http.StatusBadRequest},
+	{directory.ErrDirectory, http.StatusUnprocessableEntity},
 	{tarn.ErrCap, http.StatusBadRequest},
 	{tarn.ErrNotEnoughShares, http.StatusGone},
 	{lease.ErrAuthorityExpired, http.StatusForbidden},
@@ -48,6 +59,7 @@ func (g *gateway) failed(w http.ResponseWriter, r *http.Request, err error) {
 // fail answers with a sentence.
 func fail(w http.ResponseWriter, status int, sentence string) {
 	h := w.Header()
+	h.Del("ETag")
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)

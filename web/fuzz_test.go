@@ -51,3 +51,40 @@ func check(t *testing.T, w *httptest.ResponseRecorder) {
 		t.Errorf("206 of %d bytes, headers %v", w.Body.Len(), w.Header())
 	}
 }
+
+// FuzzRequest: no address, query or form is answered with anything but a
+// well-formed answer, and none of this has a node fail.
+func FuzzRequest(f *testing.F) {
+	node := &memnode.Node{}
+	g := web.Gateway(node, web.Options{})
+	for _, seed := range []struct{ method, target, kind, body string }{
+		{"GET", "/uri/URI:DIR2-LIT:/a%2Fb//c?t=json", "", ""},
+		{"GET", "/uri?uri=URI%3ALIT%3A&t=info&t=uri", "", ""},
+		{"GET", "/named/URI:LIT:/@@named=/x.html?save=1", "", ""},
+		{"POST", "/uri?t=mkdir-immutable", "", `{"a": ["filenode", {"ro_uri": "URI:LIT:", "metadata": {"tahoe": {}}}]}`},
+		{"POST", "/uri?when_done=//x/%25(uri)s", "multipart/form-data; boundary=b", "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"\\\\\"\r\n\r\nx\r\n--b--\r\n"},
+		{"POST", "/uri/URI:DIR2-LIT:/?t=start-manifest&ophandle=%2F&retain-for=-1", "application/x-www-form-urlencoded", "output=JSON&a;b"},
+		{"POST", "/operations/x?t=cancel", "", ""},
+		{"PUT", "/cap?format=MdMf&cred=LS0=", "", "body"},
+	} {
+		f.Add(seed.method, seed.target, seed.kind, seed.body)
+	}
+	f.Fuzz(func(t *testing.T, method, target, kind, body string) {
+		u, err := url.ParseRequestURI(target)
+		if err != nil || method == "" || strings.ContainsFunc(method, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return // net/http refuses it before
+		}
+		r := httptest.NewRequest("GET", "/", strings.NewReader(body))
+		r.Method, r.URL, r.Host = method, u, "localhost"
+		r.Header.Set("Content-Type", kind)
+		w := httptest.NewRecorder()
+		g.ServeHTTP(w, r)
+		check(t, w)
+		if w.Code >= 500 && w.Code != http.StatusNotImplemented && w.Code != http.StatusServiceUnavailable {
+			t.Errorf("%d: %s", w.Code, w.Body)
+		}
+		if to := w.Header().Get("Location"); to != "" && (!strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//")) {
+			t.Errorf("sent on to %q", to)
+		}
+	})
+}

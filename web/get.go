@@ -4,72 +4,173 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 
 	"github.com/tarn-grid/tarn"
 	"github.com/tarn-grid/tarn/file"
 	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/web/tahoe"
 )
 
-// cutCap takes the capability out of /uri/CAP, percent-encoded or not.
-func cutCap(path string) (string, bool) {
-	encoded, ok := strings.CutPrefix(path, "/uri/")
-	if !ok {
-		return "", false
+// getObject answers with a file, a directory's page, or what t= asks about
+// either.
+func (q *request) getObject() error {
+	l, err := q.link()
+	if err != nil {
+		return err
 	}
-	capability, err := url.PathUnescape(encoded)
-	return capability, err == nil
+	c := l.Capability()
+	what := q.args.what()
+	if c.Immutable() && fixed[what] && q.unchanged(c) {
+		return nil
+	}
+	switch what {
+	case "":
+		return q.content(l)
+	case "json":
+		return q.nodeJSON(l)
+	case "uri":
+		q.text(http.StatusOK, c.String())
+		return nil
+	case "readonly-uri":
+		if l.Read == nil {
+			return badRequest("It is of an unknown kind, so how to read it without writing is not known.")
+		}
+		q.text(http.StatusOK, l.Read.String())
+		return nil
+	case "info":
+		return q.info(l)
+	case "rename-form":
+		return q.renameForm(l)
+	}
+	return badRequest("Unknown t= for reading; there are json, uri, readonly-uri and info.")
 }
 
-// get answers with a file or a range of it.
-func (g *gateway) get(w http.ResponseWriter, r *http.Request, text string) {
-	capability, status, sentence := readable(text)
-	if status != 0 {
-		fail(w, status, sentence)
-		return
+// fixed are the values of t= for which an immutable object has one answer.
+var fixed = map[string]bool{"": true, "json": true, "uri": true, "readonly-uri": true}
+
+// content answers with a file, or with the page of a directory.
+func (q *request) content(l tarn.Found) error {
+	if d, ok := l.Directory(); ok {
+		return q.directoryPage(l, d)
 	}
-	f, err := g.node.Open(r.Context(), capability)
+	name := l.Name
+	if q.args.has("filename") {
+		name = q.args.get("filename")
+	}
+	return q.file(l.Capability(), name)
+}
+
+// named answers with a file as if it had the name at the end of the address.
+func (q *request) named() error {
+	if len(q.address.elements) == 0 {
+		return wrong{http.StatusNotFound, "Here a file's capability has to follow, and a name."}
+	}
+	c, err := q.capability()
 	if err != nil {
-		g.failed(w, r, err)
-		return
+		return err
+	}
+	if _, isDirectory := c.(file.Directory); isDirectory {
+		return badRequest("This address is for files; directories are at /uri/.")
+	}
+	if q.args.what() != "" {
+		return badRequest("This address gives the file itself; t= is for /uri/.")
+	}
+	if c.Immutable() && q.unchanged(c) {
+		return nil
+	}
+	name := q.args.get("filename")
+	if path := q.address.path(); name == "" && len(path) > 0 {
+		name = path[len(path)-1]
+	}
+	return q.file(c, name)
+}
+
+// file answers with a file or a range of it.
+func (q *request) file(c file.Capability, name string) error {
+	if err := readable(c); err != nil {
+		return err
+	}
+	save, err := q.args.flag("save", false)
+	if err != nil {
+		return err
+	}
+	f, err := q.node.Open(q.r.Context(), c.String(), q.how()...)
+	if err != nil {
+		return err
 	}
 	defer f.Close()
-	h := w.Header()
-	h.Set("ETag", etag(capability))
+	h := q.w.Header()
 	h.Set("Accept-Ranges", "bytes")
-	h.Set("Cache-Control", "private, no-cache")
-	setDisposition(h, r.URL.Query())
-	if matches(r.Header.Get("If-None-Match"), etag(capability)) {
-		h.Del("Content-Type")
-		w.WriteHeader(http.StatusNotModified)
-		return
+	if h.Get("Cache-Control") == "" {
+		h.Set("Cache-Control", "no-store")
 	}
-	g.serve(w, r, f)
+	setDisposition(h, name, save)
+	q.serve(q.w, q.r, f)
+	return nil
 }
 
-// readable says whether a file can be read with this text, in its one
-// spelling; otherwise with what status and words to refuse it.
-func readable(text string) (capability string, status int, sentence string) {
-	parsed, err := file.Parse(text)
-	if err != nil {
-		return "", http.StatusBadRequest, "This is no capability: " + err.Error() + "."
-	}
-	switch c := parsed.(type) {
-	case file.CHK, file.LIT:
-		return c.String(), 0, ""
+// readable says why a file can't be read with a capability; nil if it can.
+func readable(c file.Capability) error {
+	switch c := c.(type) {
+	case file.Unknown:
+		return badRequest("It is of an unknown kind, and can't be read; a later version may know it. t=json and t=info say what is known.")
 	case file.CHKVerifier:
-		return "", http.StatusBadRequest, "A verify capability can check a file but not read it."
-	default:
-		return "", http.StatusNotImplemented, "This version reads immutable files (CHK and LIT) only."
+		return errVerifier
+	case file.Mutable:
+		if _, ok := c.ReadKey(); !ok {
+			return errVerifier
+		}
 	}
+	return nil
 }
 
-// etag names the content without giving the capability away: the hash does
-// not lead back to a key of 128 bits.
-func etag(capability string) string {
-	sum := sha256.Sum256([]byte("tarn gateway etag v1\x00" + capability))
+var errVerifier = badRequest("A verify capability can check a file but not read it.")
+
+// nodeJSON answers as Tahoe does to t=json.
+func (q *request) nodeJSON(l tarn.Found) error {
+	h := q.w.Header()
+	if h.Get("Cache-Control") == "" {
+		h.Set("Cache-Control", "no-store")
+	}
+	d, isDirectory := l.Directory()
+	if !isDirectory {
+		kind, n := tahoe.Describe(l)
+		if m, ok := l.Capability().(file.Mutable); ok && readable(m) == nil {
+			size, err := q.currentSize(m)
+			if err != nil {
+				return err
+			}
+			n.Size = &size
+		}
+		h.Set("Content-Type", jsonType)
+		return tahoe.WriteNode(q.w, kind, n)
+	}
+	content, err := q.node.ReadDirectory(q.r.Context(), d, q.how()...)
+	if err != nil {
+		return err
+	}
+	h.Set("Content-Type", jsonType)
+	return tahoe.WriteDirectory(q.w, l, content)
+}
+
+// currentSize asks how large a mutable file is now, in bytes.
+func (q *request) currentSize(m file.Mutable) (int64, error) {
+	f, err := q.node.Open(q.r.Context(), m.String(), q.how()...)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	return f.Size(), nil
+}
+
+const jsonType = "application/json; charset=utf-8"
+
+// etag names what is answered about a capability to t=what without giving it
+// away: the hash does not lead back to a key of 128 bits.
+func etag(capability, what string) string {
+	sum := sha256.Sum256([]byte("tarn gateway etag v1\x00" + capability + "\x00" + what))
 	return `"` + grid.EncodeBase32(sum[:16]) + `"`
 }
 

@@ -11,24 +11,43 @@
 //   - nothing that is stored runs as part of it, whatever its type;
 //   - an answer that ends as HTTP says is whole, and every byte of one that
 //     does not is right;
-//   - no capability appears in a header, an error, a title or a log.
+//   - no capability appears in an error, a title, a log or a referrer, and in a
+//     header only where a program asked to be sent on to it.
 package web
 
 import (
 	"context"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/tarn-grid/tarn"
+	"github.com/tarn-grid/tarn/file/directory"
+	"github.com/tarn-grid/tarn/lease"
 )
 
 // Node is what the gateway needs of *tarn.Node.
 type Node interface {
+	tarn.DirectoryMaker
 	Put(ctx context.Context, r io.Reader, o tarn.PutOptions) (tarn.PutResult, error)
+	PutDirectory(ctx context.Context, d *directory.Directory, o tarn.PutOptions) (tarn.PutResult, error)
+	Spool(ctx context.Context, r io.Reader) (tarn.Spooled, error)
+	CreateMutable(ctx context.Context, r io.Reader, o tarn.MutableOptions) (tarn.MutableResult, error)
+	Overwrite(ctx context.Context, capability string, r io.Reader, how ...tarn.Option) (tarn.MutableResult, error)
+	WriteAt(ctx context.Context, capability string, r io.Reader, offset int64, how ...tarn.Option) (tarn.MutableResult, error)
+	Unlink(ctx context.Context, dir, name string, how ...tarn.Option) (tarn.Entry, error)
+	Rename(ctx context.Context, fromDir, from, toDir, to string, replace tarn.Replace, how ...tarn.Option) error
 	Open(ctx context.Context, capability string, how ...tarn.Option) (tarn.File, error)
+	Check(ctx context.Context, capability string, o tarn.CheckOptions, how ...tarn.Option) (tarn.CheckResult, error)
 	Status(ctx context.Context) (tarn.Status, error)
+	ReadAuthority(r io.Reader) (lease.Authority, error)
+	Metrics() prometheus.Gatherer
 }
 
 // Options of a gateway.
@@ -68,46 +87,77 @@ func logger(log *slog.Logger) *slog.Logger {
 }
 
 type gateway struct {
-	node Node
-	log  *slog.Logger
+	node       Node
+	log        *slog.Logger
+	operations *operations
 }
 
 // Gateway serves node.
 func Gateway(node Node, o Options) http.Handler {
-	g := &gateway{node: node, log: logger(o.Log)}
+	g := &gateway{node: node, log: logger(o.Log), operations: newOperations()}
 	return guard(http.HandlerFunc(g.route), o.Hosts)
 }
 
 // route is done by hand: http.ServeMux redirects what it takes for an unclean
 // path, and a capability would stand in that redirect.
 func (g *gateway) route(w http.ResponseWriter, r *http.Request) {
-	path := r.URL.EscapedPath()
-	capability, isFile := cutCap(path)
+	a, ok := parseAddress(r.URL.EscapedPath())
 	switch {
-	case path == "/":
-		g.only(w, r, g.welcome, http.MethodGet, http.MethodHead)
-	case path == stylePath:
-		g.only(w, r, serveStyle, http.MethodGet, http.MethodHead)
-	case path == "/uri":
-		g.only(w, r, g.put, http.MethodPut)
-	case isFile:
-		g.only(w, r, func(w http.ResponseWriter, r *http.Request) { g.get(w, r, capability) }, http.MethodGet, http.MethodHead)
+	case !ok:
+		fail(w, http.StatusBadRequest, "The address can't be read: names in it are UTF-8, percent-encoded.")
+		return
+	case slices.Contains(a.elements, ""):
+		fail(w, http.StatusBadRequest, "There are two slashes in a row in the address, and a name between them can't be empty.")
+		return
+	}
+	methods := g.methods(a)
+	do, known := methods[r.Method]
+	switch {
+	case known:
+		g.handle(w, r, a, do)
+	case methods == nil:
+		fail(w, http.StatusNotFound, "There is nothing here. Files and directories are at /uri/ followed by their capability.")
 	default:
-		fail(w, http.StatusNotFound, "There is nothing here. Files are at /uri/ followed by their capability.")
+		w.Header().Set("Allow", strings.Join(slices.Sorted(maps.Keys(methods)), ", "))
+		fail(w, http.StatusMethodNotAllowed, "This address does not take "+methodName(r.Method)+" requests.")
 	}
 }
 
-func (g *gateway) only(w http.ResponseWriter, r *http.Request, h http.HandlerFunc, methods ...string) {
-	for _, m := range methods {
-		if r.Method == m {
-			h(w, r)
-			return
+// methods are what can be done at an address, by method; nil if there is
+// nothing.
+func (g *gateway) methods(a address) map[string]func(*request) error {
+	object := len(a.elements) > 0
+	switch a.root {
+	case rootURI, rootCap:
+		if !object {
+			return withHead(map[string]func(*request) error{http.MethodGet: (*request).goTo, http.MethodPut: (*request).putUnlinked, http.MethodPost: (*request).postUnlinked})
 		}
+		return withHead(map[string]func(*request) error{
+			http.MethodGet: (*request).getObject, http.MethodPut: (*request).putObject,
+			http.MethodPost: (*request).postObject, http.MethodDelete: (*request).deleteObject,
+		})
+	case rootNamed, rootFile:
+		return withHead(map[string]func(*request) error{http.MethodGet: (*request).named})
+	case rootOperations:
+		return withHead(map[string]func(*request) error{http.MethodGet: (*request).operation, http.MethodPost: (*request).operation})
 	}
-	for _, m := range methods {
-		w.Header().Add("Allow", m)
+	switch {
+	case object || a.folder:
+		return nil
+	case a.root == "":
+		return withHead(map[string]func(*request) error{http.MethodGet: (*request).welcome})
+	case a.root == rootStyle:
+		return withHead(map[string]func(*request) error{http.MethodGet: (*request).style})
+	case a.root == rootStatistics:
+		return withHead(map[string]func(*request) error{http.MethodGet: (*request).statistics, http.MethodPost: (*request).statistics})
 	}
-	fail(w, http.StatusMethodNotAllowed, "This address does not take "+methodName(r.Method)+" requests.")
+	return nil
+}
+
+// withHead has HEAD where GET is; net/http leaves the body out.
+func withHead(methods map[string]func(*request) error) map[string]func(*request) error {
+	methods[http.MethodHead] = methods[http.MethodGet]
+	return methods
 }
 
 // methodName repeats no more of a request than a method that is known.

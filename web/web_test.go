@@ -105,9 +105,6 @@ func TestPutPassesTheSizeOn(t *testing.T) {
 func TestUnsupportedPutsStoreNothing(t *testing.T) {
 	node := &memnode.Node{}
 	address := start(t, node)
-	for _, query := range []string{"?t=mkdir", "?format=sdmf", "?format=MDMF", "?mutable=true", "?mutable="} {
-		ask(t, "PUT", address+"/uri"+query, bytes.NewReader(content)).want(t, http.StatusNotImplemented, "This version")
-	}
 	ask(t, "PUT", address+"/uri", bytes.NewReader(content), "Content-Range", "bytes 0-9/100").
 		want(t, http.StatusNotImplemented, "Content-Range")
 	if n := len(node.Options()); n != 0 {
@@ -286,7 +283,7 @@ func TestBadCapabilities(t *testing.T) {
 	hash := strings.Repeat("a", 52)
 	for text, status := range map[string]int{
 		"":                                       400,
-		"URI:":                                   501,
+		"URI:":                                   400,
 		"URI:CHK:":                               400,
 		good[:len(good)-30]:                      400,
 		good + "x":                               400,
@@ -299,8 +296,10 @@ func TestBadCapabilities(t *testing.T) {
 		"URI:CHK:" + key + ":" + hash + ":3:10:99999999999999999999":    400,
 		"URI:CHK:" + key + ":" + hash + ":3:10:1000":                    410,
 		"URI:CHK-Verifier:" + key + ":" + hash + ":3:10:1000":           400,
-		"URI:DIR2:" + key + ":" + hash:                                  501,
-		"URI:SSK-RO:" + key + ":" + hash:                                501,
+		"URI:DIR2:" + key + ":" + hash:                                  410,
+		"URI:SSK-RO:" + key + ":" + hash:                                410,
+		"URI:SSK-Verifier:" + key + ":" + hash:                          400,
+		"URI:DIR2-Verifier:" + key + ":" + hash:                         400,
 		"URI:CHK:" + key + ":" + hash + ":3:10:1000\x00":                400,
 		"URI:CHK:" + key + ":" + hash + ":3:10:1000\r\nSet-Cookie: a=b": 400,
 		"imm." + good: 200,
@@ -323,9 +322,15 @@ func TestOtherAddressesAndMethods(t *testing.T) {
 		method, path string
 		status       int
 	}{
-		{"GET", "/favicon.ico", 404}, {"GET", "//uri/URI:LIT:", 404}, {"GET", "/uri", 405}, {"GET", "/URI/x", 404},
-		{"GET", "/a/../uri/URI:LIT:", 404}, {"GET", "/uri/%zz", 400}, {"POST", "/uri", 405}, {"DELETE", "/uri/URI:LIT:", 405},
-		{"PUT", "/uri/URI:LIT:", 405}, {"POST", "/", 405}, {"OPTIONS", "/uri", 405}, {"PROPFIND", "/", 405},
+		{"GET", "/favicon.ico", 404}, {"GET", "//uri/URI:LIT:", 404}, {"GET", "/uri", 400}, {"GET", "/uri?uri=x", 400}, {"GET", "/URI/x", 404}, {"GET", "/uri/URI:LIT:/x", 400}, {"GET", "/uri/URI:LIT:/", 400},
+		{"GET", "/uri/URI:DIR2-LIT://", 400}, {"GET", "/uri/%ff", 400}, {"GET", "/uri/URI:DIR2-LIT:/%ff", 400}, {"GET", "/uri/URI:DIR2-LIT:/x", 404},
+		{"GET", "/named", 404}, {"GET", "/file/URI:LIT:/a/b.txt", 200}, {"GET", "/named/URI:DIR2-LIT:", 400}, {"POST", "/named/URI:LIT:/x", 405},
+		{"GET", "/cap/URI:LIT:", 200}, {"GET", "/uri/URI:LIT:?t=nonsense", 400}, {"POST", "/uri?t=nonsense", 400}, {"PUT", "/uri?t=nonsense", 400},
+		{"POST", "/uri/URI:LIT:?t=nonsense", 400}, {"GET", "/?t=nonsense", 400}, {"GET", "/uri/URI:LIT:?save=perhaps", 400}, {"PUT", "/uri?format=zip", 400},
+		{"GET", "/operations/x", 404}, {"GET", "/operations", 404}, {"DELETE", "/operations/x", 405}, {"GET", "/statistics/x", 404},
+		{"GET", "/uri/URI:LIT:?a=%zz", 400}, {"GET", "/statistics?t=nonsense", 400},
+		{"GET", "/a/../uri/URI:LIT:", 404}, {"GET", "/uri/%zz", 400}, {"POST", "/uri", 400}, {"DELETE", "/uri/URI:LIT:", 400},
+		{"PUT", "/uri/URI:LIT:", 400}, {"PUT", "/uri/URI:DIR2-LIT:", 400}, {"PUT", "/uri/URI:LIT:/x", 409}, {"PUT", "/uri/URI:DIR2-LIT:/x", 403}, {"POST", "/", 405}, {"OPTIONS", "/uri", 405}, {"PROPFIND", "/", 405},
 		{"GET", "/v1/status", 404}, {"GET", "/metrics", 404},
 	} {
 		if status := rawStatus(t, address, c.method, c.path); status != c.status {

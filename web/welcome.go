@@ -2,64 +2,91 @@ package web
 
 import (
 	"bytes"
-	_ "embed"
+	"embed"
 	"encoding/json"
 	"fmt"
 	"html/template"
-	"io"
-	"net/http"
-	"time"
 
 	"github.com/tarn-grid/tarn"
+	"github.com/tarn-grid/tarn/web/tahoe"
 )
 
-const stylePath = "/style.css"
+const (
+	// pagePolicy is for the gateway's own pages: no script, its own style only,
+	// forms that go nowhere else.
+	pagePolicy = "default-src 'none'; style-src 'self'; frame-ancestors 'none'; form-action 'self'; base-uri 'none'"
+	// pageReferrer tells no path. Without any referrer a browser would send a form
+	// as if it did not know whose it is.
+	pageReferrer = "strict-origin"
+)
 
-// pagePolicy is for the gateway's own page: no script, its own style only.
-const pagePolicy = "default-src 'none'; style-src 'self'; frame-ancestors 'none'; form-action 'none'; base-uri 'none'"
+//go:embed pages
+var pageFiles embed.FS
 
 var (
-	//go:embed pages/welcome.html
-	welcomeText string
-	//go:embed pages/style.css
-	styleText string
-
-	welcomePage = template.Must(template.New("welcome").Parse(welcomeText))
+	welcomePage   = parsePage("welcome")
+	directoryPage = parsePage("directory")
+	infoPage      = parsePage("info")
+	storedPage    = parsePage("stored")
+	operationPage = parsePage("operation")
+	renamePage    = parsePage("rename")
 )
 
+// parsePage reads a page and what all pages have in common.
+func parsePage(name string) *template.Template {
+	return template.Must(template.New(name+".html").ParseFS(pageFiles, "pages/frame.html", "pages/"+name+".html"))
+}
+
 // welcome is the page at /, or with ?t=json what Tahoe answers there.
-func (g *gateway) welcome(w http.ResponseWriter, r *http.Request) {
-	status, err := g.node.Status(r.Context())
+func (q *request) welcome() error {
+	status, err := q.node.Status(q.r.Context())
 	if err != nil {
-		g.failed(w, r, err)
-		return
+		return err
 	}
-	w.Header().Set("Cache-Control", "no-store")
-	if r.URL.Query().Get("t") == "json" {
-		w.Header().Set("Content-Type", "application/json; charset=utf-8")
-		encoder := json.NewEncoder(w)
-		encoder.SetIndent("", " ")
-		_ = encoder.Encode(welcomeJSON(status)) // the client is gone if this fails
-		return
+	switch q.args.what() {
+	case "json":
+		q.w.Header().Set("Cache-Control", "no-store")
+		return q.json(welcomeJSON(status))
+	case "":
+		return q.page(welcomePage, view(status))
 	}
-	g.page(w, r, status)
+	return badRequest("Unknown t=; there is t=json.")
 }
 
-func (g *gateway) page(w http.ResponseWriter, r *http.Request, status tarn.Status) {
+// json answers with an object.
+func (q *request) json(object any) error {
+	q.w.Header().Set("Content-Type", jsonType)
+	encoder := json.NewEncoder(tahoe.NewASCIIWriter(q.w))
+	encoder.SetIndent("", " ")
+	return encoder.Encode(object)
+}
+
+// page answers with one of the gateway's own pages. Where it can be put into a
+// cache was said before, if anywhere.
+func (q *request) page(t *template.Template, data any) error {
 	var page bytes.Buffer
-	if err := welcomePage.Execute(&page, view(status)); err != nil {
-		g.failed(w, r, fmt.Errorf("make the page: %w", err))
-		return
+	if err := t.Execute(&page, data); err != nil {
+		return fmt.Errorf("make the page: %w", err)
 	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", pagePolicy)
-	_, _ = w.Write(page.Bytes())
+	h := q.w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", pagePolicy)
+	h.Set("Referrer-Policy", pageReferrer)
+	if h.Get("Cache-Control") == "" {
+		h.Set("Cache-Control", "no-store")
+	}
+	_, _ = q.w.Write(page.Bytes()) // the client is gone if this fails
+	return nil
 }
 
-func serveStyle(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/css; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-cache")
-	_, _ = io.WriteString(w, styleText)
+func (q *request) style() error {
+	q.w.Header().Set("Content-Type", "text/css; charset=utf-8")
+	q.w.Header().Set("Cache-Control", "no-cache")
+	text, err := pageFiles.ReadFile("pages/" + rootStyle)
+	if err == nil {
+		_, _ = q.w.Write(text)
+	}
+	return err
 }
 
 // welcomeView is what the template shows.
@@ -91,11 +118,4 @@ func view(s tarn.Status) welcomeView {
 		v.Servers = append(v.Servers, row{server.Name(), server.Server.Short(), serverSummary(server), clock(server.Since)})
 	}
 	return v
-}
-
-func clock(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.Local().Format("2006-01-02 15:04:05 MST")
 }

@@ -99,6 +99,15 @@ func (d *Directory) mutable() bool {
 // Len is the number of entries.
 func (d *Directory) Len() int { return len(d.entries) }
 
+// Size is how long the text is that Encode writes, in bytes.
+func (d *Directory) Size() int64 {
+	size := 0
+	for _, e := range d.entries {
+		size += tagged.NetstringLen(len(e.raw))
+	}
+	return int64(size)
+}
+
 // Names lists the names, sorted by their code points.
 func (d *Directory) Names() []string { return slices.Sorted(maps.Keys(d.entries)) }
 
@@ -155,11 +164,8 @@ func (d *Directory) Remove(name string) (bool, error) {
 // Encode writes the text: each entry, sorted by name, as a netstring; nothing
 // for an empty directory. Entries that were not set anew are as they were read.
 func (d *Directory) Encode() ([]byte, error) {
-	size := 0
-	for _, e := range d.entries {
-		size += tagged.NetstringLen(len(e.raw))
-	}
-	if int64(size) > MaxSize {
+	size := d.Size()
+	if size > MaxSize {
 		return nil, fmt.Errorf("%w: %d bytes (want at most %d)", ErrDirectory, size, MaxSize)
 	}
 	text := make([]byte, 0, size)

@@ -130,6 +130,16 @@ func (m Metadata) Linked() (created, changed time.Time, ok bool) {
 	return created, changed, okCreated && okChanged
 }
 
+// Modified is when the content of the child last changed where it came from, as
+// a backup says (mtime); false if the metadata don't say so.
+func (m Metadata) Modified() (time.Time, bool) {
+	all, err := m.fields()
+	if err != nil {
+		return time.Time{}, false
+	}
+	return fromSeconds(get(all, "mtime"))
+}
+
 // fromSeconds reads a time between the years 1 and 9999.
 func fromSeconds(text string) (time.Time, bool) {
 	s, err := strconv.ParseFloat(text, 64)

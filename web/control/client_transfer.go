@@ -98,9 +98,10 @@ type Get struct {
 }
 
 // Get asks for length bytes of a file from offset on; a negative length means
-// to its end. The capability travels in the request's body. Close the result.
-func (c *Client) Get(ctx context.Context, capability string, offset, length int64) (*Get, error) {
-	ask, err := json.Marshal(getRequest{Cap: capability, Offset: offset, Length: length, Authority: string(c.authority)})
+// to its end. The file is what the path leads to from the capability, which
+// travels in the request's body. Close the result.
+func (c *Client) Get(ctx context.Context, capability string, offset, length int64, path ...string) (*Get, error) {
+	ask, err := json.Marshal(getRequest{Cap: capability, Path: path, Offset: offset, Length: length, Authority: string(c.authority)})
 	if err != nil {
 		return nil, fmt.Errorf("encode the request: %w", err)
 	}

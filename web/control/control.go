@@ -26,6 +26,9 @@ import (
 
 // Node is what is served: the part of *tarn.Node that commands use.
 type Node interface {
+	tarn.DirectoryMaker
+	Unlink(ctx context.Context, dir, name string, how ...tarn.Option) (tarn.Entry, error)
+	Rename(ctx context.Context, fromDir, from, toDir, to string, replace tarn.Replace, how ...tarn.Option) error
 	Put(ctx context.Context, r io.Reader, o tarn.PutOptions) (tarn.PutResult, error)
 	CreateMutable(ctx context.Context, r io.Reader, o tarn.MutableOptions) (tarn.MutableResult, error)
 	Overwrite(ctx context.Context, capability string, r io.Reader, how ...tarn.Option) (tarn.MutableResult, error)

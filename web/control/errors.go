@@ -11,6 +11,7 @@ import (
 
 	"github.com/tarn-grid/tarn"
 	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/file/directory"
 	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/lease/membership"
 )
@@ -24,6 +25,8 @@ var (
 	ErrRequest = errors.New("request not understood")
 	// ErrBrokenOff means that the node ended in the middle of an answer.
 	ErrBrokenOff = errors.New("the node broke off its answer")
+	// ErrPlace is a capability where a name in a directory is wanted.
+	ErrPlace = errors.New("no name in a directory")
 	// ErrOutput means that what came from the node could not be written where
 	// it was to go.
 	ErrOutput = errors.New("can't write the file")
@@ -36,6 +39,12 @@ var codes = []struct {
 	err    error
 	status int
 }{
+	{"no-entry", tarn.ErrNoEntry, http.StatusNotFound},
+	{"entry-exists", tarn.ErrEntryExists, http.StatusConflict},
+	{"no-place", ErrPlace, http.StatusBadRequest},
+	{"not-a-directory", tarn.ErrNotDirectory, http.StatusBadRequest},
+	{"bad-entry", directory.ErrEntry, http.StatusBadRequest},
+	{"damaged-directory", directory.ErrDirectory, http.StatusUnprocessableEntity},
 	{"bad-capability", tarn.ErrCap, http.StatusBadRequest},
 	{"not-enough-shares", tarn.ErrNotEnoughShares, http.StatusGone},
 	{"conflict", tarn.ErrConflict, http.StatusConflict},

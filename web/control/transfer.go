@@ -203,7 +203,12 @@ func (s *server) get(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	f, err := s.node.Open(r.Context(), ask.Cap, how...)
+	l, err := s.follow(r.Context(), ask.Cap, ask.Path, how)
+	if err != nil {
+		reply(w, nil, err)
+		return
+	}
+	f, err := s.node.Open(r.Context(), l.Capability().String(), how...)
 	if err != nil {
 		reply(w, nil, err)
 		return

@@ -292,13 +292,14 @@ type progressEvent[R any] struct {
 	Error  *errorObject `json:"error,omitempty"`
 }
 
-// getRequest asks for length bytes from offset on; a negative length means
-// to the end.
+// getRequest asks for length bytes from offset on of the file to which a path
+// leads; a negative length means to the end.
 type getRequest struct {
-	Cap       string `json:"cap"`
-	Offset    int64  `json:"offset,omitempty"`
-	Length    int64  `json:"length"`
-	Authority string `json:"authority,omitempty"`
+	Cap       string   `json:"cap"`
+	Path      []string `json:"path,omitempty"`
+	Offset    int64    `json:"offset,omitempty"`
+	Length    int64    `json:"length"`
+	Authority string   `json:"authority,omitempty"`
 }
 
 // usageRequest asks for what is held under an authority, or under the node's

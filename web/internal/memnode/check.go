@@ -33,6 +33,8 @@ func checked[R any](n *Node, of map[string]R, capability string, o tarn.CheckOpt
 		o.Progress(1, 2)
 		o.Progress = nil
 	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	n.Health.Asked = append(n.Health.Asked, o)
 	result, ok := of[capability]
 	if !ok {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tarn-grid/tarn"
 	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/file/directory"
 	"github.com/tarn-grid/tarn/file/tagged"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
@@ -34,6 +35,8 @@ type Node struct {
 	// ReadError, if set, is what reading returns after ReadLimit bytes.
 	ReadError error
 	ReadLimit int64
+	// Mutable are its mutable files and directories.
+	Mutable Slots
 	// Server is what Operator gives; without it the node is no storage server.
 	Server tarn.Operator
 	// Journal is about leases, Health about checks.
@@ -127,43 +130,6 @@ func (n *Node) keep(content []byte) tarn.PutResult {
 	}
 }
 
-// CreateMutable keeps a file that can be written. Its key is no real one.
-func (n *Node) CreateMutable(_ context.Context, r io.Reader, o tarn.MutableOptions) (tarn.MutableResult, error) {
-	n.mu.Lock()
-	n.under = append(n.under, o.Authority)
-	key := file.WriteKey{byte(len(n.files) + 1)}
-	n.mu.Unlock()
-	return n.write(file.NewMutable(o.Format == tarn.MDMF, key, tagged.Hash{}), r)
-}
-
-// Overwrite writes such a file.
-func (n *Node) Overwrite(_ context.Context, capability string, r io.Reader, how ...tarn.Option) (tarn.MutableResult, error) {
-	n.noteAuthority(how)
-	parsed, err := file.Parse(capability)
-	c, ok := parsed.(file.Mutable)
-	switch {
-	case err != nil || !ok:
-		return tarn.MutableResult{}, fmt.Errorf("%w: %w", tarn.ErrCap, err)
-	case !c.Writable():
-		return tarn.MutableResult{}, tarn.ErrReadOnly
-	}
-	return n.write(c, r)
-}
-
-func (n *Node) write(c file.Mutable, r io.Reader) (tarn.MutableResult, error) {
-	content, err := io.ReadAll(r)
-	if err != nil {
-		return tarn.MutableResult{}, fmt.Errorf("read the input: %w", err)
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.files == nil {
-		n.files = map[string][]byte{}
-	}
-	n.files[c.String()], n.files[c.ReadOnly().String()] = content, content
-	return tarn.MutableResult{Cap: c.String(), ReadCap: c.ReadOnly().String(), Size: int64(len(content)), Happiness: 1}, nil
-}
-
 // Open finds a file again.
 func (n *Node) Open(_ context.Context, capability string, how ...tarn.Option) (tarn.File, error) {
 	n.noteAuthority(how)
@@ -171,8 +137,18 @@ func (n *Node) Open(_ context.Context, capability string, how ...tarn.Option) (t
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", tarn.ErrCap, err)
 	}
-	if lit, ok := parsed.(file.LIT); ok {
-		return &memFile{n, []byte(lit.Data)}, nil
+	switch c := parsed.(type) {
+	case file.LIT:
+		return &memFile{n, []byte(c.Data)}, nil
+	case file.CHK:
+	case file.Mutable:
+		content, err := n.slot(c)
+		if err != nil {
+			return nil, err
+		}
+		return &memFile{n, content}, nil
+	default:
+		return nil, fmt.Errorf("%w: %s", tarn.ErrCap, c.Kind())
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -182,6 +158,45 @@ func (n *Node) Open(_ context.Context, capability string, how ...tarn.Option) (t
 	}
 	return &memFile{n, content}, nil
 }
+
+// ReadDirectory parses a directory that was stored.
+func (n *Node) ReadDirectory(ctx context.Context, c file.Directory, how ...tarn.Option) (*directory.Directory, error) {
+	f, err := n.Open(ctx, c.File.String(), how...)
+	if err != nil {
+		return nil, err
+	}
+	var text bytes.Buffer
+	if err := f.WriteRange(&text, 0, f.Size()); err != nil {
+		return nil, err
+	}
+	return directory.Parse(c, text.Bytes())
+}
+
+// PutDirectory keeps an immutable directory.
+func (n *Node) PutDirectory(ctx context.Context, d *directory.Directory, o tarn.PutOptions) (tarn.PutResult, error) {
+	text, err := d.Encode()
+	if err != nil {
+		return tarn.PutResult{}, err
+	}
+	o.Size = int64(len(text))
+	result, err := n.Put(ctx, bytes.NewReader(text), o)
+	if err != nil {
+		return result, err
+	}
+	c, err := file.Parse(result.Cap)
+	result.Cap = file.Directory{File: c}.String()
+	return result, err
+}
+
+// Spool keeps the input in memory.
+func (n *Node) Spool(_ context.Context, r io.Reader) (tarn.Spooled, error) {
+	content, err := io.ReadAll(r)
+	return spooled{bytes.NewReader(content)}, err
+}
+
+type spooled struct{ *bytes.Reader }
+
+func (spooled) Close() error { return nil }
 
 type memFile struct {
 	node    *Node

@@ -1,0 +1,92 @@
+package web
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+
+	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/file/directory"
+)
+
+// childProperties are those of a child that the body of a request describes, in the form of
+// "children" in Tahoe's JSON: {"name": ["filenode", {"rw_uri": ..., "ro_uri":
+// ..., "metadata": {...}}]}. The type, and what else is there, does not matter.
+type childProperties struct {
+	Write    *string         `json:"rw_uri"`
+	Read     *string         `json:"ro_uri"`
+	Metadata json.RawMessage `json:"metadata"`
+}
+
+var errChildren = badRequest(`The children can't be read. They are a JSON object: {"NAME": ["filenode", {"ro_uri": CAP, "metadata": {}}]}.`)
+
+// readChildren reads children in the order in which they come; of two with one
+// name the later counts.
+func readChildren(r io.Reader) ([]directory.Entry, error) {
+	text, err := io.ReadAll(io.LimitReader(r, maxChildren+1))
+	switch {
+	case err != nil:
+		return nil, badRequest("The children broke off.")
+	case len(text) > maxChildren:
+		return nil, wrong{http.StatusRequestEntityTooLarge, "These are too many children for one request."}
+	case len(bytes.TrimSpace(text)) == 0:
+		return nil, nil
+	}
+	in := json.NewDecoder(bytes.NewReader(text))
+	if t, err := in.Token(); err != nil || t != json.Delim('{') {
+		return nil, errChildren
+	}
+	var all []directory.Entry
+	for in.More() {
+		t, err := in.Token()
+		name, ok := t.(string)
+		if err != nil || !ok {
+			return nil, errChildren
+		}
+		c, err := readChild(in)
+		if err != nil {
+			return nil, err
+		}
+		c.Name = name
+		all = append(all, c)
+	}
+	if _, err := in.Token(); err != nil {
+		return nil, errChildren
+	}
+	if _, err := in.Token(); !errors.Is(err, io.EOF) {
+		return nil, errChildren
+	}
+	return all, nil
+}
+
+func readChild(in *json.Decoder) (directory.Entry, error) {
+	var pair []json.RawMessage
+	var p childProperties
+	if err := in.Decode(&pair); err != nil || len(pair) != 2 {
+		return directory.Entry{}, errChildren
+	}
+	if err := json.Unmarshal(pair[1], &p); err != nil {
+		return directory.Entry{}, errChildren
+	}
+	var c directory.Entry
+	var err error
+	if c.Write, err = optionalCapability(p.Write); err != nil {
+		return c, err
+	}
+	if c.Read, err = optionalCapability(p.Read); err != nil {
+		return c, err
+	}
+	if string(p.Metadata) != "null" {
+		c.Metadata = directory.Metadata(p.Metadata)
+	}
+	return c, nil
+}
+
+func optionalCapability(text *string) (file.Capability, error) {
+	if text == nil || *text == "" {
+		return nil, nil
+	}
+	return parseCapability(*text)
+}

@@ -1,0 +1,263 @@
+package web
+
+import (
+	"crypto/rand"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/tarn-grid/tarn"
+	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/file/directory"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/web/tahoe"
+)
+
+// directoryView is what a directory's page shows.
+type directoryView struct {
+	Title   string
+	Kind    string
+	Trail   []step // the directories above, from the first on
+	Rows    []entryRow
+	Entries int
+	Damaged int // entries that can't be used
+	Here    string
+	// Writable says that forms to change it are shown.
+	Writable bool
+	// Earlier and Later lead to the pages before and behind this one, if any.
+	Earlier, Later string
+}
+
+// rowsPerPage is how many entries a page shows.
+const rowsPerPage = 1000
+
+// step is a directory on the way.
+type step struct{ Name, Link string }
+
+// entryRow is a line of a listing. Link is empty where nothing can be shown.
+type entryRow struct {
+	Name, Link, Info string
+	Kind, Size       string
+	Changed          string
+	Rename           string
+}
+
+// directoryPage shows a directory that can be gone through. Directories keep the
+// address through which they were reached, so that there is a way back; files
+// have one of their own, from which nothing leads to the directory.
+func (q *request) directoryPage(l tarn.Found, c file.Directory) error {
+	content, err := q.node.ReadDirectory(q.r.Context(), c, q.how()...)
+	if err != nil {
+		return err
+	}
+	v := q.directoryView(l, c, content)
+	return v.showPage(q)
+}
+
+// showPage answers with the entries of the page that page= names.
+func (v directoryView) showPage(q *request) error {
+	number := 1
+	if q.args.has("page") {
+		n, err := strconv.Atoi(q.args.get("page"))
+		if err != nil || n < 1 || n > 1 && (n-1)*rowsPerPage >= len(v.Rows) {
+			return badRequest("There is no such page; page= is a number from 1 on.")
+		}
+		number = n
+	}
+	to := func(n int) string { return v.Here + "?page=" + strconv.Itoa(n) }
+	if number > 1 {
+		v.Earlier = to(number - 1)
+	}
+	if number*rowsPerPage < len(v.Rows) {
+		v.Later = to(number + 1)
+	}
+	v.Rows = v.Rows[(number-1)*rowsPerPage : min(number*rowsPerPage, len(v.Rows))]
+	return q.page(directoryPage, v)
+}
+
+func (q *request) directoryView(l tarn.Found, c file.Directory, content *directory.Directory) directoryView {
+	root, path := q.address.elements[0], q.address.path()
+	v := directoryView{
+		Title: "Directory", Kind: directoryKind(c), Entries: content.Len(),
+		Here: objectPath(root, path...) + "/", Writable: c.Writable(),
+	}
+	if l.Name != "" {
+		v.Title = l.Name
+	}
+	for i := range path {
+		name := "top"
+		if i > 0 {
+			name = path[i-1]
+		}
+		v.Trail = append(v.Trail, step{name, objectPath(root, path[:i]...) + "/"})
+	}
+	var files []entryRow
+	for _, name := range content.Names() {
+		e, _ := content.Entry(name)
+		row, isDirectory := rowOf(e, v.Here)
+		switch {
+		case e.Err != nil:
+			v.Damaged++
+			files = append(files, row)
+		case isDirectory:
+			v.Rows = append(v.Rows, row)
+		default:
+			files = append(files, row)
+		}
+	}
+	v.Rows = append(v.Rows, files...)
+	return v
+}
+
+func directoryKind(c file.Directory) string {
+	switch {
+	case c.Immutable():
+		return "immutable"
+	case c.Writable():
+		return "can be changed"
+	}
+	return "read-only"
+}
+
+func rowOf(e directory.Entry, here string) (row entryRow, isDirectory bool) {
+	row = entryRow{Name: e.Name, Changed: changed(e.Metadata), Rename: here + "?t=rename-form&name=" + url.QueryEscape(e.Name)}
+	if e.Err != nil {
+		row.Kind = "damaged"
+		return row, false
+	}
+	c := e.Capability()
+	row.Info = objectPath(c.String()) + "?t=info"
+	switch c := c.(type) {
+	case file.Directory:
+		row.Kind = "directory"
+		row.Link = here + url.PathEscape(e.Name) + "/"
+		return row, true
+	case file.Unknown:
+		row.Kind = "unknown"
+		row.Info = here + url.PathEscape(e.Name) + "?t=info" // both capabilities are in the directory alone
+		return row, false
+	case file.Mutable:
+		row.Kind = "mutable file"
+	default:
+		row.Kind = "file"
+		if size := tahoe.SizeOf(c); size != nil {
+			row.Size = grid.FormatSize(*size)
+		}
+	}
+	row.Link = namedPath(c.String(), e.Name)
+	return row, false
+}
+
+// changed is when a link last changed, or when the file that it names did,
+// where a program says so.
+func changed(m directory.Metadata) string {
+	if _, when, ok := m.Linked(); ok {
+		return clock(when)
+	}
+	if when, ok := m.Modified(); ok {
+		return clock(when)
+	}
+	return ""
+}
+
+func clock(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Local().Format("2006-01-02 15:04:05 MST")
+}
+
+// infoView is the page about an object.
+type infoView struct {
+	Title string
+	Facts []fact
+	Caps  []fact
+	Links []step
+	// Here is where forms send that ask for a check, "" where none makes sense;
+	// Handle, for directories, is a new one for what takes long.
+	Here, Handle string
+}
+
+// info is the page t=info: what an object is, and its capabilities.
+func (q *request) info(l tarn.Found) error {
+	c := l.Capability()
+	v := infoView{Title: "About a " + describe(c), Facts: []fact{{"Kind", describe(c)}}}
+	if l.Name != "" {
+		v.Facts = append(v.Facts, fact{"Name", l.Name})
+	}
+	if size := tahoe.SizeOf(c); size != nil {
+		v.Facts = append(v.Facts, fact{"Size", grid.FormatSize(*size)})
+	}
+	if when := changed(l.Metadata); when != "" {
+		v.Facts = append(v.Facts, fact{"Changed", when})
+	}
+	if index := storageIndexText(c); index != "" {
+		v.Facts = append(v.Facts, fact{"Storage index", index})
+	}
+	v.Caps = capabilities(l)
+	v.Links = q.infoLinks(l)
+	if _, stored := file.StorageIndexOf(c); stored {
+		v.Here = objectPath(q.address.elements[0], q.address.path()...)
+	}
+	if _, ok := l.Directory(); ok {
+		v.Handle = rand.Text()
+	}
+	return q.page(infoPage, v)
+}
+
+func capabilities(l tarn.Found) []fact {
+	var caps []fact
+	if l.Write != nil {
+		caps = append(caps, fact{"To read and change it", l.Write.String()})
+	}
+	if l.Read != nil {
+		caps = append(caps, fact{"To read it", l.Read.String()})
+	}
+	if v, err := file.Verifier(l.Capability()); err == nil {
+		caps = append(caps, fact{"To check it, and no more", v.String()})
+	}
+	return caps
+}
+
+func (q *request) infoLinks(l tarn.Found) []step {
+	c := l.Capability()
+	here := objectPath(q.address.elements[0], q.address.path()...)
+	links := []step{{"As JSON", here + "?t=json"}}
+	switch c := c.(type) {
+	case file.Directory:
+		return append([]step{{"Open", here + "/"}}, append(links, step{"As it is stored", objectPath(c.File.String())})...)
+	case file.Unknown, file.CHKVerifier:
+		return links
+	}
+	name := l.Name
+	if name == "" {
+		name = "file"
+	}
+	return append([]step{{"Open", namedPath(c.String(), name)}, {"Save", namedPath(c.String(), name) + "?save=true"}}, links...)
+}
+
+// describe says in words what a capability is of.
+func describe(c file.Capability) string {
+	switch c := c.(type) {
+	case file.Directory:
+		if c.Immutable() {
+			return "immutable directory"
+		}
+		return "directory"
+	case file.Unknown:
+		return "thing of unknown kind"
+	case file.LIT:
+		return "file that lies in its capability"
+	case file.Mutable:
+		return "mutable file (" + tahoe.FormatOf(c) + ")"
+	}
+	return "immutable file"
+}
+
+// renameForm is the page on which a name is changed.
+func (q *request) renameForm(l tarn.Found) error {
+	if _, ok := l.Directory(); !ok {
+		return badRequest("This is for directories.")
+	}
+	return q.page(renamePage, struct{ Here, Name string }{objectPath(q.address.elements[0], q.address.path()...) + "/", q.args.get("name")})
+}

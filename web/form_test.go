@@ -1,0 +1,185 @@
+package web_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"mime/multipart"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/tarn-grid/tarn/lease"
+	"github.com/tarn-grid/tarn/web/internal/memnode"
+)
+
+// form is a form with a file, behind which its other fields come.
+func form(t *testing.T, fileName string, content []byte, fields ...string) (body *bytes.Buffer, kind string) {
+	t.Helper()
+	body = &bytes.Buffer{}
+	w := multipart.NewWriter(body)
+	if fileName != "" {
+		part, err := w.CreateFormFile("file", fileName)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := part.Write(content); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := 0; i < len(fields); i += 2 {
+		if err := w.WriteField(fields[i], fields[i+1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return body, w.FormDataContentType()
+}
+
+func TestUploadByForm(t *testing.T) {
+	node := &memnode.Node{}
+	address := start(t, node)
+	body, kind := form(t, `C:\photos\ä<b>.txt`, content, "t", "upload")
+	a := ask(t, "POST", address+"/uri", body, "Content-Type", kind)
+	a.want(t, 200, "URI:CHK:")
+	if page := string(a.body); strings.Contains(page, "<b>") || !strings.Contains(page, "4.4kB") || strings.Contains(page, "photos") {
+		t.Errorf("page %s", page)
+	}
+	body, kind = form(t, "a.txt", content, "t", "upload", "when_done", "/uri/%(uri)s?filename=a.txt")
+	a = ask(t, "POST", address+"/uri", body, "Content-Type", kind)
+	if a.StatusCode != 302 {
+		t.Fatalf("%d %s", a.StatusCode, a.body)
+	}
+	back := ask(t, "GET", address+a.Header.Get("Location"), nil)
+	if back.StatusCode != 200 || !bytes.Equal(back.body, content) {
+		t.Errorf("%s leads to %d, %d bytes", a.Header.Get("Location"), back.StatusCode, len(back.body))
+	}
+}
+
+// TestNoOpenRedirect: a browser is sent on within the gateway alone.
+func TestNoOpenRedirect(t *testing.T) {
+	node := &memnode.Node{}
+	address := start(t, node)
+	own := strings.TrimPrefix(address, "http://")
+	for to, want := range map[string]string{
+		".":                     "/",
+		"/":                     "/",
+		"uri/x?t=info":          "/uri/x?t=info",
+		"?a=b":                  "/uri?a=b",
+		"http://" + own + "/x":  "/x",
+		"//" + own + "/x":       "/x",
+		"http://evil.example/":  "",
+		"//evil.example/":       "",
+		"https:evil.example":    "",
+		`/\evil.example`:        "/%5Cevil.example",
+		`\\evil.example`:        "/%5C%5Cevil.example",
+		"javascript:alert(1)":   "",
+		"data:text/html,x":      "",
+		"http://x@" + own + "/": "",
+		"//":                    "/uri",
+		"/.//evil.example":      "",
+		"/a/..//evil.example":   "/evil.example",
+		"///evil.example":       "",
+		"%0d%0aX: y":            "",
+		"/%0d%0aX: y":           "/%0D%0AX:%20y",
+		"\r\nX: y":              "",
+	} {
+		body, kind := form(t, "a", []byte("x"), "t", "upload", "when_done", to)
+		a := ask(t, "POST", address+"/uri", body, "Content-Type", kind)
+		got := a.Header.Get("Location")
+		if want == "" && (a.StatusCode != 400 || got != "") || want != "" && (a.StatusCode != 302 || !strings.EqualFold(got, want)) {
+			t.Errorf("%q: %d to %q, want %q", to, a.StatusCode, got, want)
+		}
+	}
+}
+
+func TestBadForms(t *testing.T) {
+	node := &memnode.Node{}
+	address := start(t, node)
+	good, kind := form(t, "a", content, "t", "upload")
+	cut := good.Bytes()[:good.Len()-20]
+	two := strings.Replace(good.String(), `name="t"`, `name="file"; filename="b"`, 1)
+	none, noneKind := form(t, "", nil, "t", "upload")
+	fields := strings.Repeat("a=b&", 3)
+	for name, c := range map[string]struct {
+		body, kind string
+		status     int
+	}{
+		"cut off":           {string(cut), kind, 400},
+		"two files":         {two, kind, 400},
+		"no file":           {none.String(), noneKind, 400},
+		"no boundary":       {good.String(), "multipart/form-data", 400},
+		"other boundary":    {good.String(), "multipart/form-data; boundary=x", 400},
+		"encoded":           {fields + "t=upload", "application/x-www-form-urlencoded", 400},
+		"encoded, bad":      {"%zz", "application/x-www-form-urlencoded", 400},
+		"encoded, too long": {strings.Repeat("a=b&", 2<<20), "application/x-www-form-urlencoded", 413},
+	} {
+		a := ask(t, "POST", address+"/uri", strings.NewReader(c.body), "Content-Type", c.kind)
+		if a.StatusCode != c.status {
+			t.Errorf("%s: %d %s, want %d", name, a.StatusCode, a.body, c.status)
+		}
+	}
+	if n := len(node.Options()); n != 0 {
+		t.Errorf("%d files were stored", n)
+	}
+}
+
+// TestGoToACapability: a pasted capability becomes an address, and what else was
+// asked stays.
+func TestGoToACapability(t *testing.T) {
+	address := start(t, &memnode.Node{})
+	for query, want := range map[string]string{
+		"uri=URI%3ALIT%3Akrugkidfnzsc4&filename=a%26b.txt": "/uri/URI:LIT:krugkidfnzsc4?filename=a%26b.txt",
+		"uri=+URI:DIR2-LIT:%0A":                            "/uri/URI:DIR2-LIT:/",
+	} {
+		a := ask(t, "GET", address+"/uri?"+query, nil)
+		if a.StatusCode != 302 || a.Header.Get("Location") != want {
+			t.Errorf("%s: %d to %q", query, a.StatusCode, a.Header.Get("Location"))
+		}
+	}
+}
+
+// TestAuthorityOfARequest: by argument or header, whole or in parts, for reading
+// and for storing.
+func TestAuthorityOfARequest(t *testing.T) {
+	authority := lease.Authority{Holdings: []lease.Holding{{Account: lease.AccountOf([lease.SeedSize]byte{7})}}}
+	text, err := authority.Text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	coded := base64.StdEncoding.EncodeToString(text)
+	third := len(coded) / 3
+	ways := map[string][]string{
+		"cred":         nil,
+		"own":          {"X-Tarn-Authority", coded},
+		"url alphabet": {"X-Tarn-Authority", base64.RawURLEncoding.EncodeToString(text)},
+		"Tahoe's":      {"X-Tahoe-Storage-Authority", coded},
+		"parts": {
+			"X-Tahoe-Storage-Authority-10", coded[2*third:], "X-Tahoe-Storage-Authority-9", coded[third : 2*third],
+			"X-Tahoe-Storage-Authority-01", coded[:third],
+		},
+	}
+	for name, headers := range ways {
+		node := &memnode.Node{}
+		address := start(t, node)
+		query := ""
+		if headers == nil {
+			query = "?cred=" + url.QueryEscape(string(text))
+		}
+		a := ask(t, "PUT", address+"/uri"+query, bytes.NewReader(content), headers...)
+		a.want(t, 201, "URI:CHK:")
+		ask(t, "GET", address+"/uri/"+string(a.body)+query, nil, headers...).want(t, 200, "the quick")
+		put, read := node.Options(), node.Under()
+		if len(put) != 1 || put[0].Authority.ID() != authority.ID() || len(read) != 1 || read[0].ID() != authority.ID() {
+			t.Errorf("%s: stored under %v, read under %v", name, put, read)
+		}
+	}
+	node := &memnode.Node{}
+	address := start(t, node)
+	ask(t, "PUT", address+"/uri", bytes.NewReader(content), "X-Tarn-Authority", "***").want(t, 400, "neither")
+	ask(t, "PUT", address+"/uri?cred="+coded[:third], bytes.NewReader(content)).want(t, 400, "can't be used")
+	if n := len(node.Options()); n != 0 {
+		t.Errorf("%d files were stored under no authority", n)
+	}
+}
