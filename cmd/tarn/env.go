@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/tarn-grid/tarn/file"
 	"github.com/tarn-grid/tarn/web/control"
 )
 
@@ -46,14 +47,33 @@ func (e *env) folder(args ...string) (folder, error) {
 
 // node is a client of the running node.
 func (e *env) node() (*control.Client, folder, error) {
-	f, err := e.folder()
+	f, err := e.nodeFolder()
 	if err != nil {
 		return nil, f, err
 	}
-	if err := f.check(); err != nil {
-		return nil, f, err
-	}
 	return control.NewClient(f.socket()), f, nil
+}
+
+// nodeFolder is the folder of a node, which need not run.
+func (e *env) nodeFolder() (folder, error) {
+	f, err := e.folder()
+	if err != nil {
+		return f, err
+	}
+	return f, f.check()
+}
+
+// place is what people give for something on the grid; - is a capability that
+// standard input has, with a path behind it or not.
+func (e *env) place(f folder, text string) (place, error) {
+	if text == "-" {
+		read, err := e.readText("-", "capability", file.MaxText)
+		if err != nil {
+			return place{}, err
+		}
+		text = string(read)
+	}
+	return f.place(text)
 }
 
 // print writes a command's result. A result that could not be written is a

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tarn-grid/tarn"
 	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/file/directory"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/lease/membership"
@@ -82,7 +83,17 @@ var exits = []struct {
 }{
 	{context.Canceled, exitInterrupted},
 	{control.ErrNotRunning, exitNotRunning},
+	{tarn.ErrNoEntry, exitNotFound},
+	{tarn.ErrEntryExists, exitInTheWay},
+	{control.ErrPlace, exitUsage},
+	{tarn.ErrNotDirectory, exitUsage},
+	{directory.ErrEntry, exitUsage},
+	{errNoAlias, exitUsage},
+	{errAliasTaken, exitInTheWay},
 	{tarn.ErrCap, exitUsage},
+	{file.ErrNotCapability, exitUsage},
+	{file.ErrMalformed, exitUsage},
+	{file.ErrClaim, exitUsage},
 	{tarn.ErrNotEnoughShares, exitNotFound},
 	{errNoNode, exitNotFound},
 	{tarn.ErrNoAccount, exitNotFound},

@@ -31,6 +31,7 @@ import (
 //	                          the client's keys for what it does for others, and
 //	                          the key of a renewer or a repairer
 //	private/convergence       the client's convergence secret
+//	private/aliases           names of directories
 //	private/control.sock      the running node
 type folder struct{ dir string }
 
@@ -38,6 +39,7 @@ func (f folder) settings() string           { return filepath.Join(f.dir, "tarn.
 func (f folder) url() string                { return filepath.Join(f.dir, "node.url") }
 func (f folder) private(name string) string { return filepath.Join(f.dir, "private", name) }
 func (f folder) socket() string             { return f.private("control.sock") }
+func (f folder) aliasFile() string          { return f.private("aliases") }
 func (f folder) reference() string          { return f.private("introducer.ref") }
 
 func (f folder) helperReference() string { return f.private("helper.ref") }

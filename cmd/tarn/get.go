@@ -14,8 +14,8 @@ import (
 )
 
 type getOptions struct {
-	capability string // - is standard input
-	capFile    string // instead of capability
+	capability string // a place, - is standard input
+	capFile    string // instead of that
 	to         string // - is standard output
 	authority  string // file, - or empty for the node's own
 }
@@ -23,14 +23,16 @@ type getOptions struct {
 func newGet(e *env) *cobra.Command {
 	var o getOptions
 	c := &cobra.Command{
-		Use:   "get CAP [FILE|-]",
-		Short: "Read a file by its capability",
+		Use:   "get PLACE [FILE|-]",
+		Short: "Read a file by its capability, or a path to it",
 		Long: `Reads a file and writes it to FILE, which appears only when it is whole, or to
 standard output, where what comes before a failure is a true beginning of the
-file and the exit code is not 0.
+file and the exit code is not 0. A PLACE is a capability, the capability of a
+directory with a path behind it (CAP/photos/one.jpg), or a path from an alias
+(ALIAS:photos/one.jpg).
 
 ` + capSecrecy,
-		Example: "  tarn get URI:LIT:krugkidfnzsc4 letter.txt\n  tarn get - letter.txt < letter.cap\n  tarn get --cap-file letter.cap letter.txt",
+		Example: "  tarn get URI:LIT:krugkidfnzsc4 letter.txt\n  tarn get - letter.txt < letter.cap\n  tarn get --cap-file letter.cap letter.txt\n  tarn get photos:2026/one.jpg one.jpg",
 		Args:    between(0, 2),
 		RunE: action(func(ctx context.Context, args []string) error {
 			if err := o.arguments(args); err != nil {
@@ -47,7 +49,7 @@ file and the exit code is not 0.
 func (o *getOptions) arguments(args []string) error {
 	if o.capFile == "" {
 		if len(args) == 0 {
-			return usageError{errors.New("which file? Give its capability"), "tarn get"}
+			return usageError{errors.New("which file? Give its capability, or a path from an alias"), "tarn get"}
 		}
 		o.capability, args = args[0], args[1:]
 	}
@@ -70,11 +72,15 @@ func runGet(ctx context.Context, e *env, o getOptions) error {
 	if n, err = e.under(n, o.authority); err != nil {
 		return err
 	}
-	capability, err := o.readCap(e)
+	text, err := o.readCap(e)
 	if err != nil {
 		return err
 	}
-	get, err := n.Get(ctx, capability, 0, -1)
+	from, err := f.place(text)
+	if err != nil {
+		return err
+	}
+	get, err := n.Get(ctx, from.capability, 0, -1, from.path...)
 	if err != nil {
 		return fmt.Errorf("read the file: %w", f.explain(err))
 	}
@@ -96,16 +102,8 @@ func (o getOptions) readCap(e *env) (string, error) {
 	if name == "" {
 		name = "-"
 	}
-	input, _, err := e.open(name)
-	if err != nil {
-		return "", err
-	}
-	defer input.Close()
-	text, err := io.ReadAll(io.LimitReader(input, file.MaxText+1))
-	if err != nil {
-		return "", fmt.Errorf("read the capability: %w", err)
-	}
-	return string(text), nil
+	text, err := e.readText(name, "capability", file.MaxText)
+	return string(text), err
 }
 
 // copyGet writes to w, which errors call name.

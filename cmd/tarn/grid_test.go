@@ -36,6 +36,7 @@ func TestGrid(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": codeCommand, "mode": modeCommand, "edit": editCommand,
+			"web": webCommand, "finished": finishedCommand, "fromlisting": fromlistingCommand,
 			"start": startCommand, "end": endCommand, "crash": crashCommand,
 			"keyof": keyofCommand, "withoutline": withoutlineCommand, "leave": leaveCommand, "emptyfolder": emptyfolderCommand, "nameof": nameofCommand,
 			"bigfile": bigfileCommand, "uploading": uploadingCommand, "emptied": emptiedCommand, "spooling": spoolingCommand, "keepport": keepPortCommand,

@@ -7,17 +7,20 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/tarn-grid/tarn"
 	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/web/control"
+	"github.com/tarn-grid/tarn/web/tahoe"
 )
 
 type putOptions struct {
 	file      string // - is standard input
-	into      string // capability of a mutable file that is written, or empty
+	into      string // capability of a mutable file that is written, a place, or empty
+	at        *place // where the file is to be, if it is to have a name
 	intoFile  string // file with that, or -
 	mutable   bool
 	format    string // sdmf, mdmf, or chk
@@ -33,20 +36,24 @@ type putOptions struct {
 func newPut(e *env) *cobra.Command {
 	var o putOptions
 	c := &cobra.Command{
-		Use:   "put [FILE|-] [CAP]",
-		Short: "Store a file and print its capability, or write a mutable one",
+		Use:   "put [FILE|-] [PLACE]",
+		Short: "Store a file and print its capability",
 		Long: `Stores FILE, or standard input, and prints the capability with which it can be
 read again. Whoever has the capability can read the file, so keep it as you
 would keep the file; without it nobody can.
 
+As PLACE it gets a name: ALIAS:notes/letter.txt, or the capability of a directory with
+a path behind it. What is missing of the path is made. A mutable file that is there is
+written anew, anything else is replaced.
+
 With --mutable the file can be written again by who has its capability: give that as
-CAP, or in a file with --into. Of a file of the format mdmf, which is for large ones,
+PLACE, or in a file with --into. Of a file of the format mdmf, which is for large ones,
 parts can be read and written alone; sdmf is the default.
 
 With --authority the file is stored in the name of that authority, which the node
 forgets afterwards; so the leases end after a month unless somebody renews them.
 With --keep the node keeps of it the right to renew, and nothing more.`,
-		Example: "  tarn put letter.txt\n  tar c photos | tarn put -\n  tarn put --helper --or-directly film.mkv\n  tarn put --mutable notes.txt > notes.cap\n  tarn put --into notes.cap notes.txt",
+		Example: "  tarn put letter.txt\n  tar c photos | tarn put -\n  tarn put --helper --or-directly film.mkv\n  tarn put --mutable notes.txt > notes.cap\n  tarn put --into notes.cap notes.txt\n  tarn put letter.txt work:letters/one.txt",
 		Args:    between(0, 2),
 		RunE: action(func(ctx context.Context, args []string) error {
 			o.file = argument(args, 0)
@@ -87,6 +94,9 @@ func runPut(ctx context.Context, e *env, o putOptions) error {
 	if o.file == "-" && o.authority == "-" {
 		return usageError{errors.New("standard input can be only one of file and authority"), "tarn put"}
 	}
+	if o.at, err = o.findPlace(ctx, n, f); err != nil {
+		return fmt.Errorf("store the file: %w", f.explain(err))
+	}
 	if o.keep && o.authority == "" {
 		return usageError{errors.New("--keep goes with --authority; what is stored with the node's own authority is renewed anyway"), "tarn put"}
 	}
@@ -124,6 +134,9 @@ func runPut(ctx context.Context, e *env, o putOptions) error {
 	if err != nil {
 		return fmt.Errorf("store the file: %w", f.explain(err))
 	}
+	if err := o.name(ctx, n, result.Cap); err != nil {
+		return fmt.Errorf("name the file, which is stored: %w", err)
+	}
 	if result.NotHelped != "" {
 		e.warn("the shares were sent from here: %s", result.NotHelped)
 	}
@@ -132,6 +145,49 @@ func runPut(ctx context.Context, e *env, o putOptions) error {
 	}
 	e.noteStored(result)
 	return e.print("%s\n", result.Cap)
+}
+
+// findPlace makes of the second argument the mutable file that is to be written,
+// or the place at which the file is to be; nil if it is to have no name.
+func (o *putOptions) findPlace(ctx context.Context, n *control.Client, f folder) (*place, error) {
+	if o.into == "" || o.into == "-" {
+		return nil, nil
+	}
+	p, err := f.place(o.into)
+	if err != nil {
+		return nil, err
+	}
+	if len(p.path) == 0 {
+		o.into = p.capability
+		return nil, nil
+	}
+	if p.folder {
+		if o.file == "-" {
+			return nil, usageError{errors.New("standard input has no name; say how the file is to be called"), "tarn put"}
+		}
+		p.path = append(p.path, filepath.Base(o.file))
+	}
+	o.into = ""
+	there, _, err := n.Object(ctx, p.capability, p.path...)
+	switch {
+	case errors.Is(err, tarn.ErrNoEntry):
+	case err != nil:
+		return nil, err
+	case there.Kind == tahoe.Directory:
+		return nil, usageError{err: errors.New("there is a directory by that name; end it with a slash to store the file in it")}
+	case there.Write != "" && o.format == "" && !o.mutable:
+		o.into = there.Write
+		return nil, nil
+	}
+	return &p, nil
+}
+
+// name puts what was stored where it is to be.
+func (o putOptions) name(ctx context.Context, n *control.Client, capability string) error {
+	if o.at == nil {
+		return nil
+	}
+	return n.Link(ctx, o.at.parent(), tarn.ReplaceFiles, control.Child{Name: o.at.name(), Cap: capability})
 }
 
 // ownHelper is the flag --helper without a reference.

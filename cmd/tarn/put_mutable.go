@@ -58,6 +58,9 @@ func (o putOptions) putMutable(ctx context.Context, e *env, n *control.Client, f
 	if err != nil {
 		return fmt.Errorf("write the mutable file: %w", f.explain(err))
 	}
+	if err := o.name(ctx, n, result.Cap); err != nil {
+		return fmt.Errorf("name the file, which is stored: %w", err)
+	}
 	if o.json {
 		return writeJSON(e.stdout, result)
 	}

@@ -2,10 +2,11 @@ package main
 
 import (
 	"fmt"
-	"math"
 	"math/big"
 	"strconv"
 	"strings"
+
+	"github.com/tarn-grid/tarn/grid"
 )
 
 // units of sizes. Those with an i are powers of 1024, the others of 1000; a
@@ -68,33 +69,8 @@ func scale(number string, unit int64) (int64, bool) {
 	return whole.Int64(), whole.IsInt64()
 }
 
-// formatSize is a size for people: three digits and a decimal unit, such as
-// 1.05MB; sizes below a thousand bytes are exact.
-func formatSize(n int64) string {
-	if n < 0 {
-		return "-" + formatSize(-max(n, -math.MaxInt64))
-	}
-	for _, u := range units[5:] {
-		if n >= u.bytes && u.bytes > 1 {
-			return threeDigits(float64(n)/float64(u.bytes)) + u.name
-		}
-	}
-	return strconv.FormatInt(n, 10) + "B"
-}
-
-func threeDigits(f float64) string {
-	decimals := 2
-	if f >= 100 {
-		decimals = 0
-	} else if f >= 10 {
-		decimals = 1
-	}
-	text := strconv.FormatFloat(f, 'f', decimals, 64)
-	if decimals > 0 {
-		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
-	}
-	return text
-}
+// formatSize is a size for people.
+func formatSize(n int64) string { return grid.FormatSize(n) }
 
 // exactSize is a size for a file of settings: parseSize gives n again.
 func exactSize(n int64) string {

@@ -1,0 +1,240 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tarn-grid/tarn"
+	"github.com/tarn-grid/tarn/web/tahoe"
+)
+
+type cpOptions struct {
+	from      []string
+	to        string
+	authority string
+	recursive bool
+	capsOnly  bool
+	verbose   bool
+}
+
+func newCp(e *env) *cobra.Command {
+	var o cpOptions
+	c := &cobra.Command{
+		Use:   "cp FROM... TO",
+		Short: "Copy files and directories to the grid, from it, and on it",
+		Long: `Copies files, and with -r directories with all that is in them. What is on the grid
+is a capability or begins with an alias (work:letters), all else is on this machine.
+
+Where TO is a directory, or there are several FROM, or it ends with a slash, the
+copies are in it under their own names; of a FROM that ends with a slash the contents
+are. Files that are there are replaced, mutable ones written anew, and directories
+filled up. Files on the grid that can't change are not copied but linked.`,
+		Example: "  tarn cp -r photos work:\n  tarn cp -r work:photos/ copy\n  tarn cp letter.txt work:letters/one.txt",
+		Args:    between(2, 1<<20),
+		RunE: action(func(ctx context.Context, args []string) error {
+			last := len(args) - 1
+			o.from, o.to = args[:last], args[last]
+			return runCp(ctx, e, o)
+		}),
+	}
+	registerAuthority(c, &o.authority)
+	c.Flags().BoolVarP(&o.recursive, "recursive", "r", false, "directories, too")
+	c.Flags().BoolVar(&o.capsOnly, "caps-only", false, "to this machine: write the capabilities of files instead of what is in them")
+	c.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "name each file that is copied")
+	return c
+}
+
+func runCp(ctx context.Context, e *env, o cpOptions) error {
+	n, f, err := e.node()
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	if n, err = e.under(n, o.authority); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	c := &copier{node: n, failed: cancel, options: o, note: e.noteCopies(o.verbose), turns: make(chan struct{}, copiesAtOnce)}
+	var items []original
+	for _, text := range o.from {
+		more, err := c.source(ctx, f, text)
+		if err != nil {
+			return fmt.Errorf("copy: %w", f.explain(err))
+		}
+		items = append(items, more...)
+	}
+	if onGrid(o.to) {
+		err = c.toGrid(ctx, f, items)
+	} else {
+		err = c.toMachine(ctx, items)
+	}
+	if err != nil {
+		return fmt.Errorf("copy: %w", f.explain(err))
+	}
+	e.note("%s copied", counted(c.files.Load(), "file"))
+	return nil
+}
+
+// noteCopies tells a person which file was copied, if that is wanted.
+func (e *env) noteCopies(verbose bool) func(string) {
+	if !verbose {
+		return func(string) {}
+	}
+	return func(path string) { _, _ = fmt.Fprintf(e.stderr, "%s\n", shownName(path)) } // nobody reads it if this fails
+}
+
+// onGrid tells places on the grid from files on this machine: a capability, or an
+// alias before a colon that no slash comes before.
+func onGrid(text string) bool {
+	name, _, ok := strings.Cut(text, ":")
+	return isCapability(text) || ok && !strings.Contains(name, "/")
+}
+
+// original is a file or directory that is to be copied.
+type original struct {
+	name   string       // that the copy gets
+	path   string       // on this machine, "" if it is on the grid
+	object tahoe.Object // on the grid
+	folder bool
+}
+
+// source is what an argument means: one original, or those in a directory that is
+// given with a slash at the end.
+func (c *copier) source(ctx context.Context, f folder, text string) ([]original, error) {
+	i, contents, err := c.find(ctx, f, text)
+	if err != nil {
+		return nil, err
+	}
+	if !i.folder {
+		if contents {
+			return nil, usageError{err: fmt.Errorf("%s is no directory, but ends with a slash", text)}
+		}
+		return []original{i}, nil
+	}
+	if !c.options.recursive {
+		return nil, usageError{err: fmt.Errorf("%s is a directory; it is copied with -r", text)}
+	}
+	if contents || i.name == "" {
+		return c.inside(ctx, i)
+	}
+	return []original{i}, nil
+}
+
+func (c *copier) find(ctx context.Context, f folder, text string) (i original, contents bool, err error) {
+	if !onGrid(text) {
+		info, err := os.Stat(text)
+		if err != nil {
+			return original{}, false, fmt.Errorf("can't %w", err)
+		}
+		absolute, err := filepath.Abs(text)
+		if err != nil {
+			return original{}, false, err
+		}
+		return original{name: filepath.Base(absolute), path: absolute, folder: info.IsDir()}, strings.HasSuffix(text, "/"), nil
+	}
+	p, err := f.place(text)
+	if err != nil {
+		return original{}, false, err
+	}
+	object, _, err := c.node.Object(ctx, p.capability, p.path...)
+	if err != nil {
+		return original{}, false, err
+	}
+	i = original{object: object, folder: object.Kind == tahoe.Directory}
+	if len(p.path) > 0 {
+		i.name = p.name()
+	}
+	return i, p.folder, nil
+}
+
+// inside are the items in a directory, by name.
+func (c *copier) inside(ctx context.Context, i original) ([]original, error) {
+	if i.path != "" {
+		return c.insideFolder(i)
+	}
+	object := i.object
+	if object.Children == nil {
+		var err error
+		if object, _, err = c.node.Object(ctx, bestCap(object)); err != nil {
+			return nil, err
+		}
+	}
+	var items []original
+	for _, name := range sortedNames(object.Children) {
+		child := object.Children[name]
+		if child.Kind != tahoe.File && child.Kind != tahoe.Directory {
+			return nil, fmt.Errorf("%q is of an unknown kind, and can't be copied", name)
+		}
+		items = append(items, original{name: name, object: child, folder: child.Kind == tahoe.Directory})
+	}
+	return items, nil
+}
+
+func (c *copier) insideFolder(i original) ([]original, error) {
+	entries, err := os.ReadDir(i.path)
+	if err != nil {
+		return nil, fmt.Errorf("can't %w", err)
+	}
+	var items []original
+	for _, entry := range entries {
+		path := filepath.Join(i.path, entry.Name())
+		info, err := os.Stat(path)
+		switch {
+		case err != nil && entry.Type()&os.ModeSymlink != 0:
+			continue // it leads nowhere
+		case err != nil:
+			return nil, fmt.Errorf("can't %w", err)
+		case info.IsDir() || info.Mode().IsRegular():
+			items = append(items, original{name: entry.Name(), path: path, folder: info.IsDir()})
+		}
+	}
+	return items, nil
+}
+
+// toGrid copies to a place on the grid.
+func (c *copier) toGrid(ctx context.Context, f folder, items []original) error {
+	to, err := f.place(c.options.to)
+	if err != nil {
+		return err
+	}
+	there, _, err := c.node.Object(ctx, to.capability, to.path...)
+	missing := errors.Is(err, tarn.ErrNoEntry)
+	if err != nil && !missing {
+		return err
+	}
+	into := to.folder || len(c.options.from) > 1 || there.Kind == tahoe.Directory || len(items) != 1 || items[0].folder || items[0].name == ""
+	if !into {
+		items[0].name = to.name()
+		return c.fileAt(ctx, to, there, items[0])
+	}
+	dir := there.Write
+	if missing {
+		if dir, err = c.node.EnsureDirectory(ctx, to.is(), tarn.SDMF); err != nil {
+			return err
+		}
+		there.Children = map[string]tahoe.Object{}
+	}
+	if dir == "" {
+		return tarn.ErrReadOnly
+	}
+	_, err = c.fill(ctx, dir, there.Children, items, "").wait(ctx)
+	return err
+}
+
+// toMachine copies to a folder or file on this machine.
+func (c *copier) toMachine(ctx context.Context, items []original) error {
+	to := c.options.to
+	info, err := os.Stat(to)
+	isFolder := err == nil && info.IsDir()
+	if isFolder || strings.HasSuffix(to, "/") || len(items) != 1 || items[0].folder || len(c.options.from) > 1 {
+		return c.write(ctx, to, items)
+	}
+	return c.writeFile(ctx, to, items[0])
+}
