@@ -27,6 +27,7 @@ const (
 	exitInTheWay    = 6
 	exitSettings    = 7
 	exitUnhealthy   = 8
+	exitPartly      = 9
 	exitInterrupted = 130
 )
 
@@ -41,6 +42,7 @@ const exitHelp = `Exit codes:
        permission, disk full
   7    the node's settings or key files can't be used
   8    a file is not as it should be, though it can be read
+  9    done in part: what was left out is named
   130  interrupted`
 
 // Errors of the commands themselves.
@@ -56,6 +58,7 @@ var (
 	errBadName   = errors.New("not a name")
 	errProblems  = errors.New("the storage is not in order")
 	errUnhealthy = errors.New("the file is not healthy")
+	errPartly    = errors.New("not everything could be done")
 	errReports   = errors.New("not every report can be relied on")
 	errDemoEnded = errors.New("a node of the demo ended by itself")
 )
@@ -120,6 +123,7 @@ var exits = []struct {
 	{errSettings, exitSettings},
 	{errKeys, exitSettings},
 	{errUnhealthy, exitUnhealthy},
+	{errPartly, exitPartly},
 	{tarn.ErrDamaged, exitSettings},
 	{tarn.ErrAmbiguous, exitUsage},
 	{tarn.ErrNoStorage, exitUsage},
