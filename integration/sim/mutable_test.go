@@ -16,7 +16,6 @@ import (
 	"github.com/tarn-grid/tarn/file"
 	"github.com/tarn-grid/tarn/file/mutable"
 	"github.com/tarn-grid/tarn/integration/sim"
-	"github.com/tarn-grid/tarn/lease/store"
 	"github.com/tarn-grid/tarn/transport/wire"
 )
 
@@ -347,8 +346,8 @@ func TestServerRollsBack(t *testing.T) {
 		}
 		for round := range 3 {
 			s := c.servers[(int(seed)+round)%4]
-			old := store.NewMemory()
-			if old, err = s.disk.AfterCrash(); err != nil {
+			old, err := s.disk.AfterCrash()
+			if err != nil {
 				t.Fatal(err)
 			}
 			s.disk.Store, err = old.AfterCrash()

@@ -157,8 +157,9 @@ func (c *Client) exportShare(ctx context.Context, id lease.ShareID, w io.Writer)
 	if err != nil {
 		return err
 	}
-	defer response.Body.Close()
-	_, err = (&Get{Size: -1, ctx: ctx, response: response}).WriteTo(w)
+	get := &Get{Size: -1, ctx: ctx, response: response}
+	defer get.Close()
+	_, err = get.WriteTo(w)
 	return err
 }
 
