@@ -95,6 +95,11 @@ func TestImportedSharesAreChanged(t *testing.T) {
 		t.Errorf("said, and not sent: %v, %v", got, err)
 	}
 	b.imports(t, id, slot, lease.ImportStored)
+	another := slot
+	another.Enabler[0]++
+	if _, _, err := b.Import(epoch, id, another, lease.NoLimit); !errors.Is(err, lease.ErrOtherShare) {
+		t.Errorf("imported with another write enabler: %v", err)
+	}
 	written := lease.Mutation{
 		StorageIndex: id.StorageIndex, Enabler: enabler, Seen: []lease.Seen{{Num: id.Num, Writes: 1}},
 		Writes: []lease.ShareWrite{{Num: id.Num, Body: lease.Body{Size: 5, Inline: []byte("newer")}}},
