@@ -49,9 +49,9 @@ func farm(n int) error {
 		if err != nil {
 			return err
 		}
-		fmt.Print(clauseOf(keyOf(i), l.Hints()))
+		fmt.Fprint(os.Stdout, clauseOf(keyOf(i), l.Hints()))
 	}
-	fmt.Println()
+	fmt.Fprintln(os.Stdout)
 	_, err := io.Copy(io.Discard, os.Stdin)
 	return err
 }
