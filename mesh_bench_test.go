@@ -2,6 +2,7 @@ package tarn_test
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"sync"
 	"testing"
@@ -11,11 +12,13 @@ import (
 	"github.com/tarn-grid/tarn/file"
 )
 
+var meshNodes = flag.Int("nodes", 100, "of a mesh")
+
 // BenchmarkMesh reports how long it takes until a hundred nodes, each of them client
 // and server, are logged in at each other, from the start of the first; all in this
-// process.
+// process. With -args -nodes N it is another number of them.
 func BenchmarkMesh(b *testing.B) {
-	many := 100
+	many := *meshNodes
 	if testing.Short() {
 		many = 5
 	}
