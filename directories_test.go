@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -82,6 +83,9 @@ func TestDirectories(t *testing.T) {
 		}
 		if _, err := n.Unlink(ctx, root.Cap, "sub"); !errors.Is(err, tarn.ErrNoEntry) {
 			t.Errorf("unlinked twice: %v", err)
+		}
+		if _, err := n.Overwrite(ctx, root.Cap, strings.NewReader("x")); !errors.Is(err, tarn.ErrCap) {
+			t.Errorf("a directory was overwritten as a file: %v", err)
 		}
 		l = g.list(root.Cap)
 		if e, ok := l.Entry("future"); len(l.Entries) != 1 || !ok || e.Write.String() != future.Cap || e.Read.String() != "ro."+future.ReadCap {

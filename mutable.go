@@ -203,15 +203,12 @@ func (n *Node) written(ctx context.Context, a lease.Authority, keep bool, reques
 	return result, nil
 }
 
-// mutableCap reads a capability of a mutable file, or of a directory that lies in
-// one.
+// mutableCap reads a capability of a mutable file. That of a directory is none, so
+// that nobody overwrites one by mistake.
 func mutableCap(text string) (file.Mutable, error) {
 	parsed, err := file.Parse(strings.TrimSpace(text))
 	if err != nil {
 		return file.Mutable{}, fmt.Errorf("%w: %w", ErrCap, err)
-	}
-	if d, ok := parsed.(file.Directory); ok {
-		parsed = d.File
 	}
 	if c, ok := parsed.(file.Mutable); ok {
 		return c, nil
