@@ -194,7 +194,7 @@ func TestFilesAreLookedAt(t *testing.T) {
 	r.want("nobody's", r.ask(repairer.CheckNow{Name: "bob"}), repairer.ErrUnknown)
 	r.want("all at once", r.ask(repairer.CheckNow{}), nil)
 	s := r.state("alice", 1)
-	if s.Healthy || s.Recoverable || s.Lost == 0 || !strings.Contains(s.Trouble, "not enough good shares") || s.Next.Sub(s.Checked) > 2*time.Hour {
+	if s.Healthy || s.Recoverable || s.Lost != 0 || !strings.Contains(s.Trouble, "not enough good shares") || s.Next.Sub(s.Checked) > 2*time.Hour {
 		t.Errorf("%+v", s)
 	}
 	if r.disk.notes < 2 || !r.disk.files["alice"][0].State.Checked.Equal(s.Checked) {

@@ -121,7 +121,9 @@ func (r *Repairer) after(s State, t *task, m looked) State {
 	}
 	s.Shares, s.Happiness, s.Summary = after.Shares(), after.Happiness(), after.Summary()
 	s.Healthy, s.Recoverable = after.Healthy(), after.Recoverable()
-	s.Lost += len(before.Missing())
+	if before.Recoverable() { // else servers are away, or it is past counting
+		s.Lost += len(before.Missing())
+	}
 	s.Pushed += m.result.Pushed
 	if m.result.Pushed > 0 {
 		s.Repaired = now
