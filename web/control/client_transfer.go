@@ -105,14 +105,26 @@ func (c *Client) Get(ctx context.Context, capability string, offset, length int6
 	if err != nil {
 		return nil, fmt.Errorf("encode the request: %w", err)
 	}
-	response, err := c.do(ctx, http.MethodPost, pathGet, bytes.NewReader(ask), nil)
+	g, err := c.get(ctx, pathGet, bytes.NewReader(ask))
+	if err != nil {
+		return nil, err
+	}
+	if g.Size < 0 {
+		g.Close()
+		return nil, fmt.Errorf("%w: an answer without a size", ErrBrokenOff)
+	}
+	return g, nil
+}
+
+// get asks for what is bytes, and perhaps does not say how many.
+func (c *Client) get(ctx context.Context, path string, ask io.Reader) (*Get, error) {
+	response, err := c.do(ctx, http.MethodPost, path, ask, nil)
 	if err != nil {
 		return nil, err
 	}
 	size, err := strconv.ParseInt(response.Header.Get(headerSize), 10, 64)
-	if err != nil || size < 0 {
-		_ = response.Body.Close() // nothing of it is used
-		return nil, fmt.Errorf("%w: an answer without a size", ErrBrokenOff)
+	if err != nil {
+		size = -1
 	}
 	return &Get{Size: size, ctx: ctx, response: response}, nil
 }

@@ -153,13 +153,12 @@ func (c *Client) importShare(ctx context.Context, id lease.ShareID, r io.Reader,
 }
 
 func (c *Client) exportShare(ctx context.Context, id lease.ShareID, w io.Writer) error {
-	response, err := c.do(ctx, http.MethodPost, pathExport+queryOfShare(id), nil, nil)
+	g, err := c.get(ctx, pathExport+queryOfShare(id), nil)
 	if err != nil {
 		return err
 	}
-	get := &Get{Size: -1, ctx: ctx, response: response}
-	defer get.Close()
-	_, err = get.WriteTo(w)
+	defer g.Close()
+	_, err = g.WriteTo(w)
 	return err
 }
 
