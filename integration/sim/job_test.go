@@ -29,6 +29,7 @@ type job struct {
 	g       *simGrid
 	c       *clientNode
 	what    string
+	size    int // of what is stored
 	began   time.Time
 	moved   time.Time // when it last came on
 	done    bool
@@ -114,7 +115,7 @@ func (g *simGrid) put(c *clientNode, data []byte, p file.Params, then func(*stor
 			then(f, err)
 		}
 	})
-	j.open = true
+	j.open, j.size = true, len(data)
 	g.puts = append(g.puts, j)
 	key, err := keyOf(data, p)
 	if err != nil {

@@ -31,6 +31,7 @@ type office struct {
 	before map[*storageNode]map[lease.LeaseID]lease.Lease // as the operation ended
 	gone   map[*storageNode]map[lease.LeaseID]bool        // cancelled since
 	bytes  map[*storageNode]map[grid.PublicKey]int64      // below each account, then
+	coming map[*clientNode]int64                          // promised to each account's uploads at a server, then, at most
 }
 
 // mind is what an operator thinks of a key.
@@ -438,6 +439,12 @@ func (o *office) leasesOf(s *storageNode, key grid.PublicKey) (map[lease.LeaseID
 
 // remember is what there is, from which on each change needs a reason.
 func (o *office) remember() {
+	o.coming = map[*clientNode]int64{}
+	for _, c := range o.clients {
+		for _, j := range c.jobs { // what was promised stays so when the quota is lowered
+			o.coming[o.payer(c)] += int64(smallOnAny.Total * (j.size + 1<<10))
+		}
+	}
 	o.before, o.gone, o.bytes = map[*storageNode]map[lease.LeaseID]lease.Lease{}, map[*storageNode]map[lease.LeaseID]bool{}, map[*storageNode]map[grid.PublicKey]int64{}
 	for _, s := range o.servers {
 		o.before[s], o.gone[s], o.bytes[s] = map[lease.LeaseID]lease.Lease{}, map[lease.LeaseID]bool{}, map[grid.PublicKey]int64{}
@@ -492,7 +499,7 @@ func (o *office) none(s *storageNode, c *clientNode, now map[lease.LeaseID]lease
 	}
 	m, key := o.mind(s, c), c.account.PublicKey(s.id())
 	used, _, err := s.disk.Counter(lease.RootCounterKey(key))
-	if err != nil || m.account && m.root.Quota != nil && used.Bytes > max(*m.root.Quota, o.bytes[s][key]) {
+	if err != nil || m.account && m.root.Quota != nil && used.Bytes > max(*m.root.Quota, o.bytes[s][key]+o.coming[c]) {
 		o.violated("%s: %d bytes are below %s, %d before, and the quota is %d (%v)", s.name, used.Bytes, c.name, o.bytes[s][key], *m.root.Quota, err)
 	}
 }
