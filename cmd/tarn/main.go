@@ -97,10 +97,11 @@ Try it with nothing but this machine: tarn demo
 	root.SetFlagErrorFunc(flagError)
 	root.PersistentFlags().StringVarP(&e.dirFlag, "node-directory", "d", "", "the node's folder (default ~/.tarn)")
 	root.AddCommand(
-		newCreateIntroducer(e), newCreateNode(e), newCreateClient(e), newCreateManager(e), newCreateAggregator(e), newCreateHelper(e), newCreateRelay(e), newCreateRenewer(e), newCreateRepairer(e), newRun(e),
+		newCreateIntroducer(e), newCreateNode(e), newCreateClient(e), newCreateManager(e), newCreateAggregator(e), newCreateHelper(e), newCreateRelay(e), newCreateRenewer(e), newRun(e),
+		newCreateRepairer(e), newRepairer(e), newRepairCap(e),
 		newStatus(e), newServers(e), newPut(e), newGet(e), newCap(e), newUsage(e),
-		newLeases(e), newReconcile(e), newCancel(e), newKeep(e), newCheck(e), newRenewalCap(e), newRepairCap(e),
-		newServer(e), newShare(e), newClient(e), newAuthority(e), newSign(e), newManager(e), newAggregator(e), newRenewer(e), newRepairer(e), newDemo(e), newVersion(e),
+		newLeases(e), newReconcile(e), newCancel(e), newKeep(e), newCheck(e), newRenewalCap(e),
+		newServer(e), newShare(e), newClient(e), newAuthority(e), newSign(e), newManager(e), newAggregator(e), newRenewer(e), newDemo(e), newVersion(e),
 	)
 	root.AddCommand(newLs(e), newCp(e), newMkdir(e), newMv(e), newLn(e), newUnlink(e), newWebopen(e), newBackup(e), newRestore(e), newCreateAlias(e), newAddAlias(e), newListAliases(e))
 	return root

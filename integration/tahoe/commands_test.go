@@ -151,7 +151,7 @@ func TestStockCommands(t *testing.T) {
 	s.run("^Dear reader", "get", "tahoe:linked")
 	s.run("", "unlink", "tahoe:linked")
 	s.run("", "unlink", "tahoe:docs/small")
-	s.run("^2026\nmedium\nnotes\ntree$", "ls", "tahoe:docs")
+	s.run("^2026\nmedium\nnotes\ntree\n$", "ls", "tahoe:docs")
 
 	s.run(`4 files uploaded \(0 reused\).*3 directories created`, "backup", "tree", "tahoe:backups")
 	s.run(`0 files uploaded \(4 reused\).*0 directories created \(3 reused\)`, "backup", "tree", "tahoe:backups")
