@@ -57,7 +57,8 @@ type source struct {
 
 // waiter is a request that is held until connections are decided.
 type waiter struct {
-	want   int // servers
+	want   int           // servers
+	longer time.Duration // than usual
 	ready  func(*entry) bool
 	answer func(ctx actor.Context)
 	cancel func()
@@ -106,6 +107,8 @@ type (
 		si      grid.StorageIndex
 		want    int
 		storing bool // only those that are logged in
+		// patient waits for all servers that are being connected to, and longer.
+		patient bool
 	}
 	// watchServers has every report passed on as serverNews, beginning with those
 	// that there are.
@@ -361,9 +364,14 @@ func (b *broker) candidates(ctx actor.Context, m candidates) {
 	if m.storing {
 		ready = b.mayStore
 	}
-	b.wait(ctx, &waiter{want: m.want, ready: ready, answer: func(ctx actor.Context) {
+	w := &waiter{want: m.want, ready: ready}
+	if m.patient {
+		w.want, w.longer = maxServers+1, patientTime
+	}
+	w.answer = func(ctx actor.Context) {
 		ctx.Send(m.replyTo, candidateList{b.permuted(m.si, ready), b.leftOut(ready)})
-	}})
+	}
+	b.wait(ctx, w)
 }
 
 // permuted is the servers that are ready, in the order of a file.
@@ -411,7 +419,7 @@ func (b *broker) wait(ctx actor.Context, w *waiter) {
 		w.answer(ctx)
 		return
 	}
-	w.cancel = b.env.Clock.After(b.patience(), ctx.Self(), late{w})
+	w.cancel = b.env.Clock.After(b.patience()+w.longer, ctx.Self(), late{w})
 	b.waiting = append(b.waiting, w)
 }
 

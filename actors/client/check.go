@@ -38,6 +38,9 @@ type CheckSpec struct {
 	Verify bool
 	// AddLease makes leases on the good shares.
 	AddLease bool
+	// Patient waits longer for servers that are being connected to, so that slow
+	// ones are not taken for gone.
+	Patient bool
 }
 
 // Checked answers Check.
@@ -197,7 +200,7 @@ func (c *check) Receive(ctx actor.Context) {
 
 func (c *check) askBroker(ctx actor.Context) {
 	c.asked = c.env.Clock.Now()
-	ctx.Send(c.broker, candidates{replyTo: ctx.Self(), si: c.check.Cap.StorageIndex, want: c.check.Cap.Total})
+	ctx.Send(c.broker, candidates{replyTo: ctx.Self(), si: c.check.Cap.StorageIndex, want: c.check.Cap.Total, patient: c.check.Patient})
 }
 
 // begin asks every server what it has.
@@ -477,7 +480,7 @@ func (c *check) tick(ctx actor.Context) {
 		return
 	}
 	now := c.env.Clock.Now()
-	if c.stage == finding && now.Sub(c.asked) > 2*settleTime {
+	if c.stage == finding && now.Sub(c.asked) > 2*settleTime+patientTime {
 		c.askBroker(ctx) // it failed and forgot us
 	}
 	for _, id := range c.order {

@@ -10,6 +10,9 @@ import (
 const (
 	// settleTime is how long a request waits for connections to be decided.
 	settleTime = 5 * time.Second
+	// patientTime is how much longer that is for who does not want to take a server
+	// that is slow for one that is gone.
+	patientTime = 30 * time.Second
 	// freshTime is how long enough servers are not enough while others were
 	// heard of only now.
 	freshTime = 2 * time.Second

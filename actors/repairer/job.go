@@ -69,7 +69,7 @@ func (j *job) start(ctx actor.Context) {
 	ctx.Watch(j.branch)
 	ctx.Send(j.branch, client.Repair{
 		ReplyTo: ctx.Self(), Authority: j.file.Authority,
-		CheckSpec: client.CheckSpec{Cap: j.file.Verifier, Happy: j.file.Cap.Happy, Verify: j.verify, AddLease: true},
+		CheckSpec: client.CheckSpec{Cap: j.file.Verifier, Happy: j.file.Cap.Happy, Verify: j.verify, AddLease: true, Patient: true},
 	})
 	j.env.Clock.After(silence/4, ctx.Self(), tick{})
 }
