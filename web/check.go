@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"strconv"
 	"strings"
 
@@ -21,26 +20,51 @@ const checksAtOnce = 8
 // handle, all of them are counted.
 const maxUnhealthy = 10_000
 
-// checkOptions reads what a check is to do.
-func (q *request) checkOptions() (o tarn.CheckOptions, err error) {
-	if o.Verify, err = q.args.flag("verify", false); err != nil {
-		return o, err
-	}
-	if o.AddLease, err = q.args.flag("add-lease", false); err != nil {
-		return o, err
-	}
-	repair, err := q.args.flag("repair", false)
-	if err == nil && repair {
-		return o, errNoRepair
-	}
-	return o, err
+// checkHow is what a check is to do.
+type checkHow struct {
+	tarn.CheckOptions
+	repair bool
 }
 
-var errNoRepair = wrong{http.StatusNotImplemented, "This version's gateway repairs nothing yet."}
+func (q *request) checkHow() (h checkHow, err error) {
+	if h.Verify, err = q.args.flag("verify", false); err != nil {
+		return h, err
+	}
+	if h.AddLease, err = q.args.flag("add-lease", false); err != nil {
+		return h, err
+	}
+	h.repair, err = q.args.flag("repair", false)
+	return h, err
+}
+
+// outcome is what a check found and, if it was to repair, what became of it: one
+// of the two.
+type outcome struct {
+	Checked  *health.JSON       `json:"check-results,omitempty"`
+	Repaired *health.RepairJSON `json:"check-and-repair-results,omitempty"`
+
+	before, after health.Report
+}
+
+// checkOne checks an object, and repairs it if that is wanted.
+func checkOne(ctx context.Context, node Node, capability string, h checkHow, how []tarn.Option) (o outcome, err error) {
+	if !h.repair {
+		result, err := node.Check(ctx, capability, h.CheckOptions, how...)
+		return checkedOnly(result.Report), err
+	}
+	result, err := node.Repair(ctx, capability, h.CheckOptions, how...)
+	j := health.JSONOfRepair(result.Before.Report, result.After.Report, result.Attempted)
+	return outcome{Repaired: &j, before: result.Before.Report, after: result.After.Report}, err
+}
+
+func checkedOnly(r health.Report) outcome {
+	j := r.JSON()
+	return outcome{Checked: &j, before: r, after: r}
+}
 
 // check tells how an object is: t=check.
 func (q *request) check(l tarn.Found) error {
-	o, err := q.checkOptions()
+	h, err := q.checkHow()
 	if err != nil {
 		return err
 	}
@@ -48,7 +72,7 @@ func (q *request) check(l tarn.Found) error {
 	if err != nil {
 		return err
 	}
-	result, err := q.node.Check(q.r.Context(), l.Capability().String(), o, q.how()...)
+	result, err := checkOne(q.r.Context(), q.node, l.Capability().String(), h, q.how())
 	if err != nil {
 		return err
 	}
@@ -56,10 +80,16 @@ func (q *request) check(l tarn.Found) error {
 	switch {
 	case to != "":
 		return q.done(to, "")
+	case strings.EqualFold(q.args.get("output"), "json") && h.repair:
+		return q.json(result.Repaired)
 	case strings.EqualFold(q.args.get("output"), "json"):
-		return q.json(result.JSON())
+		return q.json(result.Checked)
 	}
-	return q.page(infoPage, infoView{Title: "Check", Facts: healthFacts(l, result.Report)})
+	v := infoView{Title: "Check", Facts: healthFacts(l, result.after)}
+	if h.repair && !result.before.Literal {
+		v.Facts = append(v.Facts, fact{"Before the repair", result.before.Summary()})
+	}
+	return q.page(infoPage, v)
 }
 
 // healthFacts is a report for people.
@@ -83,7 +113,7 @@ func healthFacts(l tarn.Found, r health.Report) []fact {
 // checkedObject is a line of stream-deep-check.
 type checkedObject struct {
 	streamed
-	Results health.JSON `json:"check-results"`
+	outcome
 }
 
 // inOrder has several objects checked at once, and hands them on as they came.
@@ -134,16 +164,17 @@ func (i *inOrder) end() error {
 
 // checkTree walks through a tree, as count is told, and has each object checked.
 // What came before a failure has been handed on.
-func checkTree(ctx context.Context, node Node, from tarn.Found, o tarn.CheckOptions, count tarn.Walker, then func(checkedObject) error, how []tarn.Option) error {
+func checkTree(ctx context.Context, node Node, from tarn.Found, h checkHow, count tarn.Walker, then func(checkedObject) error, how []tarn.Option) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	checks := &inOrder{then: then, check: func(v tarn.Visited) (checkedObject, error) {
-		c := checkedObject{streamed: streamedOf(v), Results: health.Report{Literal: true}.JSON()}
-		if _, unknown := v.Capability().(file.Unknown); unknown {
-			return c, nil // there is nothing that could be asked
+		c := checkedObject{streamed: streamedOf(v)}
+		if _, unknown := v.Capability().(file.Unknown); unknown { // there is nothing that could be asked
+			c.outcome = checkedOnly(health.Report{Literal: true})
+			return c, nil
 		}
-		result, err := node.Check(ctx, c.Cap, o, how...)
-		c.Results = result.JSON()
+		var err error
+		c.outcome, err = checkOne(ctx, node, c.Cap, h, how)
 		return c, err
 	}}
 	err := tarn.Walk(ctx, node, from, tarn.Walker{
@@ -163,7 +194,7 @@ func checkTree(ctx context.Context, node Node, from tarn.Found, o tarn.CheckOpti
 
 // streamDeepCheck is t=stream-deep-check.
 func (q *request) streamDeepCheck(l tarn.Found) error {
-	o, err := q.checkOptions()
+	h, err := q.checkHow()
 	if err != nil {
 		return err
 	}
@@ -171,7 +202,7 @@ func (q *request) streamDeepCheck(l tarn.Found) error {
 	q.w.Header().Set("Cache-Control", "no-store")
 	out := newLines(q.w)
 	var stats tarn.DeepStats
-	err = checkTree(q.r.Context(), q.node, l, o, tarn.Walker{Visit: stats.Visit, Enter: stats.Enter}, func(c checkedObject) error { return out.object(c) }, q.how())
+	err = checkTree(q.r.Context(), q.node, l, h, tarn.Walker{Visit: stats.Visit, Enter: stats.Enter}, func(c checkedObject) error { return out.object(c) }, q.how())
 	stats.Done()
 	return out.end(err, stats)
 }
@@ -180,91 +211,113 @@ func (q *request) streamDeepCheck(l tarn.Found) error {
 type deepCheck struct {
 	census
 	checker Node
-	options tarn.CheckOptions
-	result  deepCheckJSON // under the census' lock
+	what    checkHow
+
+	// Under the census' lock.
+	before, after tally
+	attempted     int
+	ill           []unhealthy // not healthy before
 }
 
-// deepCheckJSON is what Tahoe says of a deep check.
-type deepCheckJSON struct {
-	Finished    bool           `json:"finished"`
-	Root        string         `json:"root-storage-index"`
-	Checked     int            `json:"count-objects-checked"`
-	Healthy     int            `json:"count-objects-healthy"`
-	Unhealthy   int            `json:"count-objects-unhealthy"`
-	Corrupt     int            `json:"count-corrupt-shares"`
-	ListCorrupt [][3]any       `json:"list-corrupt-shares"` // server, storage index, share number
-	List        []unhealthy    `json:"list-unhealthy-files"`
-	Stats       tarn.DeepStats `json:"stats"`
+// tally counts what is well and what is not.
+type tally struct {
+	checked, healthy, corrupt int
+	list                      [][3]any // of corrupt shares: server, storage index, share number
 }
 
-// unhealthy is an object that is not; in JSON it is path and results.
+func (t *tally) add(r health.Report) {
+	t.checked++
+	t.corrupt += len(r.Corrupt)
+	if r.Healthy() {
+		t.healthy++
+	}
+	if c := r.JSON().Results.Counts; c != nil && len(t.list) < maxUnhealthy {
+		t.list = append(t.list, c.ListCorrupt...)
+	}
+}
+
+// unhealthy is an object that was not; in JSON it is path and results.
 type unhealthy struct{ checkedObject }
 
 func (u unhealthy) MarshalJSON() ([]byte, error) {
-	return json.Marshal([2]any{u.Path, u.Results})
+	if u.Repaired != nil {
+		return json.Marshal([2]any{u.Path, u.Repaired})
+	}
+	return json.Marshal([2]any{u.Path, u.Checked})
 }
 
 func (d *deepCheck) run(ctx context.Context) error {
-	return checkTree(ctx, d.checker, d.from, d.options, d.counting(), d.add, d.how)
+	return checkTree(ctx, d.checker, d.from, d.what, d.counting(), d.add, d.how)
 }
 
 // add counts an object that was checked; what lies in its capability is none.
 func (d *deepCheck) add(c checkedObject) error {
-	if c.Results.Results.Counts == nil {
+	if c.before.Literal {
 		return nil
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	r := &d.result
-	r.Checked++
-	r.Corrupt += c.Results.Results.CorruptShares
-	if c.Results.Results.Healthy {
-		r.Healthy++
-	} else {
-		r.Unhealthy++
+	d.before.add(c.before)
+	d.after.add(c.after)
+	if c.Repaired != nil && c.Repaired.Attempted {
+		d.attempted++
 	}
-	if len(r.ListCorrupt) < maxUnhealthy {
-		r.ListCorrupt = append(r.ListCorrupt, c.Results.Results.ListCorrupt...)
-	}
-	if !c.Results.Results.Healthy && len(r.List) < maxUnhealthy {
-		r.List = append(r.List, unhealthy{c})
+	if !c.before.Healthy() && len(d.ill) < maxUnhealthy {
+		d.ill = append(d.ill, unhealthy{c})
 	}
 	return nil
 }
 
-// soFar is what is known now.
-func (d *deepCheck) soFar(finished bool) deepCheckJSON {
+// writeJSON says what Tahoe does of a deep check, and of one that repairs.
+func (d *deepCheck) writeJSON(w io.Writer, finished bool) error {
 	stats := d.now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	r := d.result
-	r.Finished, r.Root, r.Stats = finished, storageIndexText(d.from.Capability()), stats
-	r.ListCorrupt = append([][3]any{}, r.ListCorrupt...)
-	r.List = append([]unhealthy{}, r.List...)
-	return r
-}
-
-func (d *deepCheck) writeJSON(w io.Writer, finished bool) error {
-	return writeIndented(w, d.soFar(finished))
+	b, a := d.before, d.after
+	answer := map[string]any{
+		"finished": finished, "root-storage-index": storageIndexText(d.from.Capability()), "count-objects-checked": b.checked,
+		"list-corrupt-shares": append([][3]any{}, b.list...), "list-unhealthy-files": append([]unhealthy{}, d.ill...), "stats": stats,
+	}
+	if !d.what.repair {
+		answer["count-objects-healthy"], answer["count-objects-unhealthy"] = b.healthy, b.checked-b.healthy
+		answer["count-corrupt-shares"] = b.corrupt
+		return writeIndented(w, answer)
+	}
+	successful := a.healthy - b.healthy
+	for name, count := range map[string]int{
+		"count-objects-healthy-pre-repair": b.healthy, "count-objects-unhealthy-pre-repair": b.checked - b.healthy,
+		"count-objects-healthy-post-repair": a.healthy, "count-objects-unhealthy-post-repair": a.checked - a.healthy,
+		"count-repairs-attempted": d.attempted, "count-repairs-successful": successful, "count-repairs-unsuccessful": d.attempted - successful,
+		"count-corrupt-shares-pre-repair": b.corrupt, "count-corrupt-shares-post-repair": a.corrupt,
+	} {
+		answer[name] = count
+	}
+	answer["list-remaining-corrupt-shares"] = append([][3]any{}, a.list...)
+	return writeIndented(w, answer)
 }
 
 func (d *deepCheck) writeText(w io.Writer, finished bool) error { return d.writeJSON(w, finished) }
 
-func (d *deepCheck) page(finished bool) operationView {
-	r, n := d.soFar(finished), strconv.Itoa
+func (d *deepCheck) page(bool) operationView {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := strconv.Itoa
 	v := operationView{Title: "Deep check", Facts: []fact{
-		{"Checked", n(r.Checked)}, {"Healthy", n(r.Healthy)}, {"Not healthy", n(r.Unhealthy)}, {"Damaged shares", n(r.Corrupt)},
+		{"Checked", n(d.before.checked)}, {"Healthy", n(d.before.healthy)}, {"Not healthy", n(d.before.checked - d.before.healthy)}, {"Damaged shares", n(d.before.corrupt)},
 	}}
-	for _, u := range r.List {
-		v.Objects = append(v.Objects, listed{Path: strings.Join(u.Path, "/"), Link: objectPath(u.Cap) + "?t=info", Kind: u.Results.Summary})
+	if d.what.repair {
+		v.Facts = append(v.Facts, fact{"Repairs tried", n(d.attempted)}, fact{"Healthy now", n(d.after.healthy)})
+	}
+	for _, u := range d.ill {
+		v.Objects = append(v.Objects, listed{Path: strings.Join(u.Path, "/"), Link: objectPath(u.Cap) + "?t=info", Kind: u.after.Summary()})
 	}
 	return v
 }
 
 func (q *request) startDeepCheck(l tarn.Found) error {
-	o, err := q.checkOptions()
+	h, err := q.checkHow()
 	if err != nil {
 		return err
 	}
-	return q.startOperation(&deepCheck{census: q.census(l), checker: q.node, options: o})
+	return q.startOperation(&deepCheck{census: q.census(l), checker: q.node, what: h})
 }

@@ -144,3 +144,42 @@ func TestDeepCheckUnderAHandle(t *testing.T) {
 	ask(t, "GET", address+"/operations/x", nil).want(t, 200, `href="/uri/`+ill)
 	post(t, address+"/uri/URI:LIT:?t=start-deep-check&ophandle=y", "").want(t, 400, "for directories")
 }
+
+// TestRepair: as it was, whether anything was tried, and as it is.
+func TestRepair(t *testing.T) {
+	node, address, top, ill := checkedTree(t)
+	node.Health.Repairs = map[string]tarn.RepairResult{"URI:LIT:": {Before: tarn.CheckResult{Report: health.Report{Literal: true}}, After: tarn.CheckResult{Report: health.Report{Literal: true}}}}
+	for c, r := range node.Health.Checks {
+		if !r.Literal {
+			node.Health.Repairs[c] = tarn.RepairResult{Before: r, After: report(3), Attempted: c == ill}
+		}
+	}
+	a := post(t, address+"/uri/"+ill+"?t=check&repair=true&output=JSON", "")
+	var result struct {
+		Attempted  bool                                     `json:"repair-attempted"`
+		Successful bool                                     `json:"repair-successful"`
+		Pre        struct{ Results struct{ Healthy bool } } `json:"pre-repair-results"`
+		Post       struct{ Results struct{ Healthy bool } } `json:"post-repair-results"`
+	}
+	if err := json.Unmarshal(a.body, &result); err != nil || !result.Attempted || !result.Successful || result.Pre.Results.Healthy || !result.Post.Results.Healthy {
+		t.Errorf("%v: %s", err, a.body)
+	}
+	post(t, address+"/uri/"+ill+"?t=check&repair=true", "").want(t, 200, "Before the repair")
+	stream := post(t, address+"/uri/"+top+"?t=stream-deep-check&repair=true", "")
+	if n := bytes.Count(stream.body, []byte(`"check-and-repair-results":{`)); n != 32 {
+		t.Errorf("%d repairs in %s", n, stream.body)
+	}
+	if n := bytes.Count(stream.body, []byte(`"repair-attempted":true`)); n != 1 {
+		t.Errorf("%d were tried", n)
+	}
+	started := post(t, address+"/uri/"+top+"?t=start-deep-check&repair=true&ophandle=r&output=JSON", "")
+	done := eventually(t, address+started.Header.Get("Location"))
+	for _, part := range []string{
+		`"count-objects-checked": 31`, `"count-objects-healthy-pre-repair": 30`, `"count-objects-healthy-post-repair": 31`, `"count-repairs-attempted": 1`,
+		`"count-repairs-successful": 1`, `"count-corrupt-shares-pre-repair": 1`, `"count-corrupt-shares-post-repair": 0`, `"repair-successful": true`,
+	} {
+		if !strings.Contains(string(done.body), part) {
+			t.Errorf("no %s in %s", part, done.body)
+		}
+	}
+}

@@ -44,6 +44,7 @@ type Node interface {
 	Unlink(ctx context.Context, dir, name string, how ...tarn.Option) (tarn.Entry, error)
 	Rename(ctx context.Context, fromDir, from, toDir, to string, replace tarn.Replace, how ...tarn.Option) error
 	Open(ctx context.Context, capability string, how ...tarn.Option) (tarn.File, error)
+	Repair(ctx context.Context, capability string, o tarn.CheckOptions, how ...tarn.Option) (tarn.RepairResult, error)
 	Check(ctx context.Context, capability string, o tarn.CheckOptions, how ...tarn.Option) (tarn.CheckResult, error)
 	Status(ctx context.Context) (tarn.Status, error)
 	ReadAuthority(r io.Reader) (lease.Authority, error)

@@ -160,6 +160,8 @@ func TestStockCommands(t *testing.T) {
 
 	s.run("(?s)Healthy.*good-shares: 3 .encoding is 2-of-3", "check", "tahoe:large/moved.txt")
 	s.run("done: [0-9]+ objects checked, [0-9]+ healthy, 0 unhealthy", "deep-check", "tahoe:backups/Latest")
+	s.run("Summary: healthy", "check", "--repair", "--verify", "tahoe:large/moved.txt")
+	s.run("post-repair: [0-9]+ healthy, 0 unhealthy", "deep-check", "--repair", "--add-lease", "tahoe:backups/Latest")
 	s.run("(?s)Ünïcode ☃.txt", "manifest", "tahoe:")
 	s.run("(?s)count-directories: 1[0-9].*Size Histogram", "stats", "tahoe:")
 	s.run("", "webopen", "tahoe:docs")
