@@ -21,10 +21,9 @@ import (
 // lets the client read, and has none of what it reads.
 type flapper struct {
 	*simGrid
-	name     string
-	key      ed25519.PrivateKey
-	way      int // of going
-	sessions []transport.Session
+	name string
+	key  ed25519.PrivateKey
+	way  int // of going
 }
 
 // ways of going: closed and refusing; without a word; soon after each login; never

@@ -11,7 +11,6 @@ import (
 
 	"github.com/tarn-grid/tarn/actors"
 	"github.com/tarn-grid/tarn/actors/client"
-	"github.com/tarn-grid/tarn/actors/env"
 	"github.com/tarn-grid/tarn/actors/server"
 	"github.com/tarn-grid/tarn/file"
 	"github.com/tarn-grid/tarn/file/health"
@@ -89,8 +88,7 @@ func (s *workshop) lose() error {
 func (s *workshop) repairing(c *clientNode, f *storedFile, then func(client.Repaired, error)) *job {
 	var result client.Repaired
 	j := s.begin(c, "repair", func(err error) { then(result, err) })
-	var pid *env.PID
-	pid = s.inbox(func(msg any) bool {
+	pid := s.inbox(func(msg any) bool {
 		if j.done {
 			return true
 		}

@@ -118,7 +118,7 @@ func (c *Client) Get(ctx context.Context, capability string, offset, length int6
 
 // get asks for what is bytes, and perhaps does not say how many.
 func (c *Client) get(ctx context.Context, path string, ask io.Reader) (*Get, error) {
-	response, err := c.do(ctx, http.MethodPost, path, ask, nil)
+	response, err := c.do(ctx, http.MethodPost, path, ask, nil) //nolint:bodyclose // Get.Close does
 	if err != nil {
 		return nil, err
 	}
