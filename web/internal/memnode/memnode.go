@@ -55,7 +55,12 @@ type Node struct {
 	// Book is that of an account manager; nil is none.
 	Book *membership.Book
 
+	// EditError, if set, is what changes of directories end with.
+	EditError error
+
 	mu          sync.Mutex
+	lists       int
+	edits       int
 	files       map[string][]byte
 	options     []tarn.PutOptions
 	under       []lease.Authority

@@ -126,7 +126,7 @@ func (n *Node) MakeDirectory(ctx context.Context, o tarn.MutableOptions, childre
 }
 
 // EditDirectory changes a directory, and once more if somebody else did.
-func (n *Node) EditDirectory(ctx context.Context, dir string, change func(*directory.Directory) error, how ...tarn.Option) (tarn.MutableResult, error) {
+func (n *Node) EditDirectory(_ context.Context, dir string, change func(*directory.Directory) error, how ...tarn.Option) (tarn.MutableResult, error) {
 	parsed, err := file.Parse(dir)
 	if err != nil {
 		return tarn.MutableResult{}, fmt.Errorf("%w: %w", tarn.ErrCap, err)
@@ -135,6 +135,10 @@ func (n *Node) EditDirectory(ctx context.Context, dir string, change func(*direc
 	m, ok := c.File.(file.Mutable)
 	if !ok || !m.Writable() {
 		return tarn.MutableResult{}, tarn.ErrReadOnly
+	}
+	n.noteAuthority(how)
+	if n.EditError != nil {
+		return tarn.MutableResult{}, n.EditError
 	}
 	for {
 		before, err := n.slot(m)
@@ -156,11 +160,24 @@ func (n *Node) EditDirectory(ctx context.Context, dir string, change func(*direc
 			n.Mutable.Meanwhile = nil
 			other()
 		}
-		if now, err := n.slot(m); err != nil || !bytes.Equal(now, before) {
-			continue
+		if n.replace(m, before, text) {
+			return resultOf(m, text), nil
 		}
-		return n.Overwrite(ctx, m.String(), bytes.NewReader(text), how...)
 	}
+}
+
+// replace writes a directory if it is what it was before.
+func (n *Node) replace(m file.Mutable, before, text []byte) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !bytes.Equal(n.Mutable.contents[m.StorageIndex()], before) {
+		return false
+	}
+	if !bytes.Equal(before, text) {
+		n.edits++
+		n.Mutable.contents[m.StorageIndex()] = text
+	}
+	return true
 }
 
 // Link puts children into a directory.

@@ -1,0 +1,102 @@
+package tree
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+
+	"github.com/tarn-grid/tarn/file"
+)
+
+// File is an open file. ReadAt may be called by several at a time, Read and Seek
+// by one.
+type File struct {
+	info   Info
+	path   string
+	cap    file.Capability
+	window *window
+	at     int64
+}
+
+// Open opens the file at a path. Nothing is fetched before it is read. Reading ends
+// with the context.
+func (t *Tree) Open(ctx context.Context, path string) (*File, error) {
+	f, err := t.open(ctx, path)
+	if err != nil {
+		return nil, failed("open", path, err)
+	}
+	return f, nil
+}
+
+func (t *Tree) open(ctx context.Context, path string) (*File, error) {
+	p, err := t.found(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := p.dir(); ok {
+		return nil, ErrDirectory
+	}
+	if p.entry.Err != nil {
+		return nil, p.entry.Err
+	}
+	c := p.entry.Capability()
+	if !readable(c) {
+		return nil, ErrUnknown
+	}
+	content, err := t.trees.node.Open(ctx, c.String())
+	if err != nil {
+		return nil, err
+	}
+	if m, ok := c.(file.Mutable); ok {
+		t.trees.keepState(m.ReadOnly().String(), content.Size(), versionOf(content))
+	}
+	return &File{info: t.trees.info(ctx, p.entry), path: path, cap: c, window: newWindow(content)}, nil
+}
+
+// Info is what the file was when it was opened.
+func (f *File) Info() Info { return f.info }
+
+// ReadAt implements io.ReaderAt.
+func (f *File) ReadAt(p []byte, offset int64) (int, error) {
+	n, err := f.window.readAt(p, offset)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = failed("read", f.path, err)
+	}
+	return n, err
+}
+
+// Read implements io.Reader.
+func (f *File) Read(p []byte) (int, error) {
+	n, err := f.ReadAt(p, f.at)
+	f.at += int64(n)
+	if n > 0 && errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return n, err
+}
+
+// Seek implements io.Seeker.
+func (f *File) Seek(offset int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekCurrent:
+		offset += f.at
+	case io.SeekEnd:
+		offset += f.window.size
+	}
+	if offset < 0 {
+		return 0, failed("seek", f.path, fs.ErrInvalid)
+	}
+	f.at = offset
+	return offset, nil
+}
+
+// Close ends reading.
+func (f *File) Close() error { return f.window.close() }
+
+// whole is the capability of all that will be read, if it is that of a file that
+// never changes.
+func (f *File) whole() (file.Capability, bool) {
+	_, changes := f.cap.(file.Mutable)
+	return f.cap, !changes && f.at == 0
+}
