@@ -17,10 +17,7 @@ const binaryType = "application/octet-stream"
 
 // types by extension. The system's table is not asked: it differs from one
 // machine to the next. Only what is shown is passive; the rest is saved.
-var types = map[string]struct {
-	name  string
-	shown bool
-}{
+var types = map[string]fileType{
 	".avif": {"image/avif", true}, ".bmp": {"image/bmp", true}, ".gif": {"image/gif", true},
 	".ico": {"image/x-icon", true}, ".jpeg": {"image/jpeg", true}, ".jpg": {"image/jpeg", true},
 	".png": {"image/png", true}, ".webp": {"image/webp", true},
@@ -37,14 +34,27 @@ var types = map[string]struct {
 	".gz": {"application/gzip", false}, ".tar": {"application/x-tar", false}, ".zip": {"application/zip", false},
 }
 
+// fileType is what a browser is told of a file.
+type fileType struct {
+	name  string
+	shown bool
+}
+
+func typeOf(name string) fileType {
+	if known, ok := types[strings.ToLower(path.Ext(name))]; ok {
+		return known
+	}
+	return fileType{name: binaryType}
+}
+
+// ContentType is what a file is by its name.
+func ContentType(name string) string { return typeOf(name).name }
+
 // setDisposition gives a file a type and a name to save under. With save it is
 // saved and not shown in any case.
 func setDisposition(h http.Header, name string, save bool) {
 	name = cleanName(name)
-	known := types[strings.ToLower(path.Ext(name))]
-	if known.name == "" {
-		known.name = binaryType
-	}
+	known := typeOf(name)
 	h.Set("Content-Type", known.name)
 	if name == "" && !save {
 		return

@@ -7,9 +7,10 @@ import (
 	"strings"
 )
 
-// guard answers only who may ask, and gives every answer the headers that
-// keep browsers from guessing, embedding and telling.
-func guard(next http.Handler, hosts []string) http.Handler {
+// Guard answers only who may ask, and gives every answer the headers that keep
+// browsers from guessing, embedding and telling. Hosts are the names of the server
+// besides those of the loopback interface; setting says where they stand.
+func Guard(next http.Handler, hosts []string, setting string) http.Handler {
 	allowed := make(map[string]bool, len(hosts)+1)
 	for _, h := range append([]string{"localhost"}, hosts...) {
 		allowed[canonicalHost(h)] = true
@@ -18,7 +19,7 @@ func guard(next http.Handler, hosts []string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		setSafeHeaders(w.Header())
 		if !hostAllowed(r.Host, allowed) {
-			fail(w, http.StatusForbidden, "This gateway does not go by that name. If it should, add the name to web.hosts in tarn.yaml.")
+			fail(w, http.StatusForbidden, "This gateway does not go by that name. If it should, add the name to "+setting+" in tarn.yaml.")
 			return
 		}
 		if err := crossOrigin.Check(r); err != nil || embedded(r) {

@@ -96,7 +96,7 @@ type gateway struct {
 // Gateway serves node.
 func Gateway(node Node, o Options) http.Handler {
 	g := &gateway{node: node, log: logger(o.Log), operations: newOperations()}
-	return guard(http.HandlerFunc(g.route), o.Hosts)
+	return Guard(http.HandlerFunc(g.route), o.Hosts, "web.hosts")
 }
 
 // route is done by hand: http.ServeMux redirects what it takes for an unclean

@@ -161,10 +161,14 @@ func TestRefusals(t *testing.T) {
 		{Name: "file", Cap: file.LIT{Data: "text"}.String()},
 		{Name: "fixed", Cap: mutable.ReadCap},
 		{Name: "future", Cap: "imm.URI:FUTURE:x"},
-		{Name: "a/b", Cap: file.LIT{Data: "can't be named"}.String()},
 	}
 	root, err := node.MakeDirectory(ctx, tarn.MutableOptions{}, children...)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := node.EditDirectory(ctx, root.Cap, func(d *directory.Directory) error {
+		return d.Set(directory.Entry{Name: "a/b", Read: file.LIT{Data: "can't be named"}})
+	}); err != nil {
 		t.Fatal(err)
 	}
 	p.trees = tree.New(node, t.TempDir())
