@@ -26,6 +26,8 @@ type settings struct {
 	Connections *connectionSettings `yaml:"connections"`
 	Client      *clientSettings     `yaml:"client"`
 	Web         *webSettings        `yaml:"web"`
+	WebDAV      *webSettings        `yaml:"webdav"`
+	SFTP        *sftpSettings       `yaml:"sftp"`
 	Storage     *storageSettings    `yaml:"storage"`
 	Introducer  *introducerSettings `yaml:"introducer"`
 	Relay       *relaySettings      `yaml:"relay"`
@@ -147,7 +149,7 @@ func mapping(document *yaml.Node) *yaml.Node {
 
 // sections must have something in them: an empty one would silently be a role
 // that is off.
-var sections = map[string]bool{"client": true, "web": true, "storage": true, "introducer": true, "relay": true, "manager": true, "aggregator": true, "helper": true, "renewer": true, "repairer": true, "tor": true}
+var sections = map[string]bool{"client": true, "web": true, "webdav": true, "sftp": true, "storage": true, "introducer": true, "relay": true, "manager": true, "aggregator": true, "helper": true, "renewer": true, "repairer": true, "tor": true}
 
 func checkSections(document *yaml.Node) error {
 	top := mapping(document)

@@ -15,6 +15,8 @@ func exampleSettings() settings {
 		Anonymous: true, Connections: &connectionSettings{"tor", "disabled", "tor", "direct", true},
 		Client:     &clientSettings{3, 4, 5, "1MiB", &convergent, []string{"v0-x"}, "tarn:helper/v0-y@/ip4/127.0.0.1/tcp/6", true},
 		Web:        &webSettings{"127.0.0.1:3456", []string{"tarn.example"}},
+		WebDAV:     &webSettings{"127.0.0.1:3465", []string{"files.example"}},
+		SFTP:       &sftpSettings{"127.0.0.1:3466"},
 		Storage:    &storageSettings{[]string{"/ip4/127.0.0.1/tcp/2"}, []string{"/dns/a/tcp/3", "/dns/b/tcp/3"}, []string{"auto"}, "5GB", true, "10GB"},
 		Introducer: &introducerSettings{[]string{"/ip6/::1/tcp/2"}, []string{"/dns/c/tcp/3"}},
 		Relay:      &relaySettings{[]string{"/ip6/::1/tcp/9"}, []string{"/dns/f/tcp/9"}, 1, 2, 3, 4, 5, "1GB", "2h", "1d"},

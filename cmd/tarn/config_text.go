@@ -73,6 +73,22 @@ web:
   listen: {{quote .Listen}}
   # Names besides localhost by which the gateway may be addressed.
   hosts:{{list .Hosts}}
+{{end}}{{with .WebDAV}}
+# WebDAV, by which programs and operating systems use directories of the grid as
+# folders. Users are added with: tarn user add.
+webdav:
+  # Address and port; port 0 is any free one (see webdav.url while the node
+  # runs). none: no WebDAV. Passwords are readable on the way, so beyond this
+  # machine a server with TLS should stand before it.
+  listen: {{quote .Listen}}
+  # Names besides localhost by which it may be addressed.
+  hosts:{{list .Hosts}}
+{{end}}{{with .SFTP}}
+# SFTP, for sftp, scp, sshfs and the like. Users are added with: tarn user add.
+sftp:
+  # Address and port; port 0 is any free one (see sftp.url while the node runs).
+  # none: no SFTP.
+  listen: {{quote .Listen}}
 {{end}}{{with .Storage}}
 # The storage server keeps shares for accounts that its operator has added
 # with: tarn server add-account.

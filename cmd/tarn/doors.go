@@ -3,22 +3,22 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net"
 	"net/http"
 	"os"
-	"syscall"
 
 	"github.com/tarn-grid/tarn"
 	"github.com/tarn-grid/tarn/web"
 	"github.com/tarn-grid/tarn/web/control"
+	"github.com/tarn-grid/tarn/web/sftp"
 )
 
-// doors are the ways into a running node: the control socket and, if there is
-// to be one, the gateway.
+// doors are the ways into a running node: the control socket and, where there are
+// to be such, the gateway, WebDAV and SFTP.
 type doors struct {
 	servers []*http.Server
+	sftp    *sftp.Server // nil if there is none
 	// url of the gateway, empty if there is none.
 	url    string
 	folder folder
@@ -32,10 +32,11 @@ func openDoors(f folder, n node, running *tarn.Node) (*doors, error) {
 		return nil, err
 	}
 	d.serve(web.Server(control.Handler(running), n.config.Log), socket)
-	if n.web == "" {
-		return d, d.forgetURL()
+	err = d.openGateway(n, running)
+	if err == nil {
+		err = d.openFrontends(n, running)
 	}
-	if err := d.openGateway(n, running); err != nil {
+	if err != nil {
 		d.close(context.Background())
 		return nil, err
 	}
@@ -43,20 +44,17 @@ func openDoors(f folder, n node, running *tarn.Node) (*doors, error) {
 }
 
 func (d *doors) openGateway(n node, running *tarn.Node) error {
-	l, err := net.Listen("tcp", n.web)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("the gateway's address %s: %w (web.listen in %s)", n.web, tarn.ErrPortInUse, d.folder.settings())
+	if n.web == "" {
+		return d.record(d.folder.url(), "")
 	}
+	l, err := d.listen(n.web, "web.listen", "the gateway")
 	if err != nil {
-		return d.folder.wrong("web.listen", err)
+		return err
 	}
 	d.url = "http://" + l.Addr().String() + "/"
 	gateway := web.Gateway(running, web.Options{Hosts: n.hosts, Log: n.config.Log})
 	d.serve(web.Server(gateway, n.config.Log), l)
-	if err := writeFile(d.folder.url(), []byte(d.url+"\n"), 0o600); err != nil {
-		return notWritten(d.folder.url(), err)
-	}
-	return nil
+	return d.record(d.folder.url(), d.url)
 }
 
 func (d *doors) serve(s *http.Server, l net.Listener) {
@@ -66,9 +64,16 @@ func (d *doors) serve(s *http.Server, l net.Listener) {
 	go func() { _ = s.Serve(l) }()
 }
 
-func (d *doors) forgetURL() error {
-	if err := os.Remove(d.folder.url()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return notWritten(d.folder.url(), err)
+// record writes down where something listens; nothing is left where it does not.
+func (d *doors) record(path, url string) error {
+	var err error
+	if url == "" {
+		err = os.Remove(path)
+	} else {
+		err = writeFile(path, []byte(url+"\n"), 0o600)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return notWritten(path, err)
 	}
 	return nil
 }
@@ -82,5 +87,8 @@ func (d *doors) close(ctx context.Context) {
 			_ = s.Close() // the listeners are closed already
 		}
 	}
-	_ = d.forgetURL() // a stale address does no harm
+	d.endSFTP(ctx)
+	for _, path := range []string{d.folder.url(), d.folder.davURL(), d.folder.sftpURL()} {
+		_ = d.record(path, "") // a stale address does no harm
+	}
 }

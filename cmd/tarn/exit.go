@@ -14,6 +14,7 @@ import (
 	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/lease/membership"
 	"github.com/tarn-grid/tarn/web/control"
+	"github.com/tarn-grid/tarn/web/users"
 )
 
 // Exit codes.
@@ -53,6 +54,8 @@ var (
 	errFolder    = errors.New("is a folder")
 	errSettings  = errors.New("settings can't be used")
 	errKeys      = errors.New("key file can't be used")
+	errUserThere = errors.New("there is such a user already")
+	errNoUser    = errors.New("there is no such user")
 	errDiffers   = errors.New("what came back is not what went in")
 	errBadSize   = errors.New("not a size")
 	errBadName   = errors.New("not a name")
@@ -163,6 +166,13 @@ var exits = []struct {
 	{lease.ErrWrongServer, exitRefused},
 	{tarn.ErrNoAuthority, exitNotFound},
 	{errThere, exitInTheWay},
+	{errUserThere, exitInTheWay},
+	{errNoUser, exitNotFound},
+	{users.ErrUsers, exitSettings},
+	{users.ErrName, exitUsage},
+	{users.ErrRoot, exitUsage},
+	{users.ErrKey, exitUsage},
+	{users.ErrPassword, exitUsage},
 	{errNotUnderstood, exitUsage},
 	{errBadTime, exitUsage},
 	{errBadSize, exitUsage},

@@ -13,6 +13,9 @@ import (
 //
 //	tarn.yaml                 settings
 //	node.url                  where the gateway is, while the node runs
+//	webdav.url, sftp.url      where WebDAV and SFTP are, while the node runs
+//	private/users.yaml        who may come by those, and to which directory
+//	private/sftp.privkey      the key by which SFTP clients recognise the node
 //	private/control.privkey   the node's key towards whoever controls it
 //	private/node.privkey      the storage server's key
 //	private/node-id, permutation-seed
@@ -40,6 +43,9 @@ func (f folder) url() string                { return filepath.Join(f.dir, "node.
 func (f folder) private(name string) string { return filepath.Join(f.dir, "private", name) }
 func (f folder) socket() string             { return f.private("control.sock") }
 func (f folder) aliasFile() string          { return f.private("aliases") }
+func (f folder) davURL() string             { return filepath.Join(f.dir, "webdav.url") }
+func (f folder) sftpURL() string            { return filepath.Join(f.dir, "sftp.url") }
+func (f folder) users() string              { return f.private("users.yaml") }
 func (f folder) reference() string          { return f.private("introducer.ref") }
 
 func (f folder) helperReference() string { return f.private("helper.ref") }

@@ -44,6 +44,7 @@ func TestGrid(t *testing.T) {
 			"shows": showsCommand, "swap": swapCommand, "clauses": clausesCommand, "serverid": serverIDCommand, "expand": expandCommand,
 			"accept": acceptCommand, "gridserver": gridServerCommand, "metrics": metricsCommand, "renewed": renewedCommand,
 			"loseshare": loseshareCommand, "spoilshare": spoilshareCommand, "verifyof": verifyOfCommand, "adopted": adoptedCommand, "connected": connectedCommand,
+			"sshkey": sshKeyCommand, "dav": davCommand, "sftp": sftpCommand, "readcap": readCapCommand, "frontends": frontendsCommand,
 		},
 	})
 }

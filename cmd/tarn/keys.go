@@ -23,6 +23,7 @@ const (
 	onionKeyFile      = "onion.privkey"
 	torPasswordFile   = "tor.password"
 	controlKeyFile    = "control.privkey"
+	sftpKeyFile       = "sftp.privkey"
 	aggregatorFile    = "aggregator.authority"
 	membersFile       = "members.json"
 	accountFile       = "account"

@@ -33,6 +33,8 @@ type node struct {
 	web      string
 	hosts    []string
 	warnings []string
+	// frontends are WebDAV and SFTP.
+	frontends frontends
 }
 
 // load reads everything in the folder that a node is made from.
@@ -58,7 +60,8 @@ func (f folder) load(log *slog.Logger) (node, error) {
 			return node{}, f.wrong("web", errors.New("a gateway needs the client section"))
 		}
 	}
-	return n, nil
+	n.frontends, err = s.frontends(f)
+	return n, err
 }
 
 func (f folder) readSettings() (settings, []string, error) {
@@ -220,6 +223,7 @@ func (n node) checkAnonymous(f folder) error {
 	if host, _, err := net.SplitHostPort(n.web); err == nil && !isLocal(host) {
 		reasons = append(reasons, fmt.Sprintf("web.listen: %s can be reached from other machines", n.web))
 	}
+	reasons = append(reasons, n.frontends.revealing()...)
 	if !n.config.Anonymous || len(reasons) == 0 {
 		return nil
 	}
