@@ -47,6 +47,7 @@ func serve(t *testing.T) served {
 	g.Client.Start()
 	g.Client.WaitLogins(3)
 	s := served{t: t, dir: t.TempDir(), client: g.Client}
+	check(t, os.WriteFile(s.path("rclone.conf"), nil, 0o600))
 	s.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", s.path("key"))
 	added := nodes.Run(t, strings.NewReader(password+"\n"), "-d", g.Client.Dir, "user", "add", "--new-directory", "--password", "--key", s.path("key.pub"), "alice")
 	if added.Code != 0 {
@@ -168,7 +169,10 @@ func TestOpenSSH(t *testing.T) {
 	}
 	s.same(short, s.path("short"))
 
-	if out, err := s.sftp("put "+large+" /again", "reput "+large+" /again", "get /again "+s.path("again")); err != nil {
+	begun := s.path("begun") // its transfer broke off
+	s.run("cp", large, begun)
+	check(t, os.Truncate(begun, 5<<20+5))
+	if out, err := s.sftp("put "+begun+" /again", "reput "+large+" /again", "get /again "+s.path("again")); err != nil {
 		t.Errorf("%v: %s", err, out)
 	}
 	s.same(large, s.path("again"))
@@ -237,22 +241,25 @@ func TestRclone(t *testing.T) {
 	at := s.mount()
 	s.run("diff", "-r", tree, filepath.Join(at, "tree"))
 	large := nodes.RandomFile(t, 9, 10<<20+7)
-	s.run("cp", large, filepath.Join(at, "large"))
 	check(t, os.Mkdir(filepath.Join(at, "folder"), 0o700))
-	check(t, os.Rename(filepath.Join(at, "large"), filepath.Join(at, "folder", "renamed")))
+	check(t, os.Rename(filepath.Join(at, "tree", "new"), filepath.Join(at, "folder", "renamed")))
+	if out := s.run("rclone", "cat", "tarn:folder/renamed"); out != "new" {
+		t.Errorf("what was renamed has %q", out)
+	}
+	s.run("cp", large, filepath.Join(at, "folder", "large"))
 	nodes.Until(t, "it is on the grid", patience, func() bool {
-		_, err := s.try(nil, "rclone", "cat", "--count", "1", "tarn:folder/renamed")
+		_, err := s.try(nil, "rclone", "cat", "--count", "1", "tarn:folder/large")
 		return err == nil
 	})
-	s.run("rclone", "copyto", "tarn:folder/renamed", s.path("back"))
+	s.run("rclone", "copyto", "tarn:folder/large", s.path("back"))
 	s.same(large, s.path("back"))
-	f, err := os.OpenFile(filepath.Join(at, "folder", "renamed"), os.O_RDWR, 0)
+	f, err := os.OpenFile(filepath.Join(at, "folder", "large"), os.O_RDWR, 0)
 	check(t, err)
 	_, err = f.WriteAt([]byte("changed"), 5<<20)
 	check(t, err)
 	check(t, f.Close())
 	nodes.Until(t, "the change is on the grid", patience, func() bool {
-		out, err := s.try(nil, "rclone", "cat", "--offset", fmt.Sprint(5<<20), "--count", "7", "tarn:folder/renamed")
+		out, err := s.try(nil, "rclone", "cat", "--offset", fmt.Sprint(5<<20), "--count", "7", "tarn:folder/large")
 		return err == nil && out == "changed"
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,6 +26,9 @@ func (s source) User(name string) (users.User, bool) {
 
 const password = "correct horse"
 
+// hashed is made once: it is meant to take long.
+var hashed = sync.OnceValues(func() (string, error) { return users.Hash(password) })
+
 // server is one with the users alice, who can write, and bob, who can read the same.
 type server struct {
 	t    *testing.T
@@ -40,7 +44,7 @@ func serve(t *testing.T) server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hash, err := users.Hash(password)
+	hash, err := hashed()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,6 +146,10 @@ func TestDAV(t *testing.T) {
 	}
 	s.want(http.StatusNotFound, "GET", "/empty", "")
 	s.want(http.StatusForbidden, "MOVE", "/dir", "", "Destination", s.url+"/dir/below")
+	s.want(http.StatusForbidden, "MOVE", "/dir", "", "Destination", s.url+"/dir/a%20file.txt")
+	if text := s.want(http.StatusOK, "GET", "/dir/a%20file.txt", ""); text != long {
+		t.Errorf("what a move that failed was to replace: %q", text)
+	}
 	s.want(http.StatusNoContent, "DELETE", "/dir", "")
 	s.want(http.StatusNotFound, "DELETE", "/dir", "")
 	s.want(http.StatusForbidden, "DELETE", "/", "")

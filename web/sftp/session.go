@@ -17,8 +17,8 @@ import (
 	"github.com/tarn-grid/tarn/web/tree"
 )
 
-// maxOpen is how many files one session may have open.
-const maxOpen = 128
+// maxOpen is how many files and directories one session may have open.
+const maxOpen = 64
 
 // session is a tree for the request server of package sftp.
 type session struct {
@@ -278,11 +278,15 @@ func discarded(err error) error {
 func (s *session) Filelist(r *sftp.Request) (sftp.ListerAt, error) {
 	switch r.Method {
 	case "List":
-		list, err := s.tree.List(s.ctx, r.Filepath)
-		if err != nil {
+		if err := s.take(); err != nil {
 			return nil, s.failed(err)
 		}
-		return lister(list), nil
+		list, err := s.tree.List(s.ctx, r.Filepath)
+		if err != nil {
+			s.release()
+			return nil, s.failed(err)
+		}
+		return opened{list, s}, nil
 	case "Stat":
 		if d := s.draft(r.Filepath); d != nil {
 			return lister{d.Info()}, nil
@@ -294,6 +298,18 @@ func (s *session) Filelist(r *sftp.Request) (sftp.ListerAt, error) {
 		return lister{i}, nil
 	}
 	return nil, sftp.ErrSSHFxOpUnsupported // links
+}
+
+// opened is a directory that is read.
+type opened struct {
+	lister
+	session *session
+}
+
+// Close implements io.Closer.
+func (o opened) Close() error {
+	o.session.release()
+	return nil
 }
 
 // lister is a list of files.

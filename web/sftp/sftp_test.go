@@ -298,11 +298,18 @@ func TestBounds(t *testing.T) {
 		}
 		open = append(open, f)
 	}
-	if len(open) != 128 || last == nil || !strings.Contains(last.Error(), "too many files") {
+	if len(open) != 64 || last == nil || !strings.Contains(last.Error(), "too many files") {
 		t.Errorf("%d are open, %v", len(open), last)
+	}
+	if _, err := c.ReadDir("/"); err == nil {
+		t.Error("a directory was opened beside them")
 	}
 	for _, f := range open {
 		check(t, f.Close())
+	}
+	for range 100 {
+		_, err := c.ReadDir("/")
+		check(t, err)
 	}
 	f, err := c.Create("/file")
 	check(t, err)
