@@ -102,11 +102,7 @@ func (f folder) readUsers() ([]users.User, error) {
 }
 
 func (f folder) writeUsers(list []users.User) error {
-	content, err := users.Format(list)
-	if err != nil {
-		return err
-	}
-	if err := writeFile(f.users(), content, 0o600); err != nil {
+	if err := writeFile(f.users(), users.Format(list), 0o600); err != nil {
 		return notWritten(f.users(), err)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -465,6 +466,65 @@ func TestReading(t *testing.T) {
 	f.Close()
 	_, err = f.ReadAt(make([]byte, 1), 0)
 	wantErr(t, "read of what is closed", err, fs.ErrClosed)
+}
+
+// Of a long file only what is soon wanted is fetched.
+func TestLittleIsHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := plant(t)
+		p.write("/file", strings.Repeat("x", 20<<20))
+		node := &inPieces{Node: p.node}
+		tr := at(t, tree.New(node, t.TempDir()), p.root.Cap)
+		f, err := tr.Open(t.Context(), "/file")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.ReadAt(make([]byte, 1), 0); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if got := node.written.Load(); got > 2<<20 {
+			t.Errorf("%d bytes were fetched for one", got)
+		}
+		if _, err := f.ReadAt(make([]byte, 1), 10<<20); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if got := node.written.Load(); got > 4<<20 {
+			t.Errorf("%d bytes were fetched for two", got)
+		}
+		f.Close()
+		synctest.Wait() // nothing goes on
+	})
+}
+
+// inPieces has files that come in pieces, as they do from a grid, and counts what
+// came.
+type inPieces struct {
+	*memnode.Node
+	written atomic.Int64
+}
+
+func (n *inPieces) Open(ctx context.Context, capability string, how ...tarn.Option) (tarn.File, error) {
+	f, err := n.Node.Open(ctx, capability, how...)
+	return pieces{f, n}, err
+}
+
+type pieces struct {
+	tarn.File
+	node *inPieces
+}
+
+func (f pieces) WriteRange(w io.Writer, offset, length int64) error {
+	for length > 0 {
+		n := min(length, 64<<10)
+		if err := f.File.WriteRange(w, offset, n); err != nil {
+			return err
+		}
+		f.node.written.Add(n)
+		offset, length = offset+n, length-n
+	}
+	return nil
 }
 
 // A reader is told that a file can't be read to its end.

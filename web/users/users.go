@@ -14,7 +14,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"go.yaml.in/yaml/v4"
 	"golang.org/x/crypto/bcrypt"
 	"golang.org/x/crypto/ssh"
 
@@ -132,8 +131,8 @@ func Hash(password string) (string, error) {
 	return string(hash), err
 }
 
-// Format writes the file.
-func Format(list []User) ([]byte, error) {
+// Format writes the file. What Go quotes, YAML reads.
+func Format(list []User) []byte {
 	var b bytes.Buffer
 	b.WriteString("# Who may come by WebDAV and SFTP, each to a directory of his own. Written by\n" +
 		"# tarn user; changes are seen within a moment. Keep it secret: whoever has\n" +
@@ -147,12 +146,8 @@ func Format(list []User) ([]byte, error) {
 			b.WriteString("    keys:\n")
 		}
 		for _, k := range u.Keys {
-			line, err := yaml.Dump(k.String())
-			if err != nil {
-				return nil, err
-			}
-			fmt.Fprintf(&b, "      - %s\n", bytes.TrimSpace(line))
+			fmt.Fprintf(&b, "      - %q\n", k.String())
 		}
 	}
-	return b.Bytes(), nil
+	return b.Bytes()
 }
