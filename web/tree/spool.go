@@ -15,6 +15,9 @@ import (
 // sectorSize is how much is encrypted at a time, in bytes.
 const sectorSize = 4096
 
+// runSectors is how many whole ones are written at a time.
+const runSectors = 16
+
 // maxSpool is how long a file may be, and maxGap how far behind the end of a file
 // something may be written, or how much longer it may be made, in bytes.
 const (
@@ -24,7 +27,7 @@ const (
 
 // spool is a file of which any part can be written and read. It lies in a temporary
 // file without a name, encrypted (XTS) under a key that is only here; what was not
-// written is that of another file, or zero.
+// written is that of another file, or zero. It belongs to one goroutine at a time.
 type spool struct {
 	file    *os.File
 	cipher  *xts.Cipher
@@ -33,6 +36,9 @@ type spool struct {
 	kept    int64 // so much of the base is there
 	size    int64
 	touched bool
+
+	plain  [sectorSize]byte // one that is at hand
+	secret [runSectors * sectorSize]byte
 }
 
 func newSpool(dir string, base io.ReaderAt, size int64) (*spool, error) {
@@ -73,9 +79,16 @@ func (s *spool) writeAt(p []byte, offset int64) (int, error) {
 	done := 0
 	for done < len(p) {
 		at := offset + int64(done)
-		within := at % sectorSize
-		n := int(min(sectorSize-within, int64(len(p)-done)))
-		if err := s.writeSector(at/sectorSize, int(within), p[done:done+n]); err != nil {
+		within, rest := int(at%sectorSize), len(p)-done
+		n := min(sectorSize-within, rest)
+		var err error
+		if n == sectorSize {
+			n = min(runSectors, rest/sectorSize) * sectorSize
+			err = s.writeRun(at/sectorSize, p[done:done+n])
+		} else {
+			err = s.writePart(at/sectorSize, within, p[done:done+n])
+		}
+		if err != nil {
 			return done, err
 		}
 		done += n
@@ -84,19 +97,26 @@ func (s *spool) writeAt(p []byte, offset int64) (int, error) {
 	return done, nil
 }
 
-func (s *spool) writeSector(sector int64, within int, p []byte) error {
-	var plain, secret [sectorSize]byte
-	if len(p) < sectorSize {
-		if err := s.readSector(sector, plain[:]); err != nil {
-			return err
-		}
+// writePart writes into a sector.
+func (s *spool) writePart(sector int64, within int, p []byte) error {
+	if err := s.readSector(sector, s.plain[:]); err != nil {
+		return err
 	}
-	copy(plain[within:], p)
-	s.cipher.Encrypt(secret[:], plain[:], uint64(sector))
-	if _, err := s.file.WriteAt(secret[:], sector*sectorSize); err != nil {
+	copy(s.plain[within:], p)
+	return s.writeRun(sector, s.plain[:])
+}
+
+// writeRun writes up to runSectors whole ones.
+func (s *spool) writeRun(sector int64, p []byte) error {
+	for at := 0; at < len(p); at += sectorSize {
+		s.cipher.Encrypt(s.secret[at:at+sectorSize], p[at:at+sectorSize], uint64(sector+int64(at/sectorSize)))
+	}
+	if _, err := s.file.WriteAt(s.secret[:len(p)], sector*sectorSize); err != nil {
 		return fmt.Errorf("spool the file: %w", withoutPath(err))
 	}
-	s.written[sector/64] |= 1 << (sector % 64)
+	for n := range int64(len(p) / sectorSize) {
+		s.written[(sector+n)/64] |= 1 << ((sector + n) % 64)
+	}
 	return nil
 }
 
@@ -127,18 +147,17 @@ func (s *spool) ReadAt(p []byte, offset int64) (int, error) {
 	if offset < 0 {
 		return 0, fs.ErrInvalid
 	}
-	var plain [sectorSize]byte
 	done := 0
 	for done < len(p) {
 		at := offset + int64(done)
 		if at >= s.size {
 			return done, io.EOF
 		}
-		if err := s.readSector(at/sectorSize, plain[:]); err != nil {
+		if err := s.readSector(at/sectorSize, s.plain[:]); err != nil {
 			return done, err
 		}
 		end := min(sectorSize, s.size-at/sectorSize*sectorSize)
-		done += copy(p[done:], plain[at%sectorSize:end])
+		done += copy(p[done:], s.plain[at%sectorSize:end])
 	}
 	return done, nil
 }
@@ -167,7 +186,7 @@ func (s *spool) cut(size int64) error {
 	s.kept = min(s.kept, size)
 	sector, within := size/sectorSize, size%sectorSize
 	if within > 0 && s.isWritten(sector) {
-		if err := s.writeSector(sector, int(within), make([]byte, sectorSize-within)); err != nil {
+		if err := s.writePart(sector, int(within), make([]byte, sectorSize-within)); err != nil {
 			return err
 		}
 		sector++
