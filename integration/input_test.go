@@ -33,7 +33,7 @@ func TestWrongCapabilities(t *testing.T) {
 		code             int
 		says             string
 	}{
-		{"nothing", "", 2, "capability"},
+		{"nothing", "", 2, "an argument is empty"},
 		{"a word", "hello", 2, "capability"},
 		{"no size", strings.Join(parts[:6], ":"), 2, "capability"},
 		{"half of it", good[:len(good)/2], 2, "capability"},

@@ -105,7 +105,7 @@ func TestValuedServersComeFirst(t *testing.T) {
 	for _, signed := range r.flood(most, 20) {
 		in.announce(signed)
 	}
-	r.pass(4 * time.Second)
+	r.pass(2 * time.Second)
 	if len(r.cache.saved) != most {
 		t.Errorf("%d announcements are kept", len(r.cache.saved))
 	}

@@ -63,7 +63,7 @@ func TestAnnouncementsAreHeardAndCached(t *testing.T) {
 		in.announce(signed)
 	}
 	r.untilState(client.LoggedIn, 10*time.Second)
-	r.pass(3 * time.Second)
+	r.pass(time.Second)
 	for _, s := range r.status(false).Servers {
 		if want := map[bool]uint64{true: 3, false: 1}[s.Announcement.Server == r.peers[0].id()]; s.Announcement.Sequence != want {
 			t.Errorf("knows announcement %d of %s", s.Announcement.Sequence, s.Announcement.Nickname)
@@ -75,38 +75,6 @@ func TestAnnouncementsAreHeardAndCached(t *testing.T) {
 	}
 	if len(r.cache.saved) != 2 || !found {
 		t.Errorf("%d announcements are cached, the newest among them: %v", len(r.cache.saved), found)
-	}
-}
-
-// Many announcements are written down together, and all of them when the client
-// ends before that.
-func TestAnnouncementsAreWrittenTogether(t *testing.T) {
-	const many = 100
-	r := newRig(t, 0)
-	in := r.introducer()
-	r.start()
-	r.until("the introducer", time.Minute, func() bool { return r.status(true).Introducers[0].Connected })
-	r.pass(10 * time.Second)
-	r.cache.saves = 0
-	announce := func(n uint32) {
-		signed, err := nobody(n, 1)
-		r.must(err)
-		in.announce(signed)
-		r.pass(20 * time.Millisecond)
-	}
-	for n := range uint32(many) {
-		announce(n)
-	}
-	r.pass(3 * time.Second)
-	if len(r.cache.saved) != many || r.cache.saves > 4 {
-		t.Errorf("%d announcements were written in %d times", len(r.cache.saved), r.cache.saves)
-	}
-	announce(many)
-	announce(many + 1)
-	r.world.Sys.End(r.pid)
-	r.pass(time.Second)
-	if len(r.cache.saved) != many+2 {
-		t.Errorf("%d announcements were written in the end", len(r.cache.saved))
 	}
 }
 

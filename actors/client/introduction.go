@@ -35,8 +35,7 @@ type introduction struct {
 	backoff   backoff
 	heard     map[grid.ServerID]announcementOf
 	keep      map[grid.ServerID]bool // are not pushed out
-	saving    bool                   // or rests, after that
-	rests     bool
+	saving    bool
 	unsaved   bool
 	report    introducerReport
 	cacheErr  error
@@ -64,8 +63,6 @@ type (
 		err           error
 	}
 	cacheSaved struct{ err error }
-	// saveAgain ends the rest after that.
-	saveAgain struct{}
 	// ageDue has old announcements forgotten.
 	ageDue  struct{}
 	dialNow struct{}
@@ -95,10 +92,6 @@ func (n *introduction) Receive(ctx actor.Context) {
 		}
 	case cacheSaved:
 		n.saved(ctx, m)
-	case saveAgain:
-		if n.saving, n.rests = false, false; n.unsaved {
-			n.save(ctx)
-		}
 	case ageDue:
 		n.age(ctx)
 	case reached:
@@ -111,13 +104,8 @@ func (n *introduction) Receive(ctx actor.Context) {
 		n.valued(ctx, m)
 	case sayAgain:
 		n.sayAgain(ctx)
-	case *actor.Restarting:
+	case *actor.Stopping, *actor.Restarting:
 		n.link.close()
-	case *actor.Stopping:
-		n.link.close()
-		if n.rests && n.unsaved {
-			n.write(nil)
-		}
 	}
 }
 
@@ -283,33 +271,29 @@ func (n *introduction) refresh(ctx actor.Context, id grid.ServerID) {
 	}
 }
 
-// save writes the cache, once at a time and then not for a while: when a node starts
-// each server is news, and the whole is written each time.
+// save writes the cache, once at a time.
 func (n *introduction) save(ctx actor.Context) {
 	if n.saving {
 		n.unsaved = true
 		return
 	}
 	n.saving, n.unsaved = true, false
-	n.write(ctx.Self())
-}
-
-// write writes it for the sake of who is told.
-func (n *introduction) write(who *actor.PID) {
 	var list []Cached
 	for _, id := range sortedServers(n.heard) {
 		list = append(list, n.heard[id].Cached)
 	}
-	n.env.Exec.Do(env.Disk, who, func() any { return cacheSaved{n.in.Cache.Save(list)} })
+	n.env.Exec.Do(env.Disk, ctx.Self(), func() any { return cacheSaved{n.in.Cache.Save(list)} })
 }
 
 func (n *introduction) saved(ctx actor.Context, m cacheSaved) {
-	n.rests = true
-	n.env.Clock.After(saveInterval, ctx.Self(), saveAgain{})
+	n.saving = false
 	if m.err != nil && n.cacheErr == nil {
 		n.env.Log.Error("announcements could not be cached; without the introducer this node will not start", "error", m.err)
 	}
 	n.cacheErr = m.err
+	if n.unsaved {
+		n.save(ctx)
+	}
 }
 
 func (n *introduction) lost(ctx actor.Context, err error) {

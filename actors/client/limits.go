@@ -49,9 +49,6 @@ const (
 	// long one is kept that no introducer repeats, of a server that is not there.
 	ageInterval = 24 * time.Hour
 	forgetTime  = 60 * 24 * time.Hour
-	// saveInterval is how long announcements that come after others wait until they
-	// are written down.
-	saveInterval = 2 * time.Second
 	// overridesInterval is how often the user's file of servers is looked at,
 	// overridesSoon while the node waits for it.
 	overridesInterval = 2 * time.Second

@@ -75,7 +75,6 @@ type cache struct {
 	saved [][]byte
 	heard map[string]time.Time // of those that a client saved
 	used  map[string]time.Time
-	saves int
 }
 
 func (c *cache) Load() (list []client.Cached, err error) {
@@ -90,7 +89,6 @@ func (c *cache) Load() (list []client.Cached, err error) {
 }
 
 func (c *cache) Save(list []client.Cached) error {
-	c.saves++
 	c.saved, c.heard, c.used = nil, map[string]time.Time{}, map[string]time.Time{}
 	for _, a := range list {
 		c.saved, c.heard[string(a.Signed)] = append(c.saved, a.Signed), a.Heard
