@@ -33,7 +33,7 @@ const (
 	mostSlower = 2.0
 	// unnoticed is by how much a request may become slower whatever the ratio:
 	// the strangers run on the same machine.
-	unnoticed = 60 * time.Millisecond
+	unnoticed = 10 * time.Millisecond
 )
 
 // strangerCosts is what docs/performance.md says that a connection without a login
