@@ -21,25 +21,40 @@ func limitMemory() {
 	limit := int64(memoryLimit)
 	debug.SetMemoryLimit(limit)
 	afterEachCollection(func() {
-		if next := limitFor(liveHeap()); next != limit {
+		if next := limitFor(memoryInUse()); next != limit {
 			limit = next
 			debug.SetMemoryLimit(limit)
 		}
 	})
 }
 
-// limitFor leaves a quarter more for what comes between two collections, and
-// some for stacks and the runtime itself. Most of a large heap is buffers, in
-// which there is nothing to look for.
-func limitFor(live int64) int64 { return max(memoryLimit, live+live/4+runtimeMemory) }
+// limitFor leaves a quarter of the heap, and no less than leastHeadroom, for what
+// comes between two collections: each costs as much as all that is in use. Most of
+// a large heap is buffers, in which there is nothing to look for.
+func limitFor(live, beside int64) int64 {
+	return max(memoryLimit, live+max(live/4, leastHeadroom)+beside)
+}
 
-const runtimeMemory = 6 << 20
+const leastHeadroom = 8 << 20
 
-// liveHeap is how many bytes the last collection found in use.
-func liveHeap() int64 {
-	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+// memoryInUse is how many bytes the last collection found in use, and how many
+// others the limit counts that no collection gives back: stacks, the runtime's
+// own, and gaps between objects. A thousand connections take more of those than
+// any constant would allow for.
+func memoryInUse() (live, beside int64) {
+	sample := []metrics.Sample{
+		{Name: "/gc/heap/live:bytes"},
+		{Name: "/memory/classes/total:bytes"},
+		{Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/memory/classes/heap/free:bytes"},
+		{Name: "/memory/classes/heap/released:bytes"},
+	}
 	metrics.Read(sample)
-	return int64(sample[0].Value.Uint64())
+	beside = int64(sample[1].Value.Uint64())
+	for _, s := range sample[2:] {
+		beside -= int64(s.Value.Uint64())
+	}
+	return int64(sample[0].Value.Uint64()), beside
 }
 
 // afterEachCollection calls fn, for as long as the process lives, on the
