@@ -331,8 +331,8 @@ func SetLinks(d *directory.Directory, now time.Time, children []Link) error {
 // entry is the child with its capabilities.
 func (l Link) entry() (Entry, error) {
 	e := Entry{Name: l.Name}
-	if l.Name == "" || strings.Contains(l.Name, "/") {
-		return e, fmt.Errorf("%w: the name %q", ErrBadEntry, l.Name)
+	if err := checkName(l.Name); err != nil {
+		return e, err
 	}
 	c, err := file.Parse(strings.TrimSpace(l.Cap))
 	if err != nil {
@@ -345,6 +345,13 @@ func (l Link) entry() (Entry, error) {
 		}
 	}
 	return e, nil
+}
+
+func checkName(name string) error {
+	if name == "" || strings.Contains(name, "/") {
+		return fmt.Errorf("%w: the name %q", ErrBadEntry, name)
+	}
+	return nil
 }
 
 // replaces reports whether a child may take the place of another one. What is the
@@ -444,14 +451,10 @@ func (n *Node) renameHere(ctx context.Context, dir, from, to string, replace Rep
 
 // move puts a child into a directory under a name.
 func move(d *directory.Directory, e Entry, to string, replace Replace) error {
-	l := Link{Name: to, Cap: e.Capability().String(), Replace: replace}
-	if e.Write != nil && e.Read != nil {
-		l.ReadCap = e.Read.String()
-	}
-	if _, err := l.entry(); err != nil {
+	if err := checkName(to); err != nil {
 		return err
 	}
-	if old, there := d.Entry(to); there && !l.replaces(old, e) {
+	if old, there := d.Entry(to); there && !(Link{Replace: replace}).replaces(old, e) {
 		return fmt.Errorf("%w: %q", ErrEntryExists, to)
 	}
 	moved := e

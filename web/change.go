@@ -78,8 +78,8 @@ func (q *request) children(r tarn.Replace) ([]tarn.Link, error) {
 	}
 	links := make([]tarn.Link, len(entries))
 	for i, e := range entries {
-		if e.Capability() == nil {
-			return nil, badRequest("A child has neither rw_uri nor ro_uri.")
+		if e.Capability() == (file.Unknown{}) {
+			return nil, badRequest("A child has neither rw_uri nor ro_uri; only in a directory that is made with t=mkdir-immutable can it be without both.")
 		}
 		links[i] = tarn.Link{Name: e.Name, Cap: e.Capability().String(), Metadata: string(e.Metadata), Replace: r}
 		if e.Write != nil && e.Read != nil {

@@ -78,6 +78,9 @@ func readChild(in *json.Decoder) (directory.Entry, error) {
 	if c.Read, err = optionalCapability(p.Read); err != nil {
 		return c, err
 	}
+	if c.Capability() == nil {
+		c.Read = file.Unknown{} // as Tahoe has it: a name with metadata
+	}
 	if string(p.Metadata) != "null" {
 		c.Metadata = directory.Metadata(p.Metadata)
 	}

@@ -6,7 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tarn-grid/tarn"
 	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/file/health"
 	"github.com/tarn-grid/tarn/web/internal/memnode"
 )
 
@@ -169,7 +171,7 @@ func TestBadChildrenMakeNoDirectory(t *testing.T) {
 	address := start(t, node)
 	key := strings.Repeat("a", 26) + ":" + strings.Repeat("a", 52)
 	for _, body := range []string{
-		"[]", "x", `{"a"`, `{"a": 1}`, `{"a": ["filenode"]}`, `{"a": ["filenode", {}]}`, `{"a": ["filenode", {"ro_uri": 1}]}`,
+		"[]", "x", `{"a"`, `{"a": 1}`, `{"a": ["filenode"]}`, `{"a": ["filenode", {"ro_uri": 1}]}`,
 		`{"a": ["filenode", {"ro_uri": "hello"}]}`, `{"a": ["filenode", {"ro_uri": "URI:SSK-RO:` + key + `"}]}`,
 		`{"a": ["filenode", {"rw_uri": "URI:DIR2:` + key + `"}]}`, `{"a": ["unknown", {"rw_uri": "URI:NEW:x"}]}`,
 		`{"a": ["filenode", {"ro_uri": "URI:LIT:", "metadata": 1}]}`, `{} {}`, `{"a": ["filenode", {"ro_uri": "URI:LIT:"}]}x`,
@@ -233,4 +235,28 @@ func TestStoredContentDoesNotRun(t *testing.T) {
 			t.Errorf("%s: %v", at, h)
 		}
 	}
+}
+
+// A child with no capability at all is a name with metadata, as Tahoe has it:
+// magic-folder says so that a file was deleted.
+func TestNamesWithoutCapabilities(t *testing.T) {
+	const kids, dir = `{"a": ["filenode", {"metadata": {}}]}`, "URI:DIR2-LIT:ge2tumj2mewdaormga5cymr2pn6syla"
+	node := &memnode.Node{}
+	node.Health.Checks = map[string]tarn.CheckResult{dir: {Report: health.Report{Literal: true}}}
+	address := start(t, node)
+	post(t, address+"/uri?t=mkdir-immutable", kids).want(t, 200, dir)
+	at := address + "/uri/" + dir
+	ask(t, "GET", at+"?t=json", nil).want(t, 200, `"a": ["unknown", {"metadata":{}}]`)
+	ask(t, "GET", at+"/", nil).want(t, 200, "unknown")
+	for path, status := range map[string]int{"": 400, "?t=json": 200, "?t=info": 200, "?t=uri": 404, "?t=readonly-uri": 404, "?t=rename-form": 400, "/x": 400} {
+		ask(t, "GET", at+"/a"+path, nil).want(t, status, "")
+	}
+	post(t, at+"?t=stream-manifest", "").want(t, 200, `"path":["a"]`)
+	post(t, at+"?t=stream-deep-check", "").want(t, 200, `"path":["a"]`)
+	for _, slow := range []string{"manifest", "deep-check", "deep-stats"} {
+		post(t, at+"?t=start-"+slow+"&ophandle="+slow, "").want(t, 302, "")
+		eventually(t, address+"/operations/"+slow+"?output=JSON").want(t, 200, "finished")
+		ask(t, "GET", address+"/operations/"+slow, nil).want(t, 200, "Done.")
+	}
+	post(t, address+"/uri?t=mkdir-with-children", kids).want(t, 400, "neither rw_uri nor ro_uri")
 }

@@ -210,7 +210,7 @@ func capabilities(l tarn.Found) []fact {
 	if l.Write != nil {
 		caps = append(caps, fact{"To read and change it", l.Write.String()})
 	}
-	if l.Read != nil {
+	if l.Read != nil && l.Read != (file.Unknown{}) {
 		caps = append(caps, fact{"To read it", l.Read.String()})
 	}
 	if v, err := file.Verifier(l.Capability()); err == nil {

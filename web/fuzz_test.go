@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tarn-grid/tarn/file"
 	"github.com/tarn-grid/tarn/web"
 	"github.com/tarn-grid/tarn/web/internal/memnode"
 )
@@ -50,6 +51,40 @@ func check(t *testing.T, w *httptest.ResponseRecorder) {
 	if w.Code == http.StatusPartialContent && (w.Body.Len() == 0 || length == "" || w.Header().Get("Content-Range") == "") {
 		t.Errorf("206 of %d bytes, headers %v", w.Body.Len(), w.Header())
 	}
+}
+
+// FuzzDirectory: whatever a directory holds, it can be listed, looked into and
+// gone through, or is refused.
+func FuzzDirectory(f *testing.F) {
+	node := &memnode.Node{}
+	g := web.Gateway(node, web.Options{})
+	for _, seed := range []string{
+		"", "34:4:gone,0:,0:,17:{\"deleted\": true},,", "29:1:a,12:URI:LIT:krug,0:,2:{},,", "36:3:sub,17:URI:DIR2-LIT:ge2t,0:,2:{},,",
+		"32:3:new,9:URI:NEW:x,0:,7:{\"a\":1},,", "20:1:b,3:URI,0:,2:{},,", "40:1:a,12:URI:LIT:krug,0:,12:{\"mtime\": 1},,",
+	} {
+		f.Add(seed, "a")
+	}
+	f.Fuzz(func(t *testing.T, text, name string) {
+		at := "/uri/" + url.PathEscape(file.Directory{File: file.LIT{Data: text}}.String())
+		below := at + "/" + url.PathEscape(name)
+		for _, ask := range [][2]string{
+			{"GET", at}, {"GET", at + "?t=json"}, {"GET", at + "?t=info"}, {"GET", below}, {"GET", below + "?t=json"}, {"GET", below + "?t=info"},
+			{"POST", at + "?t=stream-manifest"}, {"DELETE", below},
+		} {
+			u, err := url.ParseRequestURI(ask[1])
+			if err != nil {
+				return
+			}
+			r := httptest.NewRequest(ask[0], "/", nil)
+			r.URL, r.Host = u, "localhost"
+			w := httptest.NewRecorder()
+			g.ServeHTTP(w, r)
+			check(t, w)
+			if w.Code >= 500 {
+				t.Errorf("%s %s: %d: %s", ask[0], ask[1], w.Code, w.Body)
+			}
+		}
+	})
 }
 
 // FuzzRequest: no address, query or form is answered with anything but a

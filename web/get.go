@@ -31,20 +31,27 @@ func (q *request) getObject() error {
 	case "json":
 		return q.nodeJSON(l)
 	case "uri":
-		q.text(http.StatusOK, c.String())
-		return nil
+		return q.capText(c)
 	case "readonly-uri":
 		if l.Read == nil {
 			return badRequest("It is of an unknown kind, so how to read it without writing is not known.")
 		}
-		q.text(http.StatusOK, l.Read.String())
-		return nil
+		return q.capText(l.Read)
 	case "info":
 		return q.info(l)
 	case "rename-form":
 		return q.renameForm(l)
 	}
 	return badRequest("Unknown t= for reading; there are json, uri, readonly-uri and info.")
+}
+
+// capText answers with a capability, if there is one.
+func (q *request) capText(c file.Capability) error {
+	if c == (file.Unknown{}) {
+		return wrong{http.StatusNotFound, "There is a name and nothing behind it: the directory has no capability there."}
+	}
+	q.text(http.StatusOK, c.String())
+	return nil
 }
 
 // fixed are the values of t= for which an immutable object has one answer.

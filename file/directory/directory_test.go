@@ -344,3 +344,36 @@ func BenchmarkEdit(b *testing.B) {
 		}
 	}
 }
+
+// What Tahoe writes of a child without any capability, as programs mark what was
+// deleted, is read, used and written again.
+func TestNamesWithoutCapabilities(t *testing.T) {
+	const text = `34:4:gone,0:,0:,17:{"deleted": true},,`
+	d, err := directory.Parse(dir(t, fixed), []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, ok := d.Entry("gone")
+	if !ok || e.Err != nil || e.Capability() != (file.Unknown{}) || e.Metadata != `{"deleted": true}` {
+		t.Errorf("%+v", e)
+	}
+	for _, c := range []file.Directory{{}, dir(t, writable)} {
+		d, err := directory.New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Set(e); err != nil {
+			t.Fatal(err)
+		}
+		made, err := d.Encode()
+		if err != nil || c.File == nil && string(made) != text {
+			t.Errorf("%q (%v), Tahoe writes %q", made, err, text)
+		}
+		if d, err = directory.Parse(c, made); err != nil {
+			t.Fatal(err)
+		}
+		if again, _ := d.Entry("gone"); again.Err != nil || again.Capability() != (file.Unknown{}) {
+			t.Errorf("read back as %+v", again)
+		}
+	}
+}

@@ -10,7 +10,9 @@ import (
 	"github.com/tarn-grid/tarn/file/tagged"
 )
 
-// Entry is a child of a directory.
+// Entry is a child of a directory. One that is there with no capability at all,
+// by its name and metadata alone, has file.Unknown{} for reading: programs mark
+// with it what was deleted.
 type Entry struct {
 	Name     string          // in the normal form NFC
 	Write    file.Capability // that can change the child; nil if there is none, or it is not for the reader
@@ -89,6 +91,9 @@ func (d *Directory) child(write, read string) (w, r file.Capability, err error) 
 			return nil, nil, err
 		}
 	}
+	if w == nil && r == nil {
+		return nil, file.Unknown{}, nil
+	}
 	e := Entry{Write: w, Read: r}
 	if err := d.checkChild(&e); err != nil {
 		return nil, nil, err
@@ -160,7 +165,7 @@ func (d *Directory) constrain(e *Entry) error {
 // claim marks a capability of an unknown kind with what its place in the
 // directory says of it.
 func (d *Directory) claim(u file.Unknown) file.Unknown {
-	if strings.HasPrefix(u.Text, immutable) {
+	if u.Text == "" || strings.HasPrefix(u.Text, immutable) {
 		return u
 	}
 	bare := strings.TrimPrefix(u.Text, readOnly)
