@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"strings"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/tarn-grid/tarn"
 	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/grid"
 )
 
 // Defaults of what create-… writes. The ports follow Tahoe's 3456 for the
@@ -31,16 +33,39 @@ const (
 	defaultVerifyEvery      = "30d"
 )
 
+// gridFlags are those of all nodes that are told of introducers.
+type gridFlags struct {
+	introducers []string
+	nickname    string
+}
+
+func (o *gridFlags) register(c *cobra.Command) {
+	c.Flags().StringArrayVar(&o.introducers, "introducer", nil, "reference of an introducer; may be given several times")
+	c.Flags().StringVar(&o.nickname, "nickname", "", "what the node calls itself, at most 64 bytes")
+}
+
+// settings are those that all nodes have.
+func (o *gridFlags) settings() (settings, error) {
+	if err := checkNickname(o.nickname); err != nil {
+		return settings{}, err
+	}
+	for _, text := range o.introducers {
+		if _, err := tarn.ParseIntroducerRef(text); err != nil {
+			return settings{}, err
+		}
+	}
+	return settings{Nickname: o.nickname, Introducers: o.introducers}, nil
+}
+
 // clientFlags are those of create-client, and of create-node for its client.
 type clientFlags struct {
-	introducers          []string
-	nickname, webPort    string
+	gridFlags
+	webPort              string
 	needed, happy, total int
 }
 
 func (o *clientFlags) register(c *cobra.Command) {
-	c.Flags().StringArrayVar(&o.introducers, "introducer", nil, "reference of an introducer; may be given several times")
-	c.Flags().StringVar(&o.nickname, "nickname", "", "what the node calls itself, at most 64 bytes")
+	o.gridFlags.register(c)
 	c.Flags().StringVar(&o.webPort, "web-port", defaultWebPort, "port of the gateway on this machine, host:port, 0 for any free port, or none")
 	c.Flags().IntVar(&o.needed, "shares-needed", file.DefaultNeeded, "how many shares give a file back")
 	c.Flags().IntVar(&o.happy, "shares-happy", file.DefaultHappy, "on how many servers an upload must arrive")
@@ -49,14 +74,9 @@ func (o *clientFlags) register(c *cobra.Command) {
 
 // settings are the sections that all nodes with a client have.
 func (o *clientFlags) settings() (settings, error) {
-	s := settings{Nickname: o.nickname, Introducers: o.introducers}
-	if err := checkNickname(o.nickname); err != nil {
-		return s, usageError{err: err}
-	}
-	for _, text := range o.introducers {
-		if _, err := tarn.ParseIntroducerRef(text); err != nil {
-			return s, err
-		}
+	s, err := o.gridFlags.settings()
+	if err != nil {
+		return s, err
 	}
 	convergent := true
 	s.Client = &clientSettings{
@@ -137,6 +157,40 @@ func (f folder) write(e *env, s settings, private map[string]string) error {
 		e.note("It knows no introducer yet: add one to tarn.yaml before you start it.")
 	}
 	return nil
+}
+
+// writeKeyed makes a node with a role whose public key others want to know, and
+// prints that.
+func (f folder) writeKeyed(e *env, s settings, keyFile string) error {
+	key := newKey()
+	if err := f.write(e, s, map[string]string{keyFile: keyText(key)}); err != nil {
+		return err
+	}
+	return e.print("%s\n", grid.PublicKeyOf(key))
+}
+
+// writeListening makes a node with a role that others reach by a reference, and
+// prints that where it is known before the node runs. It is in path, too.
+func (f folder) writeListening(e *env, s settings, on listenFlags, keyFile, path string, reference func(grid.ServerID, []grid.Hint) (string, error)) error {
+	key := newKey()
+	private := map[string]string{keyFile: keyText(key)}
+	addresses, known := on.addresses()
+	if !known {
+		if err := f.write(e, s, private); err != nil {
+			return err
+		}
+		e.note("Its reference will be in %s once it runs.", path)
+		return nil
+	}
+	ref, err := reference(grid.ServerID(grid.PublicKeyOf(key)), hints(addresses))
+	if err != nil {
+		return err
+	}
+	private[filepath.Base(path)] = ref
+	if err := f.write(e, s, private); err != nil {
+		return err
+	}
+	return e.print("%s\n", ref)
 }
 
 type createClientOptions struct {

@@ -8,14 +8,13 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/tarn-grid/tarn"
 	"github.com/tarn-grid/tarn/lease"
 )
 
 type createAggregatorOptions struct {
-	introducers                   []string
-	nickname, authority, interval string
-	dir                           []string
+	gridFlags
+	authority, interval string
+	dir                 []string
 }
 
 func newCreateAggregator(e *env) *cobra.Command {
@@ -37,8 +36,7 @@ aggregator already.`,
 			return runCreateAggregator(ctx, e, o)
 		}),
 	}
-	c.Flags().StringArrayVar(&o.introducers, "introducer", nil, "reference of an introducer; may be given several times")
-	c.Flags().StringVar(&o.nickname, "nickname", "", "what the node calls itself, at most 64 bytes")
+	o.register(c)
 	c.Flags().StringVar(&o.authority, "authority", "-", "file with the authority, or - for standard input")
 	c.Flags().StringVar(&o.interval, "interval", defaultInterval, "how often servers are asked")
 	return c
@@ -49,13 +47,9 @@ func runCreateAggregator(_ context.Context, e *env, o createAggregatorOptions) e
 	if err != nil {
 		return err
 	}
-	if err := checkNickname(o.nickname); err != nil {
+	s, err := o.settings()
+	if err != nil {
 		return err
-	}
-	for _, text := range o.introducers {
-		if _, err := tarn.ParseIntroducerRef(text); err != nil {
-			return err
-		}
 	}
 	if interval, ok := parseDuration(o.interval); !ok || interval < leastInterval {
 		return usageError{err: fmt.Errorf("--interval %q (want one such as 15m, at least %v)", o.interval, leastInterval)}
@@ -72,6 +66,6 @@ func runCreateAggregator(_ context.Context, e *env, o createAggregatorOptions) e
 	if _, err := lease.ReadAuthority(strings.NewReader(string(text))); err != nil {
 		return err
 	}
-	s := settings{Nickname: o.nickname, Introducers: o.introducers, Aggregator: &aggregatorSettings{o.interval}}
+	s.Aggregator = &aggregatorSettings{o.interval}
 	return f.write(e, s, map[string]string{aggregatorFile: strings.TrimSpace(string(text))})
 }

@@ -10,10 +10,10 @@ import (
 )
 
 type createHelperOptions struct {
+	gridFlags
 	listenFlags
-	introducers     []string
-	nickname, space string
-	dir             []string
+	space string
+	dir   []string
 }
 
 func newCreateHelper(e *env) *cobra.Command {
@@ -35,9 +35,8 @@ helper by a section helper in its tarn.yaml.`,
 			return runCreateHelper(ctx, e, o)
 		}),
 	}
-	o.register(c, defaultHelperListen)
-	c.Flags().StringArrayVar(&o.introducers, "introducer", nil, "reference of an introducer; may be given several times")
-	c.Flags().StringVar(&o.nickname, "nickname", "", "what the node calls itself, at most 64 bytes")
+	o.gridFlags.register(c)
+	o.listenFlags.register(c, defaultHelperListen)
 	c.Flags().StringVar(&o.space, "space", defaultHelperSpace, "how much ciphertext it keeps at most until that is placed")
 	return c
 }
@@ -47,38 +46,19 @@ func runCreateHelper(_ context.Context, e *env, o createHelperOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := checkNickname(o.nickname); err != nil {
+	s, err := o.settings()
+	if err != nil {
 		return err
 	}
 	if err := o.check(); err != nil {
 		return err
 	}
-	for _, text := range o.introducers {
-		if _, err := tarn.ParseIntroducerRef(text); err != nil {
-			return err
-		}
-	}
 	space, err := parseSize(o.space)
 	if err != nil {
 		return usageError{err: err}
 	}
-	key := newKey()
-	private := map[string]string{helperKeyFile: keyText(key)}
-	addresses, known := o.addresses()
-	ref := tarn.HelperRef{Server: grid.ServerID(grid.PublicKeyOf(key)), Hints: hints(addresses)}
-	if known {
-		private["helper.ref"] = ref.String()
-	}
-	s := settings{
-		Nickname: o.nickname, Introducers: o.introducers,
-		Helper: &helperSettings{Listen: o.listen, Announce: o.announce, Space: exactSize(space)},
-	}
-	if err := f.write(e, s, private); err != nil {
-		return err
-	}
-	if !known {
-		e.note("Its reference will be in %s once it runs.", f.helperReference())
-		return nil
-	}
-	return e.print("%s\n", ref)
+	s.Helper = &helperSettings{Listen: o.listen, Announce: o.announce, Space: exactSize(space)}
+	return f.writeListening(e, s, o.listenFlags, helperKeyFile, f.helperReference(), func(id grid.ServerID, hints []grid.Hint) (string, error) {
+		return tarn.HelperRef{Server: id, Hints: hints}.String(), nil
+	})
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/ed25519"
 
 	"github.com/spf13/cobra"
 
@@ -48,35 +47,15 @@ func runCreateIntroducer(_ context.Context, e *env, o createIntroducerOptions) e
 	if err := o.check(); err != nil {
 		return err
 	}
-	key := newKey()
-	private := map[string]string{introducerKeyFile: keyText(key)}
-	reference, known, err := o.reference(key)
-	if err != nil {
-		return err
-	}
-	if known {
-		private["introducer.ref"] = reference
-	}
 	s := settings{Nickname: o.nickname, Introducer: &introducerSettings{Listen: o.listen, Announce: o.announce}}
-	if err := f.write(e, s, private); err != nil {
-		return err
-	}
-	if !known {
-		e.note("Its reference will be in %s once it runs.", f.reference())
-		return nil
-	}
-	return e.print("%s\n", reference)
+	return f.writeListening(e, s, o.listenFlags, introducerKeyFile, f.reference(), introducerReference)
 }
 
-// reference is what others join with, if the port is known.
-func (o createIntroducerOptions) reference(key ed25519.PrivateKey) (text string, known bool, err error) {
-	addresses, known := o.addresses()
-	if !known {
-		return "", false, nil
+// introducerReference is what others join with.
+func introducerReference(id grid.ServerID, hints []grid.Hint) (string, error) {
+	text := tarn.IntroducerRef{Server: id, Hints: hints}.String()
+	if _, err := tarn.ParseIntroducerRef(text); err != nil {
+		return "", usageError{err: err}
 	}
-	ref := tarn.IntroducerRef{Server: grid.ServerID(grid.PublicKeyOf(key)), Hints: hints(addresses)}
-	if _, err := tarn.ParseIntroducerRef(ref.String()); err != nil {
-		return "", false, usageError{err: err}
-	}
-	return ref.String(), true, nil
+	return text, nil
 }

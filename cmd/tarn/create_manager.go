@@ -4,16 +4,12 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
-
-	"github.com/tarn-grid/tarn"
-	"github.com/tarn-grid/tarn/grid"
 )
 
 type createManagerOptions struct {
+	gridFlags
 	listenFlags
-	introducers []string
-	nickname    string
-	dir         []string
+	dir []string
 }
 
 func newCreateManager(e *env) *cobra.Command {
@@ -33,9 +29,9 @@ members, without any server or any other member being told.`,
 			return runCreateManager(ctx, e, o)
 		}),
 	}
-	o.register(c, defaultManagerListen)
-	c.Flags().StringArrayVar(&o.introducers, "introducer", nil, "reference of an introducer that members are told of; may be given several times")
-	c.Flags().StringVar(&o.nickname, "nickname", "", "what the node calls itself, at most 64 bytes")
+	o.gridFlags.register(c)
+	c.Flags().Lookup("introducer").Usage = "reference of an introducer that members are told of; may be given several times"
+	o.listenFlags.register(c, defaultManagerListen)
 	return c
 }
 
@@ -44,25 +40,14 @@ func runCreateManager(_ context.Context, e *env, o createManagerOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := checkNickname(o.nickname); err != nil {
+	s, err := o.settings()
+	if err != nil {
 		return err
 	}
 	if err := o.check(); err != nil {
 		return err
 	}
-	for _, text := range o.introducers {
-		if _, err := tarn.ParseIntroducerRef(text); err != nil {
-			return err
-		}
-	}
-	key := newKey()
-	s := settings{
-		Nickname: o.nickname, Introducers: o.introducers,
-		Manager:    &managerSettings{Listen: o.listen, Announce: o.announce},
-		Aggregator: &aggregatorSettings{defaultInterval},
-	}
-	if err := f.write(e, s, map[string]string{managerKeyFile: keyText(key)}); err != nil {
-		return err
-	}
-	return e.print("%s\n", grid.PublicKeyOf(key))
+	s.Manager = &managerSettings{Listen: o.listen, Announce: o.announce}
+	s.Aggregator = &aggregatorSettings{defaultInterval}
+	return f.writeKeyed(e, s, managerKeyFile)
 }

@@ -10,11 +10,10 @@ import (
 )
 
 type createRelayOptions struct {
+	gridFlags
 	listenFlags
-	introducers []string
-	nickname    string
-	data        string
-	dir         []string
+	data string
+	dir  []string
 }
 
 func newCreateRelay(e *env) *cobra.Command {
@@ -35,9 +34,8 @@ a relay by a section relay in its tarn.yaml.`,
 			return runCreateRelay(ctx, e, o)
 		}),
 	}
-	o.register(c, defaultRelayListen)
-	c.Flags().StringArrayVar(&o.introducers, "introducer", nil, "reference of an introducer; may be given several times")
-	c.Flags().StringVar(&o.nickname, "nickname", "", "what the node calls itself, at most 64 bytes")
+	o.gridFlags.register(c)
+	o.listenFlags.register(c, defaultRelayListen)
 	c.Flags().StringVar(&o.data, "data", defaultRelayData, "how much it passes on in an hour for each server, both ways together")
 	return c
 }
@@ -47,36 +45,19 @@ func runCreateRelay(_ context.Context, e *env, o createRelayOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := checkNickname(o.nickname); err != nil {
+	s, err := o.settings()
+	if err != nil {
 		return err
 	}
 	if err := o.check(); err != nil {
 		return err
 	}
-	for _, text := range o.introducers {
-		if _, err := tarn.ParseIntroducerRef(text); err != nil {
-			return err
-		}
-	}
-	section := defaultRelaySettings()
-	section.Listen, section.Announce, section.Data = o.listen, o.announce, o.data
-	if _, err := section.limits(); err != nil {
+	s.Relay = defaultRelaySettings()
+	s.Relay.Listen, s.Relay.Announce, s.Relay.Data = o.listen, o.announce, o.data
+	if _, err := s.Relay.limits(); err != nil {
 		return usageError{err: err}
 	}
-	key := newKey()
-	private := map[string]string{relayKeyFile: keyText(key)}
-	addresses, known := o.addresses()
-	ref := tarn.RelayRef{Server: grid.ServerID(grid.PublicKeyOf(key)), Hints: hints(addresses)}
-	if known {
-		private["relay.ref"] = ref.String()
-	}
-	s := settings{Nickname: o.nickname, Introducers: o.introducers, Relay: section}
-	if err := f.write(e, s, private); err != nil {
-		return err
-	}
-	if !known {
-		e.note("Its reference will be in %s once it runs.", f.relayReference())
-		return nil
-	}
-	return e.print("%s\n", ref)
+	return f.writeListening(e, s, o.listenFlags, relayKeyFile, f.relayReference(), func(id grid.ServerID, hints []grid.Hint) (string, error) {
+		return tarn.RelayRef{Server: id, Hints: hints}.String(), nil
+	})
 }

@@ -5,16 +5,12 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
-
-	"github.com/tarn-grid/tarn"
-	"github.com/tarn-grid/tarn/grid"
 )
 
 type createRenewerOptions struct {
-	introducers []string
-	nickname    string
-	caps        int
-	dir         []string
+	gridFlags
+	caps int
+	dir  []string
 }
 
 func newCreateRenewer(e *env) *cobra.Command {
@@ -38,8 +34,7 @@ renewer by a section renewer in its tarn.yaml.`,
 			return runCreateRenewer(e, o)
 		}),
 	}
-	c.Flags().StringArrayVar(&o.introducers, "introducer", nil, "reference of an introducer; may be given several times")
-	c.Flags().StringVar(&o.nickname, "nickname", "", "what the node calls itself, at most 64 bytes")
+	o.register(c)
 	c.Flags().IntVar(&o.caps, "caps", defaultCaps, "how many renewal caps it takes at most")
 	return c
 }
@@ -49,21 +44,13 @@ func runCreateRenewer(e *env, o createRenewerOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := checkNickname(o.nickname); err != nil {
+	s, err := o.settings()
+	if err != nil {
 		return err
-	}
-	for _, text := range o.introducers {
-		if _, err := tarn.ParseIntroducerRef(text); err != nil {
-			return err
-		}
 	}
 	if o.caps < 1 || o.caps > maxCaps {
 		return usageError{fmt.Errorf("--caps %d (want 1 to %d)", o.caps, maxCaps), "tarn create-renewer"}
 	}
-	key := newKey()
-	s := settings{Nickname: o.nickname, Introducers: o.introducers, Renewer: &renewerSettings{o.caps}}
-	if err := f.write(e, s, map[string]string{roleKeyFile(renewerRole): keyText(key)}); err != nil {
-		return err
-	}
-	return e.print("%s\n", grid.PublicKeyOf(key))
+	s.Renewer = &renewerSettings{o.caps}
+	return f.writeKeyed(e, s, roleKeyFile(renewerRole))
 }

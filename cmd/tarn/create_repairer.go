@@ -5,14 +5,10 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
-
-	"github.com/tarn-grid/tarn"
-	"github.com/tarn-grid/tarn/grid"
 )
 
 type createRepairerOptions struct {
-	introducers   []string
-	nickname      string
+	gridFlags
 	files         int
 	every, verify string
 	dir           []string
@@ -39,8 +35,7 @@ its own. Another node becomes a repairer by a section repairer in its tarn.yaml.
 			return runCreateRepairer(e, o)
 		}),
 	}
-	c.Flags().StringArrayVar(&o.introducers, "introducer", nil, "reference of an introducer; may be given several times")
-	c.Flags().StringVar(&o.nickname, "nickname", "", "what the node calls itself, at most 64 bytes")
+	o.register(c)
 	c.Flags().IntVar(&o.files, "files", defaultFiles, "how many files it looks after at most")
 	c.Flags().StringVar(&o.every, "every", defaultEvery, "about how often a file is checked")
 	c.Flags().StringVar(&o.verify, "verify-every", defaultVerifyEvery, "about how often all of its shares are read")
@@ -52,22 +47,13 @@ func runCreateRepairer(e *env, o createRepairerOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := checkNickname(o.nickname); err != nil {
+	s, err := o.settings()
+	if err != nil {
 		return err
 	}
-	for _, text := range o.introducers {
-		if _, err := tarn.ParseIntroducerRef(text); err != nil {
-			return err
-		}
-	}
-	role := repairerSettings{Files: o.files, Every: o.every, VerifyEvery: o.verify}
-	if _, what, err := role.check(); err != nil {
+	s.Repairer = &repairerSettings{Files: o.files, Every: o.every, VerifyEvery: o.verify}
+	if _, what, err := s.Repairer.check(); err != nil {
 		return usageError{fmt.Errorf("--%s: %w", what, err), "tarn create-repairer"}
 	}
-	key := newKey()
-	s := settings{Nickname: o.nickname, Introducers: o.introducers, Repairer: &role}
-	if err := f.write(e, s, map[string]string{roleKeyFile(repairerRole): keyText(key)}); err != nil {
-		return err
-	}
-	return e.print("%s\n", grid.PublicKeyOf(key))
+	return f.writeKeyed(e, s, roleKeyFile(repairerRole))
 }

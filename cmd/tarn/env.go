@@ -54,6 +54,19 @@ func (e *env) node() (*control.Client, folder, error) {
 	return control.NewClient(f.socket()), f, nil
 }
 
+// withNode does something with the running node; what says, where that fails.
+func (e *env) withNode(what string, do func(*control.Client) error) error {
+	n, f, err := e.node()
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	if err := do(n); err != nil {
+		return fmt.Errorf("%s: %w", what, f.explain(err))
+	}
+	return nil
+}
+
 // nodeFolder is the folder of a node, which need not run.
 func (e *env) nodeFolder() (folder, error) {
 	f, err := e.folder()

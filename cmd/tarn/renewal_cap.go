@@ -4,25 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
 )
 
-// defaultRenewalTime is how long a renewal cap is good, if nothing else is said.
-const defaultRenewalTime = "1095d"
-
-type renewalCapOptions struct {
-	key           string // a key, a file or -
-	until, output string
-}
-
 func newRenewalCap(e *env) *cobra.Command {
-	var o renewalCapOptions
+	var o capFlags
 	c := &cobra.Command{
 		Use:   "renewal-cap {KEY|FILE|-}",
 		Short: "Let a renewer keep your files alive while this node is off",
@@ -45,17 +34,12 @@ can run, too.`,
 			return runRenewalCap(ctx, e, o)
 		}),
 	}
-	registerOutput(c, &o.output)
-	c.Flags().StringVar(&o.until, "until", defaultRenewalTime, "when it ends: a date such as 2029-12-31, or a duration")
+	o.register(c)
 	return c
 }
 
-func runRenewalCap(ctx context.Context, e *env, o renewalCapOptions) error {
-	until, err := parseUntil(o.until, time.Now())
-	if err != nil {
-		return fmt.Errorf("--until: %w", err)
-	}
-	key, err := e.readRoleKey(o.key, renewerRole)
+func runRenewalCap(ctx context.Context, e *env, o capFlags) error {
+	key, until, err := o.terms(e, renewerRole)
 	if err != nil {
 		return err
 	}
@@ -76,24 +60,4 @@ func runRenewalCap(ctx context.Context, e *env, o renewalCapOptions) error {
 	}
 	e.note("A renewal cap for %s, until %s.", counted(int64(made.Leases), "lease"), clock(until))
 	return e.save(o.output, []byte(made.Cap))
-}
-
-// readRoleKey reads the one key of a renewer or repairer that there should be.
-func (e *env) readRoleKey(from, role string) (grid.PublicKey, error) {
-	if strings.HasPrefix(from, "pub-v0-") {
-		return grid.ParsePublicKey(from)
-	}
-	input, _, err := e.open(from)
-	if err != nil {
-		return grid.PublicKey{}, err
-	}
-	defer input.Close()
-	keys, err := readKeys(input)
-	if err == nil && (len(keys) != 1 || keys[0].Key.IsZero()) {
-		err = fmt.Errorf("%w: want the key of one %s, as tarn %s key prints it", lease.ErrKeys, role, role)
-	}
-	if err != nil {
-		return grid.PublicKey{}, fmt.Errorf("%s: %w", nameOf(from), err)
-	}
-	return keys[0].Key, nil
 }

@@ -2,86 +2,39 @@ package main
 
 import (
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/tarn-grid/tarn"
-	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/web/control"
 )
 
 func newRenewer(e *env) *cobra.Command {
-	return group("renewer", "What a renewer's operator does",
-		newRenewerKey(e), newAddRenewal(e), newListRenewals(e), newListLapsed(e), newRemoveRenewal(e))
-}
-
-func newRenewerKey(e *env) *cobra.Command {
-	return &cobra.Command{
-		Use:     "key",
-		Short:   "Print the renewer's public key, for which renewal caps are made",
-		Long:    "Prints the public key of this renewer. It is the same for everybody, so it can be\npublished. The node may run or not.",
-		Example: "  tarn renewer key > renewer.key",
-		Args:    between(0, 0),
-		RunE:    action(func(context.Context, []string) error { return runRenewerKey(e) }),
+	role := capRole{
+		name: renewerRole, cap: "renewal cap", most: lease.MaxRenewalCapSize,
+		key: func(c tarn.Config) (ed25519.PrivateKey, error) {
+			if c.Renewer == nil {
+				return nil, tarn.ErrNoRenewer
+			}
+			return c.Renewer.Key, nil
+		},
+		add: func(ctx context.Context, n *control.Client, name, text string) (string, error) {
+			added, err := n.AddRenewal(ctx, name, text)
+			return fmt.Sprintf("renews %s of %s for %s", counted(added.Leases, "lease"), counted(added.Files, "file"), added.Name), err
+		},
 	}
-}
-
-func runRenewerKey(e *env) error {
-	f, err := e.folder()
-	if err != nil {
-		return err
-	}
-	n, err := f.load(nil)
-	if err != nil {
-		return err
-	}
-	if n.config.Renewer == nil {
-		return tarn.ErrNoRenewer
-	}
-	return e.print("%s\n", grid.PublicKeyOf(n.config.Renewer.Key))
-}
-
-type addRenewalOptions struct{ name, file string }
-
-func newAddRenewal(e *env) *cobra.Command {
-	var o addRenewalOptions
-	return &cobra.Command{
-		Use:   "add NAME [FILE|-]",
-		Short: "Renew by a renewal cap that someone gave you",
-		Long: `Reads a renewal cap, which begins with -----BEGIN TARN RENEWAL CAP-----, from FILE
+	add := role.addCommand(e, "Renew by a renewal cap that someone gave you",
+		`Reads a renewal cap, which begins with -----BEGIN TARN RENEWAL CAP-----, from FILE
 or standard input, and has the running renewer renew by it from now on. NAME is
 yours for whose it is. A newer cap of the same owner takes the place of the older
 one under his name.`,
-		Example: "  tarn renewer add alice alice.renewal\n  tarn renewer add alice < alice.renewal",
-		Args:    between(1, 2),
-		RunE: action(func(ctx context.Context, args []string) error {
-			o.name, o.file = args[0], argument(args, 1)
-			return runAddRenewal(ctx, e, o)
-		}),
-	}
-}
-
-func runAddRenewal(ctx context.Context, e *env, o addRenewalOptions) error {
-	if err := checkPetname(o.name); err != nil {
-		return err
-	}
-	n, f, err := e.node()
-	if err != nil {
-		return err
-	}
-	defer n.Close()
-	text, err := e.readText(o.file, "renewal cap", lease.MaxRenewalCapSize)
-	if err != nil {
-		return err
-	}
-	added, err := n.AddRenewal(ctx, o.name, string(text))
-	if err != nil {
-		return fmt.Errorf("add the renewal cap: %w", f.explain(err))
-	}
-	return e.print("renews %s of %s for %s\n", counted(added.Leases, "lease"), counted(added.Files, "file"), added.Name)
+		"  tarn renewer add alice alice.renewal\n  tarn renewer add alice < alice.renewal")
+	return group("renewer", "What a renewer's operator does",
+		role.keyCommand(e), add, newListRenewals(e), newListLapsed(e), newRemoveRenewal(e))
 }
 
 type listRenewalsOptions struct{ json bool }
@@ -103,14 +56,13 @@ the cap ends; below it the servers, and what went wrong there last.`,
 }
 
 func runListRenewals(ctx context.Context, e *env, o listRenewalsOptions) error {
-	n, f, err := e.node()
+	var list []control.Renewed
+	err := e.withNode("ask the renewer", func(n *control.Client) (err error) {
+		list, err = n.Renewals(ctx)
+		return err
+	})
 	if err != nil {
 		return err
-	}
-	defer n.Close()
-	list, err := n.Renewals(ctx)
-	if err != nil {
-		return fmt.Errorf("ask the renewer: %w", f.explain(err))
 	}
 	if o.json {
 		return writeJSON(e.stdout, list)
@@ -129,9 +81,6 @@ func runListRenewals(ctx context.Context, e *env, o listRenewalsOptions) error {
 	return t.end()
 }
 
-// capEndsSoon is how long before its end a cap should be replaced.
-const capEndsSoon = 60 * day
-
 // renewalRemark is what should worry a person about a cap as a whole.
 func renewalRemark(r control.Renewed, now time.Time) string {
 	for _, m := range r.Managers {
@@ -139,14 +88,7 @@ func renewalRemark(r control.Renewed, now time.Time) string {
 			return fmt.Sprintf("no newer cards from account manager %s: %s", short(m.Manager), m.LastError)
 		}
 	}
-	switch {
-	case r.Until.IsZero():
-	case r.Until.Before(now):
-		return "the cap has ended: ask for a newer one"
-	case r.Until.Sub(now) < capEndsSoon:
-		return fmt.Sprintf("the cap ends %s: ask for a newer one", left(r.Until, now))
-	}
-	return ""
+	return capRemark(r.Until, now)
 }
 
 type listLapsedOptions struct {
@@ -174,21 +116,18 @@ their storage indexes; the owner's tarn leases --all knows which those are.`,
 }
 
 func runListLapsed(ctx context.Context, e *env, o listLapsedOptions) error {
-	n, f, err := e.node()
-	if err != nil {
-		return err
-	}
-	defer n.Close()
 	list := []control.LeasedFile{}
-	err = n.Lapsed(ctx, o.name, func(file control.LeasedFile) error {
-		if o.json {
-			list = append(list, file)
-			return nil
-		}
-		return e.print("%s", leasedFileText(file))
+	err := e.withNode("ask what has lapsed", func(n *control.Client) error {
+		return n.Lapsed(ctx, o.name, func(file control.LeasedFile) error {
+			if o.json {
+				list = append(list, file)
+				return nil
+			}
+			return e.print("%s", leasedFileText(file))
+		})
 	})
 	if err != nil {
-		return fmt.Errorf("ask what has lapsed: %w", f.explain(err))
+		return err
 	}
 	if o.json {
 		return writeJSON(e.stdout, list)
@@ -215,13 +154,9 @@ themselves, within a month.`,
 }
 
 func runRemoveRenewal(ctx context.Context, e *env, o removeRenewalOptions) error {
-	n, f, err := e.node()
+	err := e.withNode("remove the renewal cap", func(n *control.Client) error { return n.RemoveRenewal(ctx, o.name) })
 	if err != nil {
 		return err
-	}
-	defer n.Close()
-	if err := n.RemoveRenewal(ctx, o.name); err != nil {
-		return fmt.Errorf("remove the renewal cap: %w", f.explain(err))
 	}
 	return e.print("nothing is renewed for %s any more\n", o.name)
 }

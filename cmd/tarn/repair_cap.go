@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -12,9 +11,8 @@ import (
 )
 
 type repairCapOptions struct {
-	cap           getOptions
-	key           string // a key, a file or -
-	until, output string
+	capFlags
+	cap getOptions
 }
 
 func newRepairCap(e *env) *cobra.Command {
@@ -46,8 +44,7 @@ it keeps the leases on it, too: who gives the file up has it removed there.
 		}),
 	}
 	c.Flags().StringVar(&o.cap.capFile, "cap-file", "", "file with the capability in it")
-	registerOutput(c, &o.output)
-	c.Flags().StringVar(&o.until, "until", defaultRenewalTime, "when it ends: a date such as 2029-12-31, or a duration")
+	o.register(c)
 	return c
 }
 
@@ -55,11 +52,7 @@ func runRepairCap(ctx context.Context, e *env, o repairCapOptions) error {
 	if o.key == "-" && o.cap.capability == "-" {
 		return usageError{errors.New("standard input can be only one of key and capability"), "tarn repair-cap"}
 	}
-	until, err := parseUntil(o.until, time.Now())
-	if err != nil {
-		return fmt.Errorf("--until: %w", err)
-	}
-	key, err := e.readRoleKey(o.key, repairerRole)
+	key, until, err := o.terms(e, repairerRole)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"time"
 
@@ -14,72 +16,27 @@ import (
 )
 
 func newRepairer(e *env) *cobra.Command {
-	return group("repairer", "What a repairer's operator does",
-		newRepairerKey(e), newAddRepair(e), newListRepairs(e), newCheckRepairs(e), newRemoveRepair(e))
-}
-
-func newRepairerKey(e *env) *cobra.Command {
-	return &cobra.Command{
-		Use:     "key",
-		Short:   "Print the repairer's public key, for which repair caps are made",
-		Long:    "Prints the public key of this repairer. It is the same for everybody, so it can be\npublished. The node may run or not.",
-		Example: "  tarn repairer key > repairer.key",
-		Args:    between(0, 0),
-		RunE: action(func(context.Context, []string) error {
-			f, err := e.folder()
-			if err != nil {
-				return err
+	role := capRole{
+		name: repairerRole, cap: "repair cap", most: lease.MaxRepairCapSize,
+		key: func(c tarn.Config) (ed25519.PrivateKey, error) {
+			if c.Repairer == nil {
+				return nil, tarn.ErrNoRepairer
 			}
-			n, err := f.load(nil)
-			if err != nil {
-				return err
-			}
-			if n.config.Repairer == nil {
-				return tarn.ErrNoRepairer
-			}
-			return e.print("%s\n", grid.PublicKeyOf(n.config.Repairer.Key))
-		}),
+			return c.Repairer.Key, nil
+		},
+		add: func(ctx context.Context, n *control.Client, name, text string) (string, error) {
+			added, err := n.AddRepair(ctx, name, text)
+			return fmt.Sprintf("looks after %s for %s", counted(int64(len(added.Files)), "file"), added.Name), err
+		},
 	}
-}
-
-type addRepairOptions struct{ name, file string }
-
-func newAddRepair(e *env) *cobra.Command {
-	var o addRepairOptions
-	return &cobra.Command{
-		Use:   "add NAME [FILE|-]",
-		Short: "Look after files by repair caps that someone gave you",
-		Long: `Reads repair caps of one owner, which begin with -----BEGIN TARN REPAIR CAP-----,
+	add := role.addCommand(e, "Look after files by repair caps that someone gave you",
+		`Reads repair caps of one owner, which begin with -----BEGIN TARN REPAIR CAP-----,
 from FILE or standard input, and has the running repairer look after their files
 from now on. NAME is yours for whose they are. A newer cap of the same file takes
 the place of the older one.`,
-		Example: "  tarn repairer add alice letter.repair\n  cat *.repair | tarn repairer add alice",
-		Args:    between(1, 2),
-		RunE: action(func(ctx context.Context, args []string) error {
-			o.name, o.file = args[0], argument(args, 1)
-			return runAddRepair(ctx, e, o)
-		}),
-	}
-}
-
-func runAddRepair(ctx context.Context, e *env, o addRepairOptions) error {
-	if err := checkPetname(o.name); err != nil {
-		return err
-	}
-	n, f, err := e.node()
-	if err != nil {
-		return err
-	}
-	defer n.Close()
-	text, err := e.readText(o.file, "repair cap", lease.MaxRepairCapSize)
-	if err != nil {
-		return err
-	}
-	added, err := n.AddRepair(ctx, o.name, string(text))
-	if err != nil {
-		return fmt.Errorf("add the repair cap: %w", f.explain(err))
-	}
-	return e.print("looks after %s for %s\n", counted(int64(len(added.Files)), "file"), added.Name)
+		"  tarn repairer add alice letter.repair\n  cat *.repair | tarn repairer add alice")
+	return group("repairer", "What a repairer's operator does",
+		role.keyCommand(e), add, newListRepairs(e), newCheckRepairs(e), newRemoveRepair(e))
 }
 
 type listRepairsOptions struct{ json bool }
@@ -102,19 +59,22 @@ their storage indexes; what a file is called its owner knows.`,
 }
 
 func runListRepairs(ctx context.Context, e *env, o listRepairsOptions) error {
-	n, f, err := e.node()
+	list, err := askWatched(ctx, e)
 	if err != nil {
 		return err
-	}
-	defer n.Close()
-	list, err := n.Watched(ctx)
-	if err != nil {
-		return fmt.Errorf("ask the repairer: %w", f.explain(err))
 	}
 	if o.json {
 		return writeJSON(e.stdout, list)
 	}
 	return e.writeWatched(list)
+}
+
+func askWatched(ctx context.Context, e *env) (list []control.Watched, err error) {
+	err = e.withNode("ask the repairer", func(n *control.Client) (err error) {
+		list, err = n.Watched(ctx)
+		return err
+	})
+	return list, err
 }
 
 func (e *env) writeWatched(list []control.Watched) error {
@@ -146,13 +106,8 @@ func watchedRemark(f control.WatchedFile, now time.Time) string {
 		return f.Trouble
 	case f.Checked.IsZero():
 		return "not looked at yet"
-	case f.Until.IsZero():
-	case f.Until.Before(now):
-		return "the cap has ended: ask for a newer one"
-	case f.Until.Sub(now) < capEndsSoon:
-		return fmt.Sprintf("the cap ends %s: ask for a newer one", left(f.Until, now))
 	}
-	return "whole"
+	return cmp.Or(capRemark(f.Until, now), "whole")
 }
 
 func newCheckRepairs(e *env) *cobra.Command {
@@ -168,17 +123,13 @@ without one, and repair them where they are not whole. It ends when that is over
 			if len(args) == 1 {
 				name = args[0]
 			}
-			n, f, err := e.node()
+			err := e.withNode("check the files", func(n *control.Client) error { return n.CheckWatched(ctx, name) })
 			if err != nil {
 				return err
 			}
-			defer n.Close()
-			if err := n.CheckWatched(ctx, name); err != nil {
-				return fmt.Errorf("check the files: %w", f.explain(err))
-			}
-			list, err := n.Watched(ctx)
+			list, err := askWatched(ctx, e)
 			if err != nil {
-				return fmt.Errorf("ask the repairer: %w", f.explain(err))
+				return err
 			}
 			return e.writeWatched(list)
 		}),
@@ -194,11 +145,6 @@ made for it end by themselves, within a month, unless the owner renews them.`,
 		Example: "  tarn repairer remove alice",
 		Args:    between(1, 2),
 		RunE: action(func(ctx context.Context, args []string) error {
-			n, f, err := e.node()
-			if err != nil {
-				return err
-			}
-			defer n.Close()
 			si, said := "", "nothing is looked after"
 			if len(args) == 2 {
 				si, said = args[1], "that file is not looked after"
@@ -206,8 +152,9 @@ made for it end by themselves, within a month, unless the owner renews them.`,
 					return usageError{err, "tarn repairer remove"}
 				}
 			}
-			if err := n.RemoveRepair(ctx, args[0], si); err != nil {
-				return fmt.Errorf("remove the repair cap: %w", f.explain(err))
+			err := e.withNode("remove the repair cap", func(n *control.Client) error { return n.RemoveRepair(ctx, args[0], si) })
+			if err != nil {
+				return err
 			}
 			return e.print("%s for %s any more\n", said, args[0])
 		}),
