@@ -119,34 +119,17 @@ func sumDayOf(d tally.Day) SumDay {
 }
 
 func (s *server) handleAggregator(mux *http.ServeMux) {
-	mux.HandleFunc("POST "+pathSums, aggregated(s, func(ctx context.Context, a tarn.Aggregator, ask sumsRequest) (Sums, error) {
+	mux.HandleFunc("POST "+pathSums, handledBy(s.node.Aggregator, maxObject, func(ctx context.Context, a tarn.Aggregator, ask sumsRequest) (Sums, error) {
 		sum, err := a.Usage(ctx, ask.Detail)
 		return SumsOf(sum, ask.Detail), err
 	}))
-	mux.HandleFunc("POST "+pathCollect, aggregated(s, func(ctx context.Context, a tarn.Aggregator, _ nothing) (nothing, error) {
+	mux.HandleFunc("POST "+pathCollect, handledBy(s.node.Aggregator, maxObject, func(ctx context.Context, a tarn.Aggregator, _ nothing) (nothing, error) {
 		return nothing{}, a.Collect(ctx)
 	}))
-	mux.HandleFunc("POST "+pathHistory, aggregated(s, func(ctx context.Context, a tarn.Aggregator, since time.Time) ([]SumDay, error) {
+	mux.HandleFunc("POST "+pathHistory, handledBy(s.node.Aggregator, maxObject, func(ctx context.Context, a tarn.Aggregator, since time.Time) ([]SumDay, error) {
 		days, err := a.History(ctx, since)
 		return listOf(days, sumDayOf), err
 	}))
-}
-
-func aggregated[Ask, Answer any](s *server, do func(context.Context, tarn.Aggregator, Ask) (Answer, error)) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		var ask Ask
-		if err := readObject(r.Body, &ask); err != nil {
-			reply(w, nil, err)
-			return
-		}
-		a, err := s.node.Aggregator()
-		if err != nil {
-			reply(w, nil, err)
-			return
-		}
-		answer, err := do(r.Context(), a, ask)
-		reply(w, answer, err)
-	}
 }
 
 // Sums is what the node's aggregator was told last, with detail by server.

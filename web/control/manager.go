@@ -198,68 +198,47 @@ func membershipOf(m tarn.Membership) Membership {
 }
 
 func (s *server) handleManager(mux *http.ServeMux) {
-	mux.HandleFunc("POST "+pathListMembers, managed(s, func(ctx context.Context, m tarn.Manager, ask MembersAsk) (MembersPart, error) {
+	mux.HandleFunc("POST "+pathListMembers, handledBy(s.node.Manager, maxObject, func(ctx context.Context, m tarn.Manager, ask MembersAsk) (MembersPart, error) {
 		list, more, err := m.Members(ctx, ask.After, ask.Keys)
 		return MembersPart{listOf(list, MemberOf), more}, err
 	}))
-	mux.HandleFunc("POST "+pathReissue, managed(s, func(ctx context.Context, m tarn.Manager, ask ReissueAsk) (AddedMember, error) {
+	mux.HandleFunc("POST "+pathReissue, handledBy(s.node.Manager, maxObject, func(ctx context.Context, m tarn.Manager, ask ReissueAsk) (AddedMember, error) {
 		return addedOf(m.Reissue(ctx, ask.Name, ask.ClaimUntil, ask.Another))
 	}))
-	mux.HandleFunc("POST "+pathMembers, managed(s, addMember))
-	mux.HandleFunc("POST "+pathQuota, managed(s, func(ctx context.Context, m tarn.Manager, ask MemberTerms) (struct{}, error) {
+	mux.HandleFunc("POST "+pathMembers, handledBy(s.node.Manager, maxObject, addMember))
+	mux.HandleFunc("POST "+pathQuota, handledBy(s.node.Manager, maxObject, func(ctx context.Context, m tarn.Manager, ask MemberTerms) (struct{}, error) {
 		return struct{}{}, m.SetQuota(ctx, ask.Name, ask.Quota)
 	}))
-	mux.HandleFunc("POST "+pathUntil, managed(s, func(ctx context.Context, m tarn.Manager, ask MemberTerms) (struct{}, error) {
+	mux.HandleFunc("POST "+pathUntil, handledBy(s.node.Manager, maxObject, func(ctx context.Context, m tarn.Manager, ask MemberTerms) (struct{}, error) {
 		return struct{}{}, m.SetUntil(ctx, ask.Name, ask.Until)
 	}))
-	mux.HandleFunc("POST "+pathRemoveMember, managed(s, func(ctx context.Context, m tarn.Manager, ask MemberTerms) (struct{}, error) {
+	mux.HandleFunc("POST "+pathRemoveMember, handledBy(s.node.Manager, maxObject, func(ctx context.Context, m tarn.Manager, ask MemberTerms) (struct{}, error) {
 		return struct{}{}, m.Remove(ctx, ask.Name)
 	}))
-	mux.HandleFunc("GET "+pathServers, managed(s, func(ctx context.Context, m tarn.Manager, _ struct{}) ([]GridServer, error) {
+	mux.HandleFunc("GET "+pathServers, handledBy(s.node.Manager, maxObject, func(ctx context.Context, m tarn.Manager, _ struct{}) ([]GridServer, error) {
 		list, err := m.Servers(ctx)
 		return GridServersOf(list), err
 	}))
-	mux.HandleFunc("POST "+pathServers, managed(s, func(ctx context.Context, m tarn.Manager, ask GridServer) (struct{}, error) {
+	mux.HandleFunc("POST "+pathServers, handledBy(s.node.Manager, maxObject, func(ctx context.Context, m tarn.Manager, ask GridServer) (struct{}, error) {
 		id, err := ask.id()
 		if err != nil {
 			return struct{}{}, err
 		}
 		return struct{}{}, m.AddServer(ctx, membership.Server{ID: id, Name: ask.Name})
 	}))
-	mux.HandleFunc("POST "+pathRemoveServer, managed(s, func(ctx context.Context, m tarn.Manager, ask GridServer) (struct{}, error) {
+	mux.HandleFunc("POST "+pathRemoveServer, handledBy(s.node.Manager, maxObject, func(ctx context.Context, m tarn.Manager, ask GridServer) (struct{}, error) {
 		id, err := ask.id()
 		if err != nil {
 			return struct{}{}, err
 		}
 		return struct{}{}, m.RemoveServer(ctx, id)
 	}))
-	mux.HandleFunc("POST "+pathUsageReader, managed(s, func(ctx context.Context, m tarn.Manager, ask MemberTerms) (string, error) {
+	mux.HandleFunc("POST "+pathUsageReader, handledBy(s.node.Manager, maxObject, func(ctx context.Context, m tarn.Manager, ask MemberTerms) (string, error) {
 		return m.UsageAuthority(ctx, ask.Until)
 	}))
 	mux.HandleFunc("POST "+pathJoin, s.join)
 	mux.HandleFunc("GET "+pathMemberships, s.memberships)
-	mux.HandleFunc("POST "+pathLeave, s.leave)
-}
-
-// managed makes a function of the node's account manager into a handler. What
-// has no body asks for nothing.
-func managed[Ask, Answer any](s *server, do func(context.Context, tarn.Manager, Ask) (Answer, error)) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		var ask Ask
-		if r.Method == http.MethodPost {
-			if err := readObject(r.Body, &ask); err != nil {
-				reply(w, nil, err)
-				return
-			}
-		}
-		m, err := s.node.Manager()
-		if err != nil {
-			reply(w, nil, err)
-			return
-		}
-		answer, err := do(r.Context(), m, ask)
-		reply(w, answer, err)
-	}
+	mux.HandleFunc("POST "+pathLeave, answers(maxObject, s.leave))
 }
 
 func addMember(ctx context.Context, m tarn.Manager, ask MemberTerms) (AddedMember, error) {
@@ -306,21 +285,13 @@ func (s *server) join(w http.ResponseWriter, r *http.Request) {
 	reply(w, membershipOf(m), err)
 }
 
-func (s *server) leave(w http.ResponseWriter, r *http.Request) {
-	var ask LeaveAsk
-	err := readObject(r.Body, &ask)
-	var id grid.ServerID
-	if err == nil {
-		if id, err = grid.ParseServerID(ask.Manager); err != nil {
-			err = fmt.Errorf("%w: %w", ErrRequest, err)
-		}
-	}
+func (s *server) leave(ctx context.Context, ask LeaveAsk) (Leaving, error) {
+	id, err := grid.ParseServerID(ask.Manager)
 	if err != nil {
-		reply(w, nil, err)
-		return
+		return Leaving{}, fmt.Errorf("%w: %w", ErrRequest, err)
 	}
-	l, err := s.node.Leave(r.Context(), id, ask.Cancel)
-	reply(w, Leaving{l.Cancelled, l.Left, l.LastEnd, serverErrorsOf(l.Failed)}, err)
+	l, err := s.node.Leave(ctx, id, ask.Cancel)
+	return Leaving{l.Cancelled, l.Left, l.LastEnd, serverErrorsOf(l.Failed)}, err
 }
 
 func (s *server) memberships(w http.ResponseWriter, r *http.Request) {

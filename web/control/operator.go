@@ -184,9 +184,9 @@ func (o Operator) AddManager(ctx context.Context, ask NewManager) (added Account
 }
 
 func addManager(ctx context.Context, o tarn.Operator, ask NewManager) (Account, error) {
-	key, err := grid.ParsePublicKey(ask.Key)
+	key, err := readKey(ask.Key)
 	if err != nil {
-		return Account{}, fmt.Errorf("%w: %w", ErrRequest, err)
+		return Account{}, err
 	}
 	a, err := o.AddManager(ctx, ask.Petname, key, ask.Quota)
 	return accountOf(a), err
@@ -217,9 +217,9 @@ func optionalKey(text string) (*grid.PublicKey, error) {
 	if text == "" {
 		return nil, nil
 	}
-	key, err := grid.ParsePublicKey(text)
+	key, err := readKey(text)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrRequest, err)
+		return nil, err
 	}
 	return &key, nil
 }
@@ -439,9 +439,9 @@ func (o Operator) Rekey(ctx context.Context, name string, key grid.PublicKey) (c
 }
 
 func rekey(ctx context.Context, o tarn.Operator, ask rekeying) (Changed, error) {
-	key, err := grid.ParsePublicKey(ask.Key)
+	key, err := readKey(ask.Key)
 	if err != nil {
-		return Changed{}, fmt.Errorf("%w: %w", ErrRequest, err)
+		return Changed{}, err
 	}
 	return changedOf(o.Rekey(ctx, ask.Name, key))
 }

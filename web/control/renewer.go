@@ -79,36 +79,19 @@ func renewedOf(r tarn.Renewed) Renewed {
 }
 
 func (s *server) handleRenewer(mux *http.ServeMux) {
-	mux.HandleFunc("POST "+pathRenewalCap, s.renewalCap)
-	mux.HandleFunc("POST "+pathAddRenewal, renewing(s, func(ctx context.Context, r tarn.Renewer, ask addRenewal) (Renewed, error) {
+	mux.HandleFunc("POST "+pathRenewalCap, answers(maxObject, s.renewalCap))
+	mux.HandleFunc("POST "+pathAddRenewal, handledBy(s.node.Renewer, maxRenewal, func(ctx context.Context, r tarn.Renewer, ask addRenewal) (Renewed, error) {
 		added, err := r.Add(ctx, ask.Name, strings.NewReader(ask.Cap))
 		return renewedOf(added), err
 	}))
-	mux.HandleFunc("POST "+pathRenewals, renewing(s, func(ctx context.Context, r tarn.Renewer, _ nothing) ([]Renewed, error) {
+	mux.HandleFunc("POST "+pathRenewals, handledBy(s.node.Renewer, maxObject, func(ctx context.Context, r tarn.Renewer, _ nothing) ([]Renewed, error) {
 		list, err := r.List(ctx)
 		return listOf(list, renewedOf), err
 	}))
 	mux.HandleFunc("POST "+pathLapsed, s.lapsed)
-	mux.HandleFunc("POST "+pathRemoveRenewal, renewing(s, func(ctx context.Context, r tarn.Renewer, ask renewalName) (nothing, error) {
+	mux.HandleFunc("POST "+pathRemoveRenewal, handledBy(s.node.Renewer, maxObject, func(ctx context.Context, r tarn.Renewer, ask renewalName) (nothing, error) {
 		return nothing{}, r.Remove(ctx, ask.Name)
 	}))
-}
-
-func renewing[Ask, Answer any](s *server, do func(context.Context, tarn.Renewer, Ask) (Answer, error)) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		var ask Ask
-		if err := readObjectUpTo(maxRenewal, r.Body, &ask); err != nil {
-			reply(w, nil, err)
-			return
-		}
-		renewer, err := s.node.Renewer()
-		if err != nil {
-			reply(w, nil, err)
-			return
-		}
-		answer, err := do(r.Context(), renewer, ask)
-		reply(w, answer, err)
-	}
 }
 
 func (s *server) lapsed(w http.ResponseWriter, r *http.Request) {
@@ -129,24 +112,17 @@ func (s *server) lapsed(w http.ResponseWriter, r *http.Request) {
 	endLines(lines, &leaseEnd{}, err)
 }
 
-func (s *server) renewalCap(w http.ResponseWriter, r *http.Request) {
-	var ask renewalCapRequest
-	if err := readObject(r.Body, &ask); err != nil {
-		reply(w, nil, err)
-		return
-	}
-	key, err := grid.ParsePublicKey(ask.Key)
+func (s *server) renewalCap(ctx context.Context, ask renewalCapRequest) (RenewalCap, error) {
+	key, err := readKey(ask.Key)
 	if err != nil {
-		reply(w, nil, fmt.Errorf("%w: %w", ErrRequest, err))
-		return
+		return RenewalCap{}, err
 	}
-	c, left, err := s.node.RenewalCap(r.Context(), key, ask.Until)
+	c, left, err := s.node.RenewalCap(ctx, key, ask.Until)
 	if err != nil {
-		reply(w, nil, err)
-		return
+		return RenewalCap{}, err
 	}
 	text, err := c.Text()
-	reply(w, RenewalCap{string(text), c.Leases(), left}, err)
+	return RenewalCap{string(text), c.Leases(), left}, err
 }
 
 // RenewalCap is by what a renewer with that key may renew all leases of the

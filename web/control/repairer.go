@@ -88,19 +88,19 @@ func watchedOf(w tarn.Watched) Watched {
 }
 
 func (s *server) handleRepairer(mux *http.ServeMux) {
-	mux.HandleFunc("POST "+pathRepairCap, s.repairCap)
-	mux.HandleFunc("POST "+pathAddRepair, watching(s, func(ctx context.Context, r tarn.Repairer, ask addRepair) (Watched, error) {
+	mux.HandleFunc("POST "+pathRepairCap, answers(maxObject, s.repairCap))
+	mux.HandleFunc("POST "+pathAddRepair, handledBy(s.node.Repairer, maxRepair, func(ctx context.Context, r tarn.Repairer, ask addRepair) (Watched, error) {
 		added, err := r.Add(ctx, ask.Name, strings.NewReader(ask.Caps))
 		return watchedOf(added), err
 	}))
-	mux.HandleFunc("POST "+pathWatched, watching(s, func(ctx context.Context, r tarn.Repairer, _ nothing) ([]Watched, error) {
+	mux.HandleFunc("POST "+pathWatched, handledBy(s.node.Repairer, maxObject, func(ctx context.Context, r tarn.Repairer, _ nothing) ([]Watched, error) {
 		list, err := r.List(ctx)
 		return listOf(list, watchedOf), err
 	}))
-	mux.HandleFunc("POST "+pathCheckNow, watching(s, func(ctx context.Context, r tarn.Repairer, ask watchedName) (nothing, error) {
+	mux.HandleFunc("POST "+pathCheckNow, handledBy(s.node.Repairer, maxObject, func(ctx context.Context, r tarn.Repairer, ask watchedName) (nothing, error) {
 		return nothing{}, r.Check(ctx, ask.Name)
 	}))
-	mux.HandleFunc("POST "+pathRemoveRepair, watching(s, func(ctx context.Context, r tarn.Repairer, ask watchedName) (nothing, error) {
+	mux.HandleFunc("POST "+pathRemoveRepair, handledBy(s.node.Repairer, maxObject, func(ctx context.Context, r tarn.Repairer, ask watchedName) (nothing, error) {
 		if ask.StorageIndex == "" {
 			return nothing{}, r.Remove(ctx, ask.Name, nil)
 		}
@@ -112,41 +112,17 @@ func (s *server) handleRepairer(mux *http.ServeMux) {
 	}))
 }
 
-func watching[Ask, Answer any](s *server, do func(context.Context, tarn.Repairer, Ask) (Answer, error)) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		var ask Ask
-		if err := readObjectUpTo(maxRepair, r.Body, &ask); err != nil {
-			reply(w, nil, err)
-			return
-		}
-		repairer, err := s.node.Repairer()
-		if err != nil {
-			reply(w, nil, err)
-			return
-		}
-		answer, err := do(r.Context(), repairer, ask)
-		reply(w, answer, err)
-	}
-}
-
-func (s *server) repairCap(w http.ResponseWriter, r *http.Request) {
-	var ask repairCapRequest
-	if err := readObject(r.Body, &ask); err != nil {
-		reply(w, nil, err)
-		return
-	}
-	key, err := grid.ParsePublicKey(ask.Key)
+func (s *server) repairCap(ctx context.Context, ask repairCapRequest) (RepairCap, error) {
+	key, err := readKey(ask.Key)
 	if err != nil {
-		reply(w, nil, fmt.Errorf("%w: %w", ErrRequest, err))
-		return
+		return RepairCap{}, err
 	}
-	c, err := s.node.RepairCap(r.Context(), ask.Cap, key, ask.Until)
+	c, err := s.node.RepairCap(ctx, ask.Cap, key, ask.Until)
 	if err != nil {
-		reply(w, nil, err)
-		return
+		return RepairCap{}, err
 	}
 	text, err := c.Text()
-	reply(w, RepairCap{string(text), len(c.Servers())}, err)
+	return RepairCap{string(text), len(c.Servers())}, err
 }
 
 // RepairCap is by what a repairer with that key may keep a file whole until then.

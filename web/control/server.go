@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/tarn-grid/tarn"
+	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
 )
 
@@ -30,7 +32,7 @@ func Handler(node Node) http.Handler {
 	mux.HandleFunc("POST "+pathUsage, s.usage)
 	s.operatorHandlers(mux)
 	mux.HandleFunc("POST "+pathAddAuthority, s.addAuthority)
-	mux.HandleFunc("POST "+pathRemoveAuthority, s.removeAuthority)
+	mux.HandleFunc("POST "+pathRemoveAuthority, answers(maxObject, s.removeAuthority))
 	s.handleManager(mux)
 	s.handleLeases(mux)
 	s.handleAggregator(mux)
@@ -68,14 +70,46 @@ func (s *server) addAuthority(w http.ResponseWriter, r *http.Request) {
 	reply(w, AuthoritySummaryOf(summary), err)
 }
 
-func (s *server) removeAuthority(w http.ResponseWriter, r *http.Request) {
-	var ask removeAuthority
-	if err := readObject(r.Body, &ask); err != nil {
-		reply(w, nil, err)
-		return
+func (s *server) removeAuthority(ctx context.Context, ask removeAuthority) (AuthoritySummary, error) {
+	summary, err := s.node.RemoveAuthority(ctx, ask.Name)
+	return AuthoritySummaryOf(summary), err
+}
+
+// answers makes a function into a handler. What is asked of it are at most limit
+// bytes of JSON; what has no body asks for nothing.
+func answers[Ask, Answer any](limit int64, do func(context.Context, Ask) (Answer, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var ask Ask
+		if r.Method == http.MethodPost {
+			if err := readObjectUpTo(limit, r.Body, &ask); err != nil {
+				reply(w, nil, err)
+				return
+			}
+		}
+		answer, err := do(r.Context(), ask)
+		reply(w, answer, err)
 	}
-	summary, err := s.node.RemoveAuthority(r.Context(), ask.Name)
-	reply(w, AuthoritySummaryOf(summary), err)
+}
+
+// handledBy makes a function of one of the node's roles into a handler, which
+// refuses where the node does not have that.
+func handledBy[Role, Ask, Answer any](find func() (Role, error), limit int64, do func(context.Context, Role, Ask) (Answer, error)) http.HandlerFunc {
+	return answers(limit, func(ctx context.Context, ask Ask) (answer Answer, err error) {
+		role, err := find()
+		if err != nil {
+			return answer, err
+		}
+		return do(ctx, role, ask)
+	})
+}
+
+// readKey reads a public key of a request.
+func readKey(text string) (grid.PublicKey, error) {
+	key, err := grid.ParsePublicKey(text)
+	if err != nil {
+		return key, fmt.Errorf("%w: %w", ErrRequest, err)
+	}
+	return key, nil
 }
 
 // readObject reads one JSON object without unknown fields and nothing more.
