@@ -55,10 +55,7 @@ func (n *Node) Aggregator() (Aggregator, error) {
 type runningAggregator struct{ n *Node }
 
 func askAggregator[R any](ctx context.Context, n *Node, message any) (R, error) {
-	ctx, cancel := n.until(ctx)
-	defer cancel()
-	answer, err := ask[R](ctx, n, actors.ToAggregator{Message: message})
-	return answer, n.cause(err)
+	return askRole[R](ctx, n, actors.ToAggregator{Message: message})
 }
 
 // Usage implements Aggregator.
@@ -90,8 +87,7 @@ func (n *Node) aggregatorParts(dialer transport.Dialer) (*aggregator.Config, err
 	c.Connections.Authority, c.Connections.OnlyLent = n.config.Aggregator.Authority, false
 	c.Connections.References = references{n.folder.private("usage", "references")}
 	if m := n.config.Manager; m != nil {
-		account := lease.OneKeyAccount([lease.SeedSize]byte(m.Key.Seed()))
-		c.Connections.Authority = lease.Authority{Holdings: []lease.Holding{{Account: account}}}
+		c.Connections.Authority = lease.Authority{Holdings: []lease.Holding{{Account: accountOf(m.Key)}}}
 		c.Names = managerNames{n}
 	}
 	return c, nil

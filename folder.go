@@ -2,6 +2,7 @@ package tarn
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -72,6 +73,13 @@ func (f nodeFolder) prepare() error {
 		}
 	}
 	return nil
+}
+
+// fileNameOf is the name of the file or folder of somebody, whose own name may
+// have characters that a file's can't have.
+func fileNameOf(name string) string {
+	sum := sha256.Sum256([]byte(name))
+	return grid.EncodeBase32(sum[:20])
 }
 
 // writeFile replaces a file so that a crash leaves the old one or the new one.

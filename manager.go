@@ -129,10 +129,8 @@ func (n *Node) Manager() (Manager, error) {
 type runningManager struct{ n *Node }
 
 func askManager[R any](ctx context.Context, n *Node, message any) (R, error) {
-	ctx, cancel := n.until(ctx)
-	defer cancel()
-	answer, err := ask[R](ctx, n, actors.ToManager{Message: message})
-	return answer, n.cause(public(err))
+	answer, err := askRole[R](ctx, n, actors.ToManager{Message: message})
+	return answer, public(err)
 }
 
 // Add implements Manager.

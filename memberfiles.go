@@ -1,7 +1,6 @@
 package tarn
 
 import (
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -61,10 +60,9 @@ type serversRecord struct {
 	Servers  []serverRecord `json:"servers"`
 }
 
-// path of a member's file: his name may have characters that none can have.
+// path of a member's file.
 func (f memberFiles) path(name, suffix string) string {
-	sum := sha256.Sum256([]byte(name))
-	return filepath.Join(f.dir, grid.EncodeBase32(sum[:20])+suffix)
+	return filepath.Join(f.dir, fileNameOf(name)+suffix)
 }
 
 // Load implements manager.Store.

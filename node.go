@@ -344,6 +344,19 @@ func ask[R any](ctx context.Context, n *Node, message any) (R, error) {
 	return env.Ask[R](ctx, n.system, n.root, func(*env.PID) any { return message }, nil)
 }
 
+// askRole is ask for as long as the node lives; it says why where that ends.
+func askRole[R any](ctx context.Context, n *Node, message any) (R, error) {
+	ctx, cancel := n.until(ctx)
+	defer cancel()
+	answer, err := ask[R](ctx, n, message)
+	return answer, n.cause(err)
+}
+
+// accountOf is the account of a role that has one key for everybody.
+func accountOf(key ed25519.PrivateKey) lease.Account {
+	return lease.OneKeyAccount([lease.SeedSize]byte(key.Seed()))
+}
+
 // Close ends the node in good order: what is under way fails, what was
 // acknowledged is durable.
 func (n *Node) Close(ctx context.Context) error {

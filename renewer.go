@@ -40,9 +40,7 @@ type RenewerConfig struct {
 	Caps int
 }
 
-func (c RenewerConfig) account() lease.Account {
-	return lease.OneKeyAccount([lease.SeedSize]byte(c.Key.Seed()))
-}
+func (c RenewerConfig) account() lease.Account { return accountOf(c.Key) }
 
 // Renewed is what a renewer does for one owner of files.
 type Renewed struct {
@@ -137,10 +135,7 @@ func (n *Node) renewerParts(dialer transport.Dialer) *renewer.Config {
 type runningRenewer struct{ n *Node }
 
 func askRenewer[R any](ctx context.Context, n *Node, message any) (R, error) {
-	ctx, cancel := n.until(ctx)
-	defer cancel()
-	answer, err := ask[R](ctx, n, actors.ToRenewer{Message: message})
-	return answer, n.cause(err)
+	return askRole[R](ctx, n, actors.ToRenewer{Message: message})
 }
 
 // Key implements Renewer.
@@ -148,7 +143,7 @@ func (r runningRenewer) Key() grid.PublicKey { return grid.PublicKeyOf(r.n.confi
 
 // Add implements Renewer.
 func (r runningRenewer) Add(ctx context.Context, name string, from io.Reader) (Renewed, error) {
-	if err := checkRenewalName(name); err != nil {
+	if err := checkOwnerName(name); err != nil {
 		return Renewed{}, err
 	}
 	c, err := lease.ReadRenewalCap(from)

@@ -2,14 +2,12 @@ package tarn
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -22,15 +20,10 @@ import (
 )
 
 // renewalFiles implements renewer.Store with a folder for each cap: the cap
-// itself, which is all that is needed; a journal, made from it, that also knows
-// when each lease ends; and what is cached of introducers, servers and account
-// managers. All methods are safe from any goroutine.
+// itself, which is all that is needed; and a journal, made from it, that also
+// knows when each lease ends. All methods are safe from any goroutine.
 type renewalFiles struct {
-	node    nodeFolder
-	config  Config // of the node
-	dir     string
-	account lease.Account
-	dialer  transport.Dialer
+	capFolders
 
 	mu   sync.Mutex
 	open map[string]*renewalJournal // by name
@@ -39,112 +32,60 @@ type renewalFiles struct {
 var _ renewer.Store = (*renewalFiles)(nil)
 
 const (
-	capFile       = "cap"
-	renewalFormat = 1
-	// maxRenewalFile bounds a cap's file, in bytes: its text once more in base64.
-	maxRenewalFile = lease.MaxRenewalCapSize*4/3 + 1<<20
+	capFile = "cap"
 	// adoptedAtOnce is how many leases are written into a journal at a time.
 	adoptedAtOnce = 10_000
 )
 
-type renewalRecord struct {
-	Format int    `json:"format"`
-	Name   string `json:"name"`
-	Added  int64  `json:"added"`
-	Cap    []byte `json:"cap"` // its text
-}
-
 func (f nodeFolder) renewalFiles(c Config, account lease.Account, dialer transport.Dialer) *renewalFiles {
-	return &renewalFiles{
-		node: f, config: c, dir: f.private("renewer"), account: account, dialer: dialer, open: map[string]*renewalJournal{},
-	}
+	return &renewalFiles{capFolders: f.capFolders("renewer", c, account, dialer), open: map[string]*renewalJournal{}}
 }
 
-// folder of a cap: its name may have characters that a file's can't have.
-func (f *renewalFiles) folder(name string) string {
-	sum := sha256.Sum256([]byte(name))
-	return filepath.Join(f.dir, grid.EncodeBase32(sum[:20]))
-}
-
-// Load implements renewer.Store. A folder without a cap is what a crash left of
-// one that was being removed.
+// Load implements renewer.Store.
 func (f *renewalFiles) Load() ([]renewer.Kept, error) {
 	if err := f.close(); err != nil {
 		return nil, err
 	}
-	folders, err := os.ReadDir(f.dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	var all []renewer.Kept
-	for _, folder := range folders {
-		dir := filepath.Join(f.dir, folder.Name())
-		var r renewalRecord
-		err := readRecordUpTo(filepath.Join(dir, capFile), maxRenewalFile, &r)
-		if errors.Is(err, fs.ErrNotExist) {
-			err = os.RemoveAll(dir)
-		} else if err == nil {
-			var kept renewer.Kept
-			kept, err = f.load(dir, r)
-			all = append(all, kept)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return all, nil
+	return openAll(f.capFolders, f.load)
 }
 
-func (f *renewalFiles) load(dir string, r renewalRecord) (renewer.Kept, error) {
-	if r.Format != renewalFormat {
-		return renewer.Kept{}, fmt.Errorf("%s: format %d (this program knows format %d)", dir, r.Format, renewalFormat)
+func (f *renewalFiles) load(dir string) (kept renewer.Kept, found bool, err error) {
+	r, err := readCap(filepath.Join(dir, capFile), lease.MaxRenewalCapSize)
+	if errors.Is(err, fs.ErrNotExist) {
+		return kept, false, nil
+	}
+	if err != nil {
+		return kept, false, err
 	}
 	c, err := lease.ReadRenewalCap(bytes.NewReader(r.Cap))
 	if err != nil {
-		return renewer.Kept{}, fmt.Errorf("%s, the renewal cap of %s: %w (move the folder away to go on without it)", dir, r.Name, err)
+		return kept, false, fmt.Errorf("%s, the renewal cap of %s: %w (move the folder away to go on without it)", dir, r.Name, err)
 	}
-	return f.kept(dir, r, c)
+	kept, err = f.kept(dir, r.Name, unix(r.Added), c)
+	return kept, true, err
 }
 
 // kept opens what belongs to a cap.
-func (f *renewalFiles) kept(dir string, r renewalRecord, c lease.RenewalCap) (renewer.Kept, error) {
+func (f *renewalFiles) kept(dir, name string, added time.Time, c lease.RenewalCap) (renewer.Kept, error) {
 	authority, err := c.Authority(f.account)
 	if err != nil {
-		return renewer.Kept{}, fmt.Errorf("%s, the renewal cap of %s: %w", dir, r.Name, err)
+		return renewer.Kept{}, fmt.Errorf("%s, the renewal cap of %s: %w", dir, name, err)
 	}
 	if err := os.MkdirAll(filepath.Join(dir, "references"), 0o700); err != nil {
 		return renewer.Kept{}, err
 	}
 	j, err := openListed(dir, c)
 	if err != nil {
-		return renewer.Kept{}, fmt.Errorf("the leases of %s: %w", r.Name, err)
+		return renewer.Kept{}, fmt.Errorf("the leases of %s: %w", name, err)
 	}
 	guarded := &renewalJournal{journal: j}
 	f.mu.Lock()
-	f.open[r.Name] = guarded
+	f.open[name] = guarded
 	f.mu.Unlock()
-	connections := client.Config{
-		Dialer: f.dialer, Rules: f.config.rules(), Overrides: f.node.overrides(), Authority: authority, Journal: guarded, References: references{filepath.Join(dir, "references")},
-	}
-	for _, ref := range withIntroducers(f.config.Introducers, c.Introducers) {
-		connections.Introducers = append(connections.Introducers, client.Introducer{Target: f.config.target(ref), Cache: f.config.cacheIn(dir, ref)})
-	}
-	for _, m := range c.Managers {
-		connections.Memberships = append(connections.Memberships, f.config.guestOf(dir, m))
-	}
+	connections := f.connections(dir, authority, c.Introducers, c.Managers)
+	connections.Journal, connections.References = guarded, references{filepath.Join(dir, "references")}
 	c.Held = nil
-	return renewer.Kept{Name: r.Name, Added: unix(r.Added), Cap: c, Connections: connections}, nil
-}
-
-// withIntroducers adds those that are not among refs.
-func withIntroducers(refs []IntroducerRef, more []lease.Place) []IntroducerRef {
-	all := slices.Clone(refs)
-	for _, p := range more {
-		if !slices.ContainsFunc(all, func(r IntroducerRef) bool { return r.Server == p.Server }) {
-			all = append(all, IntroducerRef{p.Server, p.Hints})
-		}
-	}
-	return all
+	return renewer.Kept{Name: name, Added: added, Cap: c, Connections: connections}, nil
 }
 
 // Save implements renewer.Store. The older journal goes before the newer cap comes,
@@ -165,14 +106,14 @@ func (f *renewalFiles) Save(name string, c lease.RenewalCap) (renewer.Kept, erro
 	if err := os.RemoveAll(journalOf(dir)); err != nil {
 		return renewer.Kept{}, err
 	}
-	r := renewalRecord{renewalFormat, name, time.Now().Unix(), text}
-	if err := writeRecord(filepath.Join(dir, capFile), r); err != nil {
+	added := time.Now().Truncate(time.Second)
+	if err := writeCap(filepath.Join(dir, capFile), name, added, text); err != nil {
 		return renewer.Kept{}, err
 	}
 	if err := syncDir(f.dir); err != nil {
 		return renewer.Kept{}, err
 	}
-	return f.kept(dir, r, c)
+	return f.kept(dir, name, added, c)
 }
 
 func journalOf(dir string) string { return filepath.Join(dir, "journal") }
@@ -344,13 +285,3 @@ func (r *renewalJournal) LeasesAfter(server grid.ServerID, share *lease.ShareID,
 	})
 	return leases, more, err
 }
-
-// checkRenewalName keeps names fit for tables.
-func checkRenewalName(name string) error {
-	if strings.TrimSpace(name) == "" || len(name) > maxRenewalName {
-		return fmt.Errorf("%w: a name of %d bytes (want 1 to %d)", ErrRenewalName, len(name), maxRenewalName)
-	}
-	return nil
-}
-
-const maxRenewalName = 64

@@ -40,9 +40,7 @@ type RepairerConfig struct {
 	Every, Verify time.Duration
 }
 
-func (c RepairerConfig) account() lease.Account {
-	return lease.OneKeyAccount([lease.SeedSize]byte(c.Key.Seed()))
-}
+func (c RepairerConfig) account() lease.Account { return accountOf(c.Key) }
 
 // Watched is what a repairer does for one owner of files.
 type Watched struct {
@@ -140,10 +138,7 @@ func (n *Node) repairerParts(dialer transport.Dialer) *repairer.Config {
 type runningRepairer struct{ n *Node }
 
 func askRepairer[R any](ctx context.Context, n *Node, message any) (R, error) {
-	ctx, cancel := n.until(ctx)
-	defer cancel()
-	answer, err := ask[R](ctx, n, actors.ToRepairer{Message: message})
-	return answer, n.cause(err)
+	return askRole[R](ctx, n, actors.ToRepairer{Message: message})
 }
 
 // Key implements Repairer.
@@ -151,7 +146,7 @@ func (r runningRepairer) Key() grid.PublicKey { return grid.PublicKeyOf(r.n.conf
 
 // Add implements Repairer.
 func (r runningRepairer) Add(ctx context.Context, name string, from io.Reader) (Watched, error) {
-	if err := checkRenewalName(name); err != nil {
+	if err := checkOwnerName(name); err != nil {
 		return Watched{}, err
 	}
 	caps, err := lease.ReadRepairCaps(from)

@@ -3,7 +3,6 @@ package tarn
 import (
 	"bytes"
 	"cmp"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,34 +19,17 @@ import (
 	"github.com/tarn-grid/tarn/transport"
 )
 
-// repairFiles implements repairer.Store with a folder for each owner, and in that
-// two files for each of his: the cap, which is all that is needed, and what was
-// found, which is found again where it is lost. Beside them is what is cached of
-// introducers and account managers.
-type repairFiles struct {
-	node    nodeFolder
-	config  Config // of the node
-	dir     string
-	account lease.Account
-	dialer  transport.Dialer
-}
+// repairFiles implements repairer.Store with two files for each file of an owner,
+// in his folder: the cap, which is all that is needed, and what was found, which is
+// found again where it is lost.
+type repairFiles struct{ capFolders }
 
 var _ repairer.Store = (*repairFiles)(nil)
 
 const (
-	repairFormat = 1
-	capSuffix    = ".cap"
-	foundSuffix  = ".found"
-	// maxRepairFile bounds a cap's file, in bytes: its text once more in base64.
-	maxRepairFile = lease.MaxRepairCapSize*4/3 + 1<<20
+	capSuffix   = ".cap"
+	foundSuffix = ".found"
 )
-
-type repairRecord struct {
-	Format int    `json:"format"`
-	Name   string `json:"name"`
-	Added  int64  `json:"added"`
-	Cap    []byte `json:"cap"` // its text
-}
 
 type stateRecord struct {
 	Checked     int64  `json:"checked"`
@@ -65,36 +47,15 @@ type stateRecord struct {
 }
 
 func (f nodeFolder) repairFiles(c Config, account lease.Account, dialer transport.Dialer) *repairFiles {
-	return &repairFiles{node: f, config: c, dir: f.private("repairer"), account: account, dialer: dialer}
+	return &repairFiles{f.capFolders("repairer", c, account, dialer)}
 }
 
-// folder of an owner: his name may have characters that a file's can't have.
-func (f *repairFiles) folder(name string) string {
-	sum := sha256.Sum256([]byte(name))
-	return filepath.Join(f.dir, grid.EncodeBase32(sum[:20]))
-}
-
-// Load implements repairer.Store. A folder without a cap is what a crash left of
-// one that was being removed.
+// Load implements repairer.Store.
 func (f *repairFiles) Load() ([]repairer.Owner, error) {
-	folders, err := os.ReadDir(f.dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	var all []repairer.Owner
-	for _, folder := range folders {
-		dir := filepath.Join(f.dir, folder.Name())
+	return openAll(f.capFolders, func(dir string) (repairer.Owner, bool, error) {
 		o, err := f.owner(dir)
-		if err != nil {
-			return nil, err
-		}
-		if len(o.Files) > 0 {
-			all = append(all, o)
-		} else if err := os.RemoveAll(dir); err != nil {
-			return nil, err
-		}
-	}
-	return all, nil
+		return o, len(o.Files) > 0, err
+	})
 }
 
 // owner opens all that is in a folder.
@@ -111,7 +72,7 @@ func (f *repairFiles) owner(dir string) (repairer.Owner, error) {
 		path := filepath.Join(dir, entry.Name())
 		name, file, err := f.file(path)
 		if err != nil {
-			return repairer.Owner{}, fmt.Errorf("%s: %w (move the file away to go on without it)", path, err)
+			return repairer.Owner{}, fmt.Errorf("%w (move the file away to go on without it)", err)
 		}
 		o.Name = name
 		o.Files = append(o.Files, file)
@@ -119,25 +80,22 @@ func (f *repairFiles) owner(dir string) (repairer.Owner, error) {
 	slices.SortFunc(o.Files, func(a, b repairer.File) int {
 		return bytes.Compare(a.Verifier.StorageIndex[:], b.Verifier.StorageIndex[:])
 	})
-	o.Connections = f.connections(dir, o.Files)
+	o.Connections = f.connectionsFor(dir, o.Files)
 	return o, nil
 }
 
 // file opens a cap, and what was found of its file, as far as that can be read.
 func (f *repairFiles) file(path string) (name string, file repairer.File, err error) {
-	var r repairRecord
-	if err := readRecordUpTo(path, maxRepairFile, &r); err != nil {
-		return "", file, err
-	}
-	if r.Format != repairFormat {
-		return "", file, fmt.Errorf("format %d (this program knows format %d)", r.Format, repairFormat)
-	}
-	caps, err := lease.ReadRepairCaps(bytes.NewReader(r.Cap))
+	r, err := readCap(path, lease.MaxRepairCapSize)
 	if err != nil {
 		return "", file, err
 	}
-	if file, err = watchedFile(caps[0], f.account); err != nil {
-		return "", file, err
+	caps, err := lease.ReadRepairCaps(bytes.NewReader(r.Cap))
+	if err == nil {
+		file, err = watchedFile(caps[0], f.account)
+	}
+	if err != nil {
+		return "", file, fmt.Errorf("%s: %w", path, err)
 	}
 	file.Added = unix(r.Added)
 	var s stateRecord
@@ -155,33 +113,18 @@ func (s stateRecord) state() repairer.State {
 	}
 }
 
-// connections reach servers under the certificates of one file at a time. All of
+// connectionsFor reach servers under the certificates of one file at a time. All of
 // them are there, so that newer cards are fetched for them.
-func (f *repairFiles) connections(dir string, files []repairer.File) client.Config {
-	c := client.Config{
-		Dialer: f.dialer, Rules: f.config.rules(), Overrides: f.node.overrides(), OnlyLent: true, References: newHelperReferences(),
-	}
+func (f *repairFiles) connectionsFor(dir string, files []repairer.File) client.Config {
+	var all lease.Authority
 	var introducers, managers []lease.Place
 	for _, file := range files {
-		c.Authority.Holdings = append(c.Authority.Holdings, file.Authority.Holdings...)
+		all.Holdings = append(all.Holdings, file.Authority.Holdings...)
 		introducers, managers = withPlaces(introducers, file.Cap.Introducers), withPlaces(managers, file.Cap.Managers)
 	}
-	for _, ref := range withIntroducers(f.config.Introducers, introducers) {
-		c.Introducers = append(c.Introducers, client.Introducer{Target: f.config.target(ref), Cache: f.config.cacheIn(dir, ref)})
-	}
-	for _, m := range managers {
-		c.Memberships = append(c.Memberships, f.config.guestOf(dir, m))
-	}
+	c := f.connections(dir, all, introducers, managers)
+	c.OnlyLent, c.References = true, newHelperReferences()
 	return c
-}
-
-// guestOf has newer cards of a manager fetched for those who gave this node
-// something under older ones.
-func (c Config) guestOf(dir string, m lease.Place) client.Membership {
-	return client.Membership{
-		Manager: c.target(IntroducerRef{m.Server, m.Hints}), Guest: true,
-		Store: membershipFile{filepath.Join(dir, "manager-"+m.Server.Short()+".json")},
-	}
 }
 
 // withPlaces adds those that are not there.
@@ -205,8 +148,7 @@ func (f *repairFiles) Save(name string, files []repairer.File) (repairer.Owner, 
 		if err != nil {
 			return repairer.Owner{}, err
 		}
-		r := repairRecord{repairFormat, name, file.Added.Unix(), text}
-		if err := writeRecord(f.path(dir, file.Verifier.StorageIndex, capSuffix), r); err != nil {
+		if err := writeCap(f.path(dir, file.Verifier.StorageIndex, capSuffix), name, file.Added, text); err != nil {
 			return repairer.Owner{}, err
 		}
 	}
