@@ -25,6 +25,7 @@ import (
 //	private/self               this client's key that was added to this server
 //	private/reference.keys     what seals the references that this server hands out
 //	private/references/        references that servers handed to this client
+//	private/keys/              keys of mutable files that are nobody's yet
 //	private/authorities/       what client add-authority was given
 //	private/introducer-ID.yaml what that introducer announced
 //	private/servers.yaml       what the node's owner says of servers

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -183,7 +184,7 @@ func (n *Node) clientParts(dialer transport.Dialer) (*client.Config, error) {
 	c := &client.Config{
 		Dialer: dialer, Rules: n.config.rules(), Overrides: n.folder.overrides(), Account: n.config.Client.Account, Authority: authority, Named: n.namedServers(),
 		References: references{n.folder.private("references")}, Journal: n.journal,
-		Subcontract: n.config.Client.Subcontract,
+		Subcontract: n.config.Client.Subcontract, Keys: keyFolder{n.folder.private("keys")}, KeysTogether: runtime.GOMAXPROCS(0),
 	}
 	for _, ref := range n.config.Introducers {
 		c.Introducers = append(c.Introducers, n.introducer(ref))

@@ -62,6 +62,11 @@ type Config struct {
 	// NewKey makes the RSA key of a mutable file; nil is how it is done. It may
 	// take its time, and is called by several goroutines.
 	NewKey func(random io.Reader) (*rsa.PrivateKey, error)
+	// Keys keeps those that are made ahead of time, nil where they end with the
+	// process. KeysTogether is how many are made at the same time for who waits, one
+	// if it is not set.
+	Keys         KeyStore
+	KeysTogether int
 	// OnlyLent has no server connected to but under an authority that comes with
 	// a request.
 	OnlyLent bool
@@ -133,7 +138,8 @@ type Client struct {
 	jobs     int                            // how many files were asked for, which names requests in logs
 	using    map[string]func(actor.Context) // ends the use of an authority, by the PID id of the job
 	lent     map[lease.AuthorityID]*lending
-	lendings int // how many there were, which names them
+	lendings int    // how many there were, which names them
+	uses     uint64 // how many requests came that have servers do something
 	mutables mutables
 }
 
@@ -202,6 +208,9 @@ type Done struct{}
 
 // Receive implements actor.Actor.
 func (c *Client) Receive(ctx actor.Context) {
+	if isUse(ctx.Message()) {
+		c.uses++
+	}
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
 		c.start(ctx)
@@ -274,6 +283,12 @@ func (c *Client) Receive(ctx actor.Context) {
 		c.useMutable(ctx, m.Cap, m.Authority, m)
 	case WriteMutable:
 		c.useMutable(ctx, m.Cap, m.Authority, m)
+	case askUses:
+		ctx.Send(m.replyTo, uses{c.uses})
+	case restingMutable:
+		for _, pid := range c.mutables.rests(m) {
+			ctx.Poison(pid)
+		}
 	case idleMutable:
 		c.idleMutable(ctx, m)
 	case Repair:
@@ -320,10 +335,19 @@ func (c *Client) Receive(ctx actor.Context) {
 	}
 }
 
+// isUse tells requests for which somebody waits.
+func isUse(m any) bool {
+	switch m.(type) {
+	case Put, Open, Check, Repair, PassOn, AskKey, CreateMutable, OpenMutable, ReadMutable, WriteMutable:
+		return true
+	}
+	return false
+}
+
 func (c *Client) start(ctx actor.Context) {
 	c.branch.turns = ctx.Self()
 	c.startBranch(ctx, c.config.Authority, c.config.Account, len(c.config.Introducers))
-	c.mutables.keys = c.env.Spawn.Child(ctx, "keys", newKeys(c.env, c.config.NewKey))
+	c.mutables.keys = c.env.Spawn.Child(ctx, "keys", newKeys(c.env, c.config))
 	c.own = c.env.Spawn.Child(ctx, "overrides", newOverrides(c.env, c.config.Overrides, c.config.Rules))
 	if c.config.Journal != nil {
 		c.renewer = c.env.Spawn.Child(ctx, "renewer", newRenewer(c.env, c.config.Journal, c.parts()))

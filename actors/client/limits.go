@@ -126,8 +126,10 @@ const (
 	surveyPatience = 3 * time.Second
 	writePatience  = 8 * time.Second
 	writeAgain     = 250 * time.Millisecond
-	// keysPause is the least rest after a key that was made ahead of time.
+	// keysPause is the least rest after a key that was made ahead of time, keysQuiet
+	// for how long nothing else must have been asked of the client.
 	keysPause = 10 * time.Millisecond
+	keysQuiet = time.Second
 	// grantTime is how long the certificates of a helper last at most. They end
 	// at a multiple of grantStep, so that who stores a file again signs the same
 	// ones, and the helper need not log in again.
@@ -184,8 +186,10 @@ const (
 	helpWindow  = 4
 	maxSetbacks = 3
 	maxPlacings = 4
-	// keysAhead is how many keys of mutable files are made ahead of time.
-	keysAhead = 64
+	// keysReady is how many keys of mutable files are in memory, keysAhead how many
+	// are made ahead of time where they can be kept.
+	keysReady = 64
+	keysAhead = 1024
 	// surveySize is how much of each share of a mutable file is read to find out
 	// its version: all that proves it, and small shares whole, in bytes.
 	surveySize = 4 << 10
@@ -195,6 +199,10 @@ const (
 	// the longest content that is kept.
 	readTogether = 2 << 20
 	keptContent  = 16 << 20
+	// mutablesKept is how many bytes all mutable files together remember while
+	// nothing is done with them, mutableOverhead about what each takes besides.
+	mutablesKept    = 32 << 20
+	mutableOverhead = 8 << 10
 	// wholeMutable is the longest mutable file whose shares are all made at once.
 	wholeMutable = 16 << 20
 	// windowBytes is how much of an encoded file is held for pulls, all

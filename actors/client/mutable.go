@@ -126,6 +126,7 @@ type mutableFile struct {
 	uses      int  // requests that came
 	forwarded int  // of them, by way of the client
 	reader    bool // it was opened, and ends when it is closed
+	stopRest  func()
 
 	key     *mutable.Key
 	known   *survey // after a write of our own
@@ -153,6 +154,13 @@ func newMutableFile(e *env.Env, c Config, broker, keys *actor.PID, log *slog.Log
 type (
 	// throughClient is a request that the client counts.
 	throughClient struct{ message any }
+	// restingMutable tells the client that a file that had so many uses has none
+	// under way, and how many bytes it keeps.
+	restingMutable struct {
+		pid   *actor.PID
+		uses  int
+		bytes int64
+	}
 	// idleMutable asks the client to end a file that had so many uses, if there
 	// are no more on their way.
 	idleMutable struct {
@@ -192,7 +200,7 @@ func (m *mutableFile) Receive(ctx actor.Context) {
 			m.give(ctx)
 		}
 	case mutableRests:
-		if msg.uses == m.uses && len(m.queue) == 0 && !m.reader {
+		if msg.uses == m.uses && len(m.queue) == 0 {
 			ctx.Send(ctx.Parent(), idleMutable{ctx.Self(), m.forwarded})
 		}
 	case *actor.Restarting:
@@ -234,6 +242,10 @@ func (m *mutableFile) use(c file.Mutable) {
 
 func (m *mutableFile) add(ctx actor.Context, job *mutableJob) {
 	m.queue = append(m.queue, job)
+	if m.stopRest != nil {
+		m.stopRest()
+		m.stopRest = nil
+	}
 	if len(m.queue) == 1 {
 		m.next(ctx)
 	}
@@ -250,9 +262,28 @@ func (m *mutableFile) next(ctx actor.Context) {
 	m.give(ctx)
 }
 
-// rest ends the actor after a while, unless it is used again.
+// rest ends the actor after a while, unless it is used again; at once where nobody
+// could find it.
 func (m *mutableFile) rest(ctx actor.Context) {
-	m.env.Clock.After(mutableIdle, ctx.Self(), mutableRests{m.uses})
+	switch {
+	case m.reader: // ends when it is closed
+	case m.born != nil:
+		ctx.Stop(ctx.Self())
+	default:
+		ctx.Send(ctx.Parent(), restingMutable{ctx.Self(), m.forwarded, m.keeps()})
+		m.stopRest = m.env.Clock.After(mutableIdle, ctx.Self(), mutableRests{m.uses})
+	}
+}
+
+// keeps is about how many bytes are remembered.
+func (m *mutableFile) keeps() int64 {
+	n := mutableOverhead + int64(len(m.content))
+	for _, s := range []*survey{m.known, m.last} {
+		if s != nil {
+			n += s.bytes()
+		}
+	}
+	return n
 }
 
 // give continues what is under way, and goes on with the next when it has ended.
@@ -338,11 +369,16 @@ type mutables struct {
 	names map[string]mutableName // by PID id
 	count int
 	keys  *actor.PID
+	turn  uint64 // of the last use
+	kept  int64  // bytes that all of them remember
 }
 
 type usedMutable struct {
-	pid  *actor.PID
-	uses int
+	pid     *actor.PID
+	uses    int
+	turn    uint64
+	resting int   // the uses after which it had nothing to do
+	bytes   int64 // that it remembers
 }
 
 func newMutables() mutables {
@@ -382,7 +418,44 @@ func (c *Client) useMutable(ctx actor.Context, capability file.Mutable, a lease.
 		c.mutables.files[name], c.mutables.names[pid.Id] = used, name
 	}
 	used.uses++
+	c.mutables.turn++
+	used.turn = c.mutables.turn
 	ctx.Send(used.pid, throughClient{m})
+}
+
+// rests notes that a file has nothing to do, and returns those to be ended because
+// all of them remember too much: the ones that were used longest ago.
+func (u *mutables) rests(m restingMutable) (end []*actor.PID) {
+	name, ok := u.names[m.pid.Id]
+	if !ok {
+		return nil
+	}
+	used := u.files[name]
+	u.kept += m.bytes - used.bytes
+	used.bytes, used.resting = m.bytes, m.uses
+	for u.kept > mutablesKept {
+		oldest := u.oldest()
+		if oldest == nil {
+			break
+		}
+		u.gone(oldest)
+		end = append(end, oldest)
+	}
+	return end
+}
+
+// oldest is the file that was used longest ago, of those that have nothing to do.
+func (u *mutables) oldest() *actor.PID {
+	var oldest *usedMutable
+	for _, used := range u.files {
+		if used.resting == used.uses && (oldest == nil || used.turn < oldest.turn) {
+			oldest = used
+		}
+	}
+	if oldest == nil {
+		return nil
+	}
+	return oldest.pid
 }
 
 // idleMutable ends a file that nobody uses.
@@ -398,6 +471,7 @@ func (c *Client) idleMutable(ctx actor.Context, m idleMutable) {
 // gone forgets a file that has ended.
 func (u *mutables) gone(pid *actor.PID) {
 	if name, ok := u.names[pid.Id]; ok {
+		u.kept -= u.files[name].bytes
 		delete(u.names, pid.Id)
 		delete(u.files, name)
 	}

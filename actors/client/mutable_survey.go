@@ -241,6 +241,14 @@ func (s *survey) order(si grid.StorageIndex) {
 	}
 }
 
+// bytes is about how much it takes of memory.
+func (s *survey) bytes() (n int64) {
+	for _, h := range s.shares {
+		n += int64(len(h.head))
+	}
+	return n
+}
+
 // of are the shares of a version.
 func (s *survey) of(p mutable.Prefix) (list []*heldShare) {
 	for _, h := range s.shares {

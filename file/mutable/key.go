@@ -114,6 +114,9 @@ func (k *Key) Capability(f Format) file.Mutable {
 	return file.NewMutable(f == MDMF, k.write, k.Fingerprint())
 }
 
+// PrivateKey is the text of the key that ParseKey reads: PKCS #8, DER.
+func (k *Key) PrivateKey() []byte { return bytes.Clone(k.der) }
+
 // PublicKey is the public key as shares hold it: SubjectPublicKeyInfo, DER.
 func (k *Key) PublicKey() []byte { return k.public }
 
