@@ -40,7 +40,7 @@ func (s *Store) Apply(c lease.Change) (*Commit, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.hot.follow(e.b)
+	s.follow(e.b)
 	for col, id := range e.ended {
 		s.ids.forget(col, id)
 	}

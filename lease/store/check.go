@@ -72,7 +72,7 @@ func (c *checker) flush() error {
 		if err := write(c.s.eng, edits[:n]); err != nil {
 			return err
 		}
-		c.s.hot.follow(edits[:n])
+		c.s.follow(edits[:n])
 		edits = edits[n:]
 	}
 	return nil

@@ -69,7 +69,7 @@ func TestPowerCutWhileUpgrading(t *testing.T) {
 		for _, percent := range []int{0, 50, 90} {
 			fs := diskOf(t, "testdata/format-1", "/store")
 			c := &crasher{fs: fs, rng: rand.New(rand.NewPCG(seed, 4)), percent: percent, history: newHistory()}
-			s := &Store{fs: errorfs.Wrap(fs, c), dir: "/store", ids: newIDCache(), hot: newHotCache()}
+			s := &Store{fs: errorfs.Wrap(fs, c), dir: "/store", ids: newIDCache(), hot: newHotCache(), lists: newShareLists()}
 			must(t, s.open())
 			c.arm()
 			must(t, s.upgrade(more))
@@ -77,7 +77,7 @@ func TestPowerCutWhileUpgrading(t *testing.T) {
 			must(t, s.Close())
 			pictures += len(c.clones)
 			for i, clone := range c.clones {
-				s := &Store{fs: clone, dir: "/store", ids: newIDCache(), hot: newHotCache()}
+				s := &Store{fs: clone, dir: "/store", ids: newIDCache(), hot: newHotCache(), lists: newShareLists()}
 				must(t, s.open())
 				found, err := formatOf(s.eng)
 				must(t, err)

@@ -1,8 +1,12 @@
 package store
 
 import (
+	"cmp"
+	"slices"
 	"sync"
+	"unsafe"
 
+	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
 )
 
@@ -68,6 +72,12 @@ func (s *Store) get(key []byte) ([]byte, bool, error) {
 	return value, ok, nil
 }
 
+// follow has what is remembered take over what a batch wrote.
+func (s *Store) follow(b batch) {
+	s.hot.follow(b)
+	s.lists.follow(b)
+}
+
 // follow takes over what a batch wrote. It comes after the batch, so that a
 // reader who still found the old record sees that something has changed.
 func (h *hotCache) follow(b batch) {
@@ -79,6 +89,80 @@ func (h *hotCache) follow(b batch) {
 			h.records.put(string(e.key), hotRecord{e.value, !e.delete})
 		}
 	}
+}
+
+// shareLists remembers which shares there are of the files that were looked at
+// lately: of one that is written all the time the engine has many old records,
+// through which a scan has to go.
+type shareLists struct {
+	mu      sync.Mutex
+	lists   recent[grid.StorageIndex, []ShareEntry]
+	changes uint64
+}
+
+// listsBytes bounds each generation of the lists, some thousands of them.
+const listsBytes = 512 << 10
+
+func newShareLists() shareLists {
+	return shareLists{lists: newRecent(listsBytes, func(_ grid.StorageIndex, list []ShareEntry) int {
+		return hotOverhead + len(list)*int(unsafe.Sizeof(ShareEntry{}))
+	})}
+}
+
+// get is a list that nobody may change, and where the changes stand for put.
+func (l *shareLists) get(si grid.StorageIndex) (list []ShareEntry, ok bool, changes uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list, ok = l.lists.get(si)
+	return list, ok, l.changes
+}
+
+// put remembers what a scan found, unless something has changed since it began.
+func (l *shareLists) put(si grid.StorageIndex, list []ShareEntry, changes uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.changes == changes {
+		l.lists.put(si, list)
+	}
+}
+
+// follow takes over what a batch wrote; it comes after the batch.
+func (l *shareLists) follow(b batch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range b {
+		if e.key[0] == tagShare && len(e.key) == shareKeySize {
+			l.changes++
+			l.change(shareOf(e.key[1:]), e)
+		}
+	}
+}
+
+// change replaces the list of a file whose share has changed.
+func (l *shareLists) change(id lease.ShareID, e edit) {
+	list, ok := l.lists.get(id.StorageIndex)
+	if !ok {
+		return
+	}
+	share, err := lease.Share{}, error(nil)
+	if !e.delete {
+		share, err = decodeShare(e.value)
+	}
+	if err != nil {
+		l.lists.delete(id.StorageIndex) // who reads it is told
+		return
+	}
+	at, found := slices.BinarySearchFunc(list, id.Num, func(a ShareEntry, num grid.ShareNum) int { return cmp.Compare(a.ID.Num, num) })
+	list = slices.Clone(list)
+	switch stable := share.State == lease.Stable && !e.delete; {
+	case stable && found:
+		list[at].Share = share
+	case stable:
+		list = slices.Insert(list, at, ShareEntry{id, share})
+	case found:
+		list = slices.Delete(list, at, at+1)
+	}
+	l.lists.put(id.StorageIndex, list)
 }
 
 // idCache remembers ids of columns.

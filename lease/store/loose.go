@@ -26,7 +26,7 @@ func (s *Store) EndAdopting() error {
 	if err := s.eng.applyLazily(b); err != nil {
 		return err
 	}
-	s.hot.follow(b)
+	s.follow(b)
 	return nil
 }
 

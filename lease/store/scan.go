@@ -45,7 +45,7 @@ func (s *Store) SaveProgress(c Cursor) error {
 	if err := s.eng.applyLazily(b); err != nil {
 		return err
 	}
-	s.hot.follow(b)
+	s.follow(b)
 	return nil
 }
 
@@ -160,8 +160,21 @@ type ShareEntry struct {
 	Share lease.Share
 }
 
-// ListShares lists the STABLE shares of a file, by number.
+// ListShares lists the STABLE shares of a file, by number. Nobody may change the
+// list.
 func (s *Store) ListShares(si grid.StorageIndex) ([]ShareEntry, error) {
+	all, ok, changes := s.lists.get(si)
+	if ok {
+		return all, nil
+	}
+	all, err := s.scanShares(si)
+	if err == nil {
+		s.lists.put(si, all, changes)
+	}
+	return all, err
+}
+
+func (s *Store) scanShares(si grid.StorageIndex) ([]ShareEntry, error) {
 	var all []ShareEntry
 	err := s.scanAll(append([]byte{tagShare}, si[:]...), func(key, value []byte) error {
 		if len(key) != shareKeySize {

@@ -114,6 +114,7 @@ type Store struct {
 	ballast *ballast
 	ids     idCache
 	hot     hotCache
+	lists   shareLists
 	files   files
 }
 
@@ -125,7 +126,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	if fs == nil {
 		fs = vfs.Default
 	}
-	s := &Store{fs: fs, dir: dir, ids: newIDCache(), hot: newHotCache()}
+	s := &Store{fs: fs, dir: dir, ids: newIDCache(), hot: newHotCache(), lists: newShareLists()}
 	if err := s.open(); err != nil {
 		return nil, fmt.Errorf("open the lease table in %s: %w", dir, errors.Join(err, s.unlock()))
 	}
@@ -145,7 +146,7 @@ func NewMemory() *Store {
 }
 
 func openMemory(m *memory, fs vfs.FS) (*Store, error) {
-	s := &Store{fs: fs, dir: "/", eng: m, ballast: &ballast{}, ids: newIDCache(), hot: newHotCache()}
+	s := &Store{fs: fs, dir: "/", eng: m, ballast: &ballast{}, ids: newIDCache(), hot: newHotCache(), lists: newShareLists()}
 	return s, s.start()
 }
 
