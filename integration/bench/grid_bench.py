@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
 """Measures a running grid through its web gateway, the same way whatever the grid is (Tahoe-LAFS or Tarn).
 
-  grid_bench.py --grid LINE --out tarn.json [--only idle,1KiB,1MiB,100MiB,1GiB,put4k,par8,get4k,range,first,cli,dirs] [--reps 3]
+  grid_bench.py --grid LINE --out tarn.json [--only idle,1KiB,1MiB,100MiB,1GiB,put4k,par8,get4k,range,first,cli] [--reps 3]
   grid_bench.py --compare tahoe.json foolscap.json ... tarn.json
 
-LINE is the JSON line that tahoe_grid.py or tarn_grid.py prints: url, client, servers (process ids), connect_s, and for `cli` put and get, the
-commands to which a file, or a capability and a file, are added. Needs PUT /uri -> capability, GET /uri/CAP with Range; `dirs` needs the rest of
-Tahoe's web API. Standard library only.
+LINE is the JSON line that tahoe_grid.py or tarn_grid.py prints: url, client, servers (process ids), connect_s, and for `cli` command, how its command
+line begins, to which put or get is added. Needs PUT /uri -> capability, GET /uri/CAP with Range. dir_bench.py measures directories. Standard library only.
 Prints medians; CPU is what the kernel charged the grid's processes, memory their peak resident set during the work.
 Measure all grids in one sitting, never two at the same time, and quote ratios.
 """
@@ -166,7 +165,7 @@ def first_byte(g, cap, n):
     return dict(ms_median=round(statistics.median(took) * 1e3, 2))
 
 
-def command_line(put, get, n):
+def command_line(command, n):
     """Seconds that the commands take for a file of 1 KiB; equal files come back."""
     took = {"put": [], "get": []}
     with tempfile.TemporaryDirectory() as t:
@@ -174,29 +173,15 @@ def command_line(put, get, n):
         for _ in range(n):
             random_file(a, 1024)
             t0 = time.perf_counter()
-            cap = subprocess.run([*put, a], check=True, capture_output=True, text=True).stdout.strip()
+            cap = subprocess.run([*command, "put", a], check=True, capture_output=True, text=True).stdout.strip()
             t1 = time.perf_counter()
-            subprocess.run([*get, cap, b], check=True, capture_output=True)
+            subprocess.run([*command, "get", cap, b], check=True, capture_output=True)
             took["put"].append(t1 - t0)
             took["get"].append(time.perf_counter() - t1)
             if subprocess.run(["cmp", "-s", a, b]).returncode:
                 raise RuntimeError("what came back is not what went in")
             os.remove(b)
     return {k: dict(ms_median=round(statistics.median(v) * 1e3, 2)) for k, v in took.items()}
-
-
-def directories(g, caps):
-    out, dirs = {}, []
-    q = lambda c: urllib.parse.quote(c, safe="")
-    out["mkdir"] = rate(g, 20, lambda i: dirs.append(g.request("POST", "/uri?t=mkdir", b"").decode().strip()))
-    out["link 100 into one"] = rate(g, 100, lambda i: g.request("PUT", f"/uri/{q(dirs[0])}/child{i:04d}?t=uri", caps[i % len(caps)].encode()))
-    out["list 100"] = rate(g, 20, lambda i: g.request("GET", f"/uri/{q(dirs[0])}?t=json"))
-    out["put 4 KiB into a directory"] = rate(g, 20, lambda i: g.request("PUT", f"/uri/{q(dirs[1])}/f{i}", os.urandom(4096)))
-    mut = []
-    out["mutable create 1 KiB"] = rate(g, 20, lambda i: mut.append(g.request("PUT", "/uri?format=sdmf", os.urandom(1024)).decode().strip()))
-    out["mutable overwrite 1 KiB"] = rate(g, 40, lambda i: g.request("PUT", f"/uri/{q(mut[0])}", os.urandom(1024)))
-    out["mutable read 1 KiB"] = rate(g, 40, lambda i: g.request("GET", f"/uri/{q(mut[1])}"))
-    return out
 
 
 def run(a):
@@ -212,7 +197,7 @@ def run(a):
             res[name], cap = transfers(g, size, a.reps if size < 1 << 30 else 1)
             big = cap if name == "100MiB" else big
             print(name, json.dumps(res[name]), flush=True)
-    if "put4k" in want or "get4k" in want or "dirs" in want:
+    if "put4k" in want or "get4k" in want:
         res["put 4 KiB, one by one"] = rate(g, 200, lambda i: caps.append(g.put(os.urandom(4096))))
     if "par8" in want:
         res["put 4 KiB, 8 at once"] = rate(g, 200, lambda i: g.put(os.urandom(4096)), workers=8)
@@ -223,7 +208,7 @@ def run(a):
     if "first" in want:
         res["first byte of 100 MiB"] = first_byte(g, big, 9)
     if "cli" in want:
-        for k, v in command_line(line["put"], line["get"], 5).items():
+        for k, v in command_line(line["command"], 5).items():
             res[f"command line, {k} 1 KiB"] = v
     if "range" in want:
 
@@ -232,8 +217,6 @@ def run(a):
             if len(g.get(big, o, o + 4095)) != 4096:
                 raise RuntimeError("short range")
         res["4 KiB at a random offset of 100 MiB"] = rate(g, 40, some)
-    if "dirs" in want:
-        res |= directories(g, caps)
     json.dump(res, open(a.out, "w"), indent=1)
     show(res)
 

@@ -4,7 +4,7 @@
   go build -o tarn ./cmd/tarn
   tarn_grid.py --tarn ./tarn --dir G [--servers 10] [--needed 3 --happy 7 --total 10] [--port 15000]
 
-Once the client may store on every server it prints one JSON line: url, client (process id), servers (process ids), introducer, connect_s, put and get (commands).
+Once the client may store on every server it prints one JSON line: url, client (process id), servers (process ids), introducer, connect_s, command (how its command line begins), keys (the folder of those made ahead).
 Only ever listens on 127.0.0.1. Ends its own processes, by id.
 """
 import argparse, json, os, subprocess, sys, time, urllib.request
@@ -59,7 +59,7 @@ try:
         time.sleep(0.005)
     print(json.dumps(dict(
         url=url, client=procs["client"].pid, servers=[procs[n].pid for n in names], introducer=procs["introducer"].pid, connect_s=round(time.time() - t0, 3),
-        put=[a.tarn, "-d", folder("client"), "put"], get=[a.tarn, "-d", folder("client"), "get"])), flush=True)
+        command=[a.tarn, "-d", folder("client")], keys=os.path.join(folder("client"), "private", "keys"))), flush=True)
     sys.stdin.read()
 finally:
     for p in procs.values():

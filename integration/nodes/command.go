@@ -9,6 +9,7 @@ import (
 	"io"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -20,6 +21,9 @@ const commandPatience = 10 * time.Minute
 type Result struct {
 	Code           int
 	Stdout, Stderr string
+	// PeakMemory is its largest resident set, in bytes, or that of who started it
+	// if that was more.
+	PeakMemory int64
 }
 
 // Out is what it printed, without the line's end.
@@ -85,7 +89,9 @@ func (c *Command) Wait() Result {
 	if c.err != nil && !errors.As(c.err, &exit) {
 		c.t.Fatalf("%q: %v", c.command.Args, c.err)
 	}
-	return Result{c.command.ProcessState.ExitCode(), c.stdout.String(), c.stderr.String()}
+	ended := c.command.ProcessState
+	peak := ended.SysUsage().(*syscall.Rusage).Maxrss << 10
+	return Result{ended.ExitCode(), c.stdout.String(), c.stderr.String(), peak}
 }
 
 // Run runs `tarn args...` to its end.
