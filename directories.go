@@ -143,11 +143,12 @@ func asDirectory(r MutableResult) (MutableResult, error) {
 }
 
 // StoreDirectory makes an immutable directory, all of whose children are
-// immutable, too. Small ones lie in their capability.
+// immutable, too. Small ones lie in their capability. Their metadata are the user's
+// alone, without the times of links: the same children are the same directory.
 func (n *Node) StoreDirectory(ctx context.Context, o PutOptions, children ...Link) (PutResult, error) {
 	d, err := directory.New(file.Directory{})
 	if err == nil {
-		err = SetLinks(d, time.Now(), children)
+		err = setLinks(d, children, func(_ Entry, user directory.Metadata) (directory.Metadata, error) { return user, nil })
 	}
 	if err != nil {
 		return PutResult{}, err
@@ -309,6 +310,13 @@ func (n *Node) Link(ctx context.Context, dir string, children []Link, how ...Opt
 
 // SetLinks puts children into a directory that is in memory; see Link.
 func SetLinks(d *directory.Directory, now time.Time, children []Link) error {
+	return setLinks(d, children, func(old Entry, user directory.Metadata) (directory.Metadata, error) {
+		return old.Metadata.Changed(user, now)
+	})
+}
+
+// setLinks has metadata say what becomes of those of a child that was there.
+func setLinks(d *directory.Directory, children []Link, metadata func(old Entry, user directory.Metadata) (directory.Metadata, error)) error {
 	for _, l := range children {
 		e, err := l.entry()
 		if err != nil {
@@ -318,7 +326,7 @@ func SetLinks(d *directory.Directory, now time.Time, children []Link) error {
 		if there && !l.replaces(old, e) {
 			return fmt.Errorf("%w: %q", ErrEntryExists, l.Name)
 		}
-		if e.Metadata, err = old.Metadata.Changed(directory.Metadata(l.Metadata), now); err != nil {
+		if e.Metadata, err = metadata(old, directory.Metadata(l.Metadata)); err != nil {
 			return err
 		}
 		if err := d.Set(e); err != nil {

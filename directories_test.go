@@ -113,6 +113,9 @@ func TestImmutableDirectories(t *testing.T) {
 		if l := g.list(made.Cap); len(l.Entries) != count || l.Mutable || l.Writable {
 			t.Errorf("%+v", l)
 		}
+		if again, err := n.StoreDirectory(ctx, tarn.PutOptions{}, children...); err != nil || again.Cap != made.Cap {
+			t.Errorf("the same children are %s and %s, %v", made.Cap, again.Cap, err)
+		}
 		if _, err := n.Unlink(ctx, made.Cap, "child 00"); !errors.Is(err, tarn.ErrReadOnly) {
 			t.Errorf("changed: %v", err)
 		}
