@@ -132,14 +132,19 @@ func (u *upload) windowSegments() int {
 	return int(max(minWindow, windowBytes/each))
 }
 
-// encodersAhead is how many segments are encoded at a time.
-const encodersAhead = 2
+// encodersAhead is how many segments are encoded at a time, encodedAhead how many
+// there are with those that wait to be added: where nobody pulls, because the shares
+// are there already, the window holds none of them back.
+const (
+	encodersAhead = 2
+	encodedAhead  = 2 * encodersAhead
+)
 
 // pump keeps encoders busy, adds what is next, and moves the window on.
 func (u *upload) pump(ctx actor.Context) {
 	p := u.pass
 	p.letGo(p.window.Advance(u.env.Clock.Now()))
-	for p.encoding < encodersAhead {
+	for p.encoding < encodersAhead && p.encoding+len(p.encoded) < encodedAhead {
 		i, ok := p.window.Next()
 		if !ok {
 			break

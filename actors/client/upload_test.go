@@ -133,6 +133,30 @@ func TestSharesThatAreThereAreFound(t *testing.T) {
 	}
 }
 
+// Where nobody pulls, because all shares are there, no more is encoded than the
+// hashes of the file can take in.
+func TestEncodingWaitsForTheHashes(t *testing.T) {
+	r := ready(t, 3)
+	p := wide(3, 3)
+	p.SegmentSize = 16 << 10
+	data := content(8 << 20)
+	c, shares := r.encode(data, p)
+	for i, peer := range r.peers {
+		(&peerSession{peer: peer}).keep(c.StorageIndex(), grid.ShareNum(i), shares[i])
+	}
+	j := r.put(data, p)
+	most := 0
+	r.until("the end of the upload", time.Minute, func() bool {
+		most = max(most, j.source.reads-len(j.progress))
+		return j.over()
+	})
+	r.finish(j, time.Minute)
+	r.wantStored(j, data, p)
+	if j.stored.Pushed != 0 || most > 8 {
+		t.Errorf("%d shares were pushed, and %d segments were in memory", j.stored.Pushed, most)
+	}
+}
+
 func TestWindowIsBounded(t *testing.T) {
 	r := ready(t, 2)
 	p := file.Params{Needed: 1, Happy: 2, Total: 2, SegmentSize: 4 << 20}
