@@ -92,20 +92,11 @@ func (m *mutableFile) askHolders(f *flow, s *survey, some []candidate, patience 
 		find := &wire.Find{StorageIndex: m.cap.StorageIndex(), Ranges: []wire.Range{{Length: surveySize}}}
 		all = append(all, f.ask(c.pid, Call{Frame: wire.Frame{Message: find}}))
 	}
-	var found []*heldShare
-	done := 0
 	f.gather(all, patience, func(late bool) bool {
-		found, done = nil, 0
-		for i, a := range all {
-			if a.reply != nil {
-				done++
-				found = append(found, holdings(some[i], *a.reply)...)
-			}
-		}
-		return late && plausible(found)
+		return late && plausible(some, all)
 	})
 	f.leave(all)
-	found = nil
+	var found []*heldShare
 	for i, a := range all {
 		if a.reply == nil {
 			s.silent = append(s.silent, LeftOut{some[i].id, "", ErrNoAnswer})
@@ -147,9 +138,15 @@ func holdings(c candidate, r Reply) (list []*heldShare) {
 	return list
 }
 
-// plausible reports whether there may be a version that can be read; nothing is
-// proven yet.
-func plausible(found []*heldShare) bool {
+// plausible reports whether the answers so far may have a version that can be read;
+// nothing is proven yet.
+func plausible(some []candidate, all []*asked) bool {
+	var found []*heldShare
+	for i, a := range all {
+		if a.reply != nil {
+			found = append(found, holdings(some[i], *a.reply)...)
+		}
+	}
 	nums := map[string]map[grid.ShareNum]bool{}
 	for _, h := range found {
 		header, err := mutable.ParseHeader(h.head)
