@@ -16,6 +16,7 @@ const (
 	rootOperations = "operations"
 	rootStatistics = "statistics"
 	rootStyle      = "style.css"
+	rootIcon       = "icon.svg"
 )
 
 // address is what a request's path says.

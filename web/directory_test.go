@@ -260,3 +260,61 @@ func TestNamesWithoutCapabilities(t *testing.T) {
 	}
 	post(t, address+"/uri?t=mkdir-with-children", kids).want(t, 400, "neither rw_uri nor ro_uri")
 }
+
+// TestErrorPages: who looks at the gateway with a browser is told what went wrong
+// on a page, with a way back; programs get the sentence.
+func TestErrorPages(t *testing.T) {
+	address := start(t, &memnode.Node{})
+	top := tree(t, address)
+	dir := "/uri/" + url.PathEscape(top)
+	for path, want := range map[string]struct {
+		status     int
+		says, back string
+	}{
+		dir + "/none":                 {404, "no such entry", dir + "/"},
+		dir + "/sub/none":             {404, "no such entry", dir + "/sub/"},
+		dir + "//x":                   {400, "two slashes", ""},
+		"/uri/URI:CHK:x":              {400, "no capability", ""},
+		"/uri/URI:LIT:/<script>":      {400, "not a directory", ""},
+		"/none":                       {404, "nothing here", ""},
+		"/operations/x":               {404, "no operation", ""},
+		"/uri/%ff":                    {400, "can&#39;t be read", ""},
+		dir + "/large.bin?save=maybe": {400, "true or false", dir + "/"},
+	} {
+		a := ask(t, "GET", address+path, nil, "Accept", "text/html,application/xhtml+xml,*/*;q=0.8")
+		a.want(t, want.status, "</html>")
+		page := string(a.body)
+		if !strings.Contains(page, want.says) || strings.Contains(page, "<script>") || strings.Contains(page, "Back to") != (want.back != "") || !strings.Contains(page, `href="`+want.back) {
+			t.Errorf("%s: %s", path, page)
+		}
+		if h := a.Header; !strings.HasPrefix(h.Get("Content-Type"), "text/html") || !strings.Contains(h.Get("Content-Security-Policy"), "default-src 'none'") || h.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: %v", path, h)
+		}
+		plain := ask(t, "GET", address+path, nil, "Accept", "text/plain, */*")
+		if !strings.HasPrefix(plain.Header.Get("Content-Type"), "text/plain") || strings.Contains(string(plain.body), "</html>") {
+			t.Errorf("%s: a program gets %s", path, plain.body)
+		}
+	}
+	wrong := ask(t, "POST", address+dir+"/sub/?t=nonsense", nil, "Accept", "text/html")
+	if !strings.Contains(string(wrong.body), `href="`+dir+`/sub/"`) {
+		t.Errorf("no way back in %s", wrong.body)
+	}
+}
+
+// TestPagesAreNotKept: a page changes with the program, though what it shows may
+// not.
+func TestPagesAreNotKept(t *testing.T) {
+	address := start(t, &memnode.Node{})
+	at := address + "/uri/" + tree(t, address)
+	for path, kept := range map[string]bool{"": false, "/": false, "?t=info": false, "?t=json": true, "/large.bin": true} {
+		h := ask(t, "GET", at+path, nil).Header
+		if (h.Get("ETag") != "") != kept || (h.Get("Cache-Control") == "no-store") == kept {
+			t.Errorf("%s: %v", path, h)
+		}
+	}
+	icon := ask(t, "GET", address+"/icon.svg", nil)
+	icon.want(t, 200, "<svg")
+	if !strings.HasPrefix(icon.Header.Get("Content-Security-Policy"), "sandbox") {
+		t.Errorf("%v", icon.Header)
+	}
+}

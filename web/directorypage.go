@@ -84,13 +84,7 @@ func (q *request) directoryView(l tarn.Found, c file.Directory, content *directo
 	if l.Name != "" {
 		v.Title = l.Name
 	}
-	for i := range path {
-		name := "top"
-		if i > 0 {
-			name = path[i-1]
-		}
-		v.Trail = append(v.Trail, step{name, objectPath(root, path[:i]...) + "/"})
-	}
+	v.Trail = q.trail(len(path))
 	var files []entryRow
 	for _, name := range content.Names() {
 		e, _ := content.Entry(name)
@@ -107,6 +101,21 @@ func (q *request) directoryView(l tarn.Found, c file.Directory, content *directo
 	}
 	v.Rows = append(v.Rows, files...)
 	return v
+}
+
+// trail are the directories of which the address goes through n, from its
+// capability on.
+func (q *request) trail(n int) []step {
+	var all []step
+	root, path := q.address.elements[0], q.address.path()
+	for i := range n {
+		name := "top"
+		if i > 0 {
+			name = path[i-1]
+		}
+		all = append(all, step{name, objectPath(root, path[:i]...) + "/"})
+	}
+	return all
 }
 
 func directoryKind(c file.Directory) string {
@@ -164,12 +173,13 @@ func clock(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	return t.Local().Format("2006-01-02 15:04:05 MST")
+	return t.Local().Format("2006-01-02 15:04 MST")
 }
 
 // infoView is the page about an object.
 type infoView struct {
 	Title string
+	Trail []step
 	Facts []fact
 	Caps  []fact
 	Links []step
@@ -181,9 +191,12 @@ type infoView struct {
 // info is the page t=info: what an object is, and its capabilities.
 func (q *request) info(l tarn.Found) error {
 	c := l.Capability()
-	v := infoView{Title: "About a " + describe(c), Facts: []fact{{"Kind", describe(c)}}}
+	v := infoView{Title: "About a file", Trail: q.trail(len(q.address.path())), Facts: []fact{{"Kind", describe(c)}}}
+	if _, isDirectory := l.Directory(); isDirectory {
+		v.Title = "About a directory"
+	}
 	if l.Name != "" {
-		v.Facts = append(v.Facts, fact{"Name", l.Name})
+		v.Title = "About " + l.Name
 	}
 	if size := tahoe.SizeOf(c); size != nil {
 		v.Facts = append(v.Facts, fact{"Size", grid.FormatSize(*size)})
@@ -259,5 +272,8 @@ func (q *request) renameForm(l tarn.Found) error {
 	if _, ok := l.Directory(); !ok {
 		return badRequest("This is for directories.")
 	}
-	return q.page(renamePage, struct{ Here, Name string }{objectPath(q.address.elements[0], q.address.path()...) + "/", q.args.get("name")})
+	return q.page(renamePage, struct {
+		Title, Here, Name string
+		Trail             []step
+	}{"Rename", objectPath(q.address.elements[0], q.address.path()...) + "/", q.args.get("name"), q.trail(len(q.address.path()) + 1)})
 }

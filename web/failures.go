@@ -5,8 +5,11 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/tarn-grid/tarn"
+	"github.com/tarn-grid/tarn/file"
 	"github.com/tarn-grid/tarn/file/directory"
 	"github.com/tarn-grid/tarn/lease"
 )
@@ -53,7 +56,55 @@ func (g *gateway) failed(w http.ResponseWriter, r *http.Request, err error) {
 	if status == http.StatusInternalServerError {
 		g.log.ErrorContext(r.Context(), "request failed", "method", methodName(r.Method), "error", err)
 	}
-	fail(w, status, "That did not work: "+err.Error()+".")
+	tell(w, r, status, failure+": "+err.Error()+".")
+}
+
+const failure = "That did not work"
+
+// tell answers with a sentence: on a page, if a browser is to show it to somebody.
+func tell(w http.ResponseWriter, r *http.Request, status int, sentence string) {
+	if !strings.Contains(r.Header.Get("Accept"), "text/html") {
+		fail(w, status, sentence)
+		return
+	}
+	w.Header().Del("ETag")
+	w.Header().Set("Cache-Control", "no-store")
+	title := failure
+	if status == http.StatusNotFound {
+		title = "Not found"
+	}
+	v := errorView{Title: title, Sentence: strings.TrimPrefix(sentence, failure+": "), Back: wayBack(r)}
+	if err := writePage(w, status, errorPage, v); err != nil {
+		fail(w, status, sentence)
+	}
+}
+
+// errorView is a page that says what went wrong.
+type errorView struct {
+	Title, Sentence string
+	Trail           []step
+	Back            string // the directory that it was about; "" if it was about none
+}
+
+// wayBack is the directory to which a request was sent, or in which it looked for
+// something.
+func wayBack(r *http.Request) string {
+	a, ok := parseAddress(r.URL.EscapedPath())
+	if !ok || a.root != rootURI || slices.Contains(a.elements, "") {
+		return ""
+	}
+	here := a.elements
+	if r.Method != http.MethodPost && len(here) > 0 {
+		here = here[:len(here)-1]
+	}
+	if len(here) == 0 {
+		return ""
+	}
+	c, err := file.Parse(here[0])
+	if _, isDirectory := c.(file.Directory); err != nil || !isDirectory {
+		return ""
+	}
+	return objectPath(here[0], here[1:]...) + "/"
 }
 
 // fail answers with a sentence.

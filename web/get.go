@@ -22,7 +22,9 @@ func (q *request) getObject() error {
 	}
 	c := l.Capability()
 	what := q.args.what()
-	if c.Immutable() && fixed[what] && q.unchanged(c) {
+	_, isDirectory := l.Directory()
+	page := isDirectory && what == "" // which changes with the program
+	if c.Immutable() && fixed[what] && !page && q.unchanged(c) {
 		return nil
 	}
 	switch what {

@@ -38,7 +38,7 @@ func (g *gateway) handle(w http.ResponseWriter, r *http.Request, a address, do f
 func (q *request) refuse(err error) {
 	var w wrong
 	if errors.As(err, &w) {
-		fail(q.w, w.status, w.sentence)
+		tell(q.w, q.r, w.status, w.sentence)
 		return
 	}
 	q.failed(q.w, q.r, err)

@@ -164,6 +164,11 @@ type storedView struct {
 	Size      int64
 }
 
+// Title and Trail are those of the page.
+func (v storedView) Title() string { return "Stored" }
+
+func (v storedView) Trail() []step { return nil }
+
 // Link leads to the file.
 func (v storedView) Link() string {
 	if v.Name == "" {

@@ -105,10 +105,10 @@ func (g *gateway) route(w http.ResponseWriter, r *http.Request) {
 	a, ok := parseAddress(r.URL.EscapedPath())
 	switch {
 	case !ok:
-		fail(w, http.StatusBadRequest, "The address can't be read: names in it are UTF-8, percent-encoded.")
+		tell(w, r, http.StatusBadRequest, "The address can't be read: names in it are UTF-8, percent-encoded.")
 		return
 	case slices.Contains(a.elements, ""):
-		fail(w, http.StatusBadRequest, "There are two slashes in a row in the address, and a name between them can't be empty.")
+		tell(w, r, http.StatusBadRequest, "There are two slashes in a row in the address, and a name between them can't be empty.")
 		return
 	}
 	methods := g.methods(a)
@@ -117,10 +117,10 @@ func (g *gateway) route(w http.ResponseWriter, r *http.Request) {
 	case known:
 		g.handle(w, r, a, do)
 	case methods == nil:
-		fail(w, http.StatusNotFound, "There is nothing here. Files and directories are at /uri/ followed by their capability.")
+		tell(w, r, http.StatusNotFound, "There is nothing here. Files and directories are at /uri/ followed by their capability.")
 	default:
 		w.Header().Set("Allow", strings.Join(slices.Sorted(maps.Keys(methods)), ", "))
-		fail(w, http.StatusMethodNotAllowed, "This address does not take "+methodName(r.Method)+" requests.")
+		tell(w, r, http.StatusMethodNotAllowed, "This address does not take "+methodName(r.Method)+" requests.")
 	}
 }
 
@@ -149,6 +149,8 @@ func (g *gateway) methods(a address) map[string]func(*request) error {
 		return withHead(map[string]func(*request) error{http.MethodGet: (*request).welcome})
 	case a.root == rootStyle:
 		return withHead(map[string]func(*request) error{http.MethodGet: (*request).style})
+	case a.root == rootIcon:
+		return withHead(map[string]func(*request) error{http.MethodGet: (*request).icon})
 	case a.root == rootStatistics:
 		return withHead(map[string]func(*request) error{http.MethodGet: (*request).statistics, http.MethodPost: (*request).statistics})
 	}

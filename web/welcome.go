@@ -6,15 +6,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"html/template"
+	"net/http"
 
 	"github.com/tarn-grid/tarn"
 	"github.com/tarn-grid/tarn/web/tahoe"
 )
 
 const (
-	// pagePolicy is for the gateway's own pages: no script, its own style only,
-	// forms that go nowhere else.
-	pagePolicy = "default-src 'none'; style-src 'self'; frame-ancestors 'none'; form-action 'self'; base-uri 'none'"
+	// pagePolicy is for the gateway's own pages: no script, its own style and icon
+	// only, forms that go nowhere else.
+	pagePolicy = "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; form-action 'self'; base-uri 'none'"
 	// pageReferrer tells no path. Without any referrer a browser would send a form
 	// as if it did not know whose it is.
 	pageReferrer = "strict-origin"
@@ -30,6 +31,7 @@ var (
 	storedPage    = parsePage("stored")
 	operationPage = parsePage("operation")
 	renamePage    = parsePage("rename")
+	errorPage     = parsePage("error")
 )
 
 // parsePage reads a page and what all pages have in common.
@@ -64,27 +66,37 @@ func (q *request) json(object any) error {
 // page answers with one of the gateway's own pages. Where it can be put into a
 // cache was said before, if anywhere.
 func (q *request) page(t *template.Template, data any) error {
+	return writePage(q.w, http.StatusOK, t, data)
+}
+
+func writePage(w http.ResponseWriter, status int, t *template.Template, data any) error {
 	var page bytes.Buffer
 	if err := t.Execute(&page, data); err != nil {
 		return fmt.Errorf("make the page: %w", err)
 	}
-	h := q.w.Header()
+	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", pagePolicy)
 	h.Set("Referrer-Policy", pageReferrer)
 	if h.Get("Cache-Control") == "" {
 		h.Set("Cache-Control", "no-store")
 	}
-	_, _ = q.w.Write(page.Bytes()) // the client is gone if this fails
+	w.WriteHeader(status)
+	_, _ = w.Write(page.Bytes()) // the client is gone if this fails
 	return nil
 }
 
-func (q *request) style() error {
-	q.w.Header().Set("Content-Type", "text/css; charset=utf-8")
+func (q *request) style() error { return q.pageFile(rootStyle, "text/css; charset=utf-8") }
+
+func (q *request) icon() error { return q.pageFile(rootIcon, "image/svg+xml") }
+
+// pageFile answers with what pages are made of.
+func (q *request) pageFile(name, kind string) error {
+	q.w.Header().Set("Content-Type", kind)
 	q.w.Header().Set("Cache-Control", "no-cache")
-	text, err := pageFiles.ReadFile("pages/" + rootStyle)
+	text, err := pageFiles.ReadFile("pages/" + name)
 	if err == nil {
-		_, _ = q.w.Write(text)
+		_, _ = q.w.Write(text) // the client is gone if this fails
 	}
 	return err
 }
