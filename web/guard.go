@@ -26,6 +26,10 @@ func Guard(next http.Handler, hosts []string, setting string) http.Handler {
 			fail(w, http.StatusForbidden, "A page of another site asked for this, so it was not done.")
 			return
 		}
+		if r.Header.Get("Service-Worker") != "" {
+			fail(w, http.StatusForbidden, "Nothing that is stored here works inside a browser.")
+			return
+		}
 		next.ServeHTTP(w, r)
 	})
 }

@@ -381,3 +381,11 @@ func TestFailureInMidDownloadIsNoCleanEnd(t *testing.T) {
 		t.Errorf("%d bytes that are no beginning of the file", len(a.body))
 	}
 }
+
+// TestNothingRunsInTheBackground: what is stored can't be made a service worker.
+func TestNothingRunsInTheBackground(t *testing.T) {
+	address := start(t, &memnode.Node{})
+	at := address + "/uri/" + store(t, address, content) + "?filename=sw.js"
+	ask(t, "GET", at, nil).want(t, 200, "")
+	ask(t, "GET", at, nil, "Service-Worker", "script").want(t, 403, "inside a browser")
+}

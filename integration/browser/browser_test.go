@@ -69,7 +69,6 @@ type tab struct {
 
 	mu         sync.Mutex
 	complaints []string // what the browser said on its console
-	downloads  []string // names of files that it was to save
 }
 
 // open starts a browser. All names that end with .example are this machine.
@@ -88,12 +87,8 @@ func open(t *testing.T) *tab {
 	t.Cleanup(cancel)
 	b := &tab{t: t, ctx: ctx}
 	check(t, chromedp.Listen(ctx, b.note))
-	check(t, chromedp.ListenBrowser(ctx, b.note))
 	b.do(chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-		yes := true
-		_, err := cdp.Call(ctx, target, browser.SetDownloadBehavior, browser.SetDownloadBehaviorParams{
-			Behavior: browser.SetDownloadBehaviorBehaviorDeny, EventsEnabled: &yes,
-		})
+		_, err := cdp.Call(ctx, target, browser.SetDownloadBehavior, browser.SetDownloadBehaviorParams{Behavior: browser.SetDownloadBehaviorBehaviorDeny})
 		return err
 	}))
 	return b
@@ -109,8 +104,6 @@ func (b *tab) note(event any) {
 		b.complaints = append(b.complaints, e.ExceptionDetails.Text)
 	case *runtime.EventConsoleAPICalled:
 		b.complaints = append(b.complaints, fmt.Sprint(e.Type))
-	case *browser.EventDownloadWillBegin:
-		b.downloads = append(b.downloads, e.SuggestedFilename)
 	}
 }
 
