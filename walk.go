@@ -27,13 +27,21 @@ type Walker struct {
 	// Enter, if not nil, is called after Visit for each directory, with what it
 	// holds.
 	Enter func(Visited, *directory.Directory) error
+	// Unread, if not nil, is called instead for a directory that can't be read,
+	// and the walk goes on without what is below it.
+	Unread func(Visited, error) error
+
+	// mended, if not nil, reports whether a directory that could not be read has
+	// changed since, so that it is read once more.
+	mended func(Visited) bool
 }
 
 // Walk goes through all that can be reached from a link, as deep_traverse of
 // Tahoe-LAFS: a directory, then the files in it, then the directories in it
 // with all below them, each by name. What has shares is visited once, however
 // many paths lead to it, so that loops end. Entries that can't be used are
-// passed over. A directory that can't be read ends the walk.
+// passed over. A directory that can't be read ends the walk, unless the walker
+// takes it.
 //
 // The memory that it takes grows by some ten bytes for each object, and by the
 // listings of a few directories.
@@ -91,12 +99,23 @@ func (t *traversal) startReading() {
 		}
 		if u.read == nil {
 			u.read = make(chan readDirectory, 1)
-			go func() { // ends with the context at the latest
-				content, err := t.reader.ReadDirectory(t.ctx, u.directory, t.how...)
-				u.read <- readDirectory{content, err}
-			}()
+			go func() { u.read <- t.readOne(u.directory) }() // ends with the context at the latest
 		}
 	}
+}
+
+func (t *traversal) readOne(d file.Directory) readDirectory {
+	content, err := t.reader.ReadDirectory(t.ctx, d, t.how...)
+	return readDirectory{content, err}
+}
+
+// unread tells of a directory that can't be read; that the walk was to end is
+// no fault of the directory.
+func (t *traversal) unread(v Visited, err error) error {
+	if t.walker.Unread == nil || t.ctx.Err() != nil {
+		return err
+	}
+	return t.walker.Unread(v, err)
 }
 
 func (t *traversal) enter(u *unread) error {
@@ -104,8 +123,11 @@ func (t *traversal) enter(u *unread) error {
 		return err
 	}
 	result := <-u.read
+	if result.err != nil && t.walker.mended != nil && t.walker.mended(u.visited) {
+		result = t.readOne(u.directory)
+	}
 	if result.err != nil {
-		return fmt.Errorf("read %s: %w", pathText(u.visited.Path), result.err)
+		return t.unread(u.visited, fmt.Errorf("read %s: %w", pathText(u.visited.Path), result.err))
 	}
 	if t.walker.Enter != nil {
 		if err := t.walker.Enter(u.visited, result.content); err != nil {

@@ -2,7 +2,6 @@ package web
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
@@ -11,10 +10,8 @@ import (
 	"github.com/tarn-grid/tarn"
 	"github.com/tarn-grid/tarn/file"
 	"github.com/tarn-grid/tarn/file/health"
+	"github.com/tarn-grid/tarn/web/tahoe"
 )
-
-// checksAtOnce is how many objects of a tree are checked at the same time.
-const checksAtOnce = 8
 
 // maxUnhealthy is how many objects that are not healthy are listed under a
 // handle, all of them are counted.
@@ -37,29 +34,18 @@ func (q *request) checkHow() (h checkHow, err error) {
 	return h, err
 }
 
-// outcome is what a check found and, if it was to repair, what became of it: one
-// of the two.
-type outcome struct {
-	Checked  *health.JSON       `json:"check-results,omitempty"`
-	Repaired *health.RepairJSON `json:"check-and-repair-results,omitempty"`
-
-	before, after health.Report
+// tree are the options for all that can be reached, with who counts it.
+func (h checkHow) tree(count tarn.Walker) tarn.DeepCheckOptions {
+	return tarn.DeepCheckOptions{Verify: h.Verify, AddLease: h.AddLease, Repair: h.repair, Walker: count}
 }
 
-// checkOne checks an object, and repairs it if that is wanted.
-func checkOne(ctx context.Context, node Node, capability string, h checkHow, how []tarn.Option) (o outcome, err error) {
-	if !h.repair {
-		result, err := node.Check(ctx, capability, h.CheckOptions, how...)
-		return checkedOnly(result.Report), err
+// examine checks an object, and repairs it if that is wanted.
+func (q *request) examine(c file.Capability, h checkHow) (tarn.RepairResult, error) {
+	if h.repair {
+		return q.node.Repair(q.r.Context(), c.String(), h.CheckOptions, q.how()...)
 	}
-	result, err := node.Repair(ctx, capability, h.CheckOptions, how...)
-	j := health.JSONOfRepair(result.Before.Report, result.After.Report, result.Attempted)
-	return outcome{Repaired: &j, before: result.Before.Report, after: result.After.Report}, err
-}
-
-func checkedOnly(r health.Report) outcome {
-	j := r.JSON()
-	return outcome{Checked: &j, before: r, after: r}
+	found, err := q.node.Check(q.r.Context(), c.String(), h.CheckOptions, q.how()...)
+	return tarn.RepairResult{Before: found, After: found}, err
 }
 
 // check tells how an object is: t=check.
@@ -72,7 +58,7 @@ func (q *request) check(l tarn.Found) error {
 	if err != nil {
 		return err
 	}
-	result, err := checkOne(q.r.Context(), q.node, l.Capability().String(), h, q.how())
+	result, err := q.examine(l.Capability(), h)
 	if err != nil {
 		return err
 	}
@@ -80,16 +66,31 @@ func (q *request) check(l tarn.Found) error {
 	switch {
 	case to != "":
 		return q.done(to, "")
-	case strings.EqualFold(q.args.get("output"), "json") && h.repair:
-		return q.json(result.Repaired)
 	case strings.EqualFold(q.args.get("output"), "json"):
-		return q.json(result.Checked)
+		return q.json(resultsJSON(result, h.repair))
 	}
-	v := infoView{Title: "Check", Facts: healthFacts(l, result.after)}
-	if h.repair && !result.before.Literal {
-		v.Facts = append(v.Facts, fact{"Before the repair", result.before.Summary()})
+	return q.page(infoPage, infoView{Title: "Check", Facts: resultFacts(l, result, h.repair)})
+}
+
+// resultsJSON is what Tahoe says of one object.
+func resultsJSON(r tarn.RepairResult, repair bool) any {
+	results := tahoe.ResultsOf(r, repair)
+	if repair {
+		return results.Repaired
 	}
-	return q.page(infoPage, v)
+	return results.Checked
+}
+
+// resultFacts is what became of an object, for people.
+func resultFacts(l tarn.Found, r tarn.RepairResult, repair bool) []fact {
+	facts := healthFacts(l, r.After.Report)
+	if repair && !r.Before.Literal {
+		facts = append(facts, fact{"Before the repair", r.Before.Summary()})
+	}
+	if r.Err != nil {
+		facts = append(facts, fact{"The repair was given up", r.Err.Error()})
+	}
+	return facts
 }
 
 // healthFacts is a report for people.
@@ -110,88 +111,6 @@ func healthFacts(l tarn.Found, r health.Report) []fact {
 	)
 }
 
-// checkedObject is a line of stream-deep-check.
-type checkedObject struct {
-	streamed
-	outcome
-}
-
-// inOrder has several objects checked at once, and hands them on as they came.
-type inOrder struct {
-	check func(tarn.Visited) (checkedObject, error)
-	then  func(checkedObject) error
-	queue []chan checked
-}
-
-type checked struct {
-	object checkedObject
-	err    error
-}
-
-// add begins a check; where enough go on, it waits for the first of them.
-func (i *inOrder) add(v tarn.Visited) error {
-	result := make(chan checked, 1)
-	go func() { // ends with the request's context at the latest
-		o, err := i.check(v)
-		result <- checked{o, err}
-	}()
-	i.queue = append(i.queue, result)
-	if len(i.queue) < checksAtOnce {
-		return nil
-	}
-	return i.next()
-}
-
-func (i *inOrder) next() error {
-	first := <-i.queue[0]
-	i.queue = i.queue[1:]
-	if first.err != nil {
-		i.queue = nil // what comes behind it is not wanted
-		return first.err
-	}
-	return i.then(first.object)
-}
-
-// end waits for all that go on.
-func (i *inOrder) end() error {
-	for len(i.queue) > 0 {
-		if err := i.next(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// checkTree walks through a tree, as count is told, and has each object checked.
-// What came before a failure has been handed on.
-func checkTree(ctx context.Context, node Node, from tarn.Found, h checkHow, count tarn.Walker, then func(checkedObject) error, how []tarn.Option) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	checks := &inOrder{then: then, check: func(v tarn.Visited) (checkedObject, error) {
-		c := checkedObject{streamed: streamedOf(v)}
-		if _, unknown := v.Capability().(file.Unknown); unknown { // there is nothing that could be asked
-			c.outcome = checkedOnly(health.Report{Literal: true})
-			return c, nil
-		}
-		var err error
-		c.outcome, err = checkOne(ctx, node, c.Cap, h, how)
-		return c, err
-	}}
-	err := tarn.Walk(ctx, node, from, tarn.Walker{
-		Visit: func(v tarn.Visited) error {
-			if err := checks.add(v); err != nil {
-				return err
-			}
-			return count.Visit(v)
-		},
-		Enter: count.Enter,
-	}, how...)
-	if drained := checks.end(); err == nil {
-		err = drained
-	}
-	return err
-}
-
 // streamDeepCheck is t=stream-deep-check.
 func (q *request) streamDeepCheck(l tarn.Found) error {
 	h, err := q.checkHow()
@@ -202,7 +121,16 @@ func (q *request) streamDeepCheck(l tarn.Found) error {
 	q.w.Header().Set("Cache-Control", "no-store")
 	out := newLines(q.w)
 	var stats tarn.DeepStats
-	err = checkTree(q.r.Context(), q.node, l, h, tarn.Walker{Visit: stats.Visit, Enter: stats.Enter}, func(c checkedObject) error { return out.object(c) }, q.how())
+	count := tarn.Walker{Visit: stats.Visit, Enter: stats.Enter}
+	err = tarn.DeepCheck(q.r.Context(), q.node, l, h.tree(count), func(e tarn.Examined) error {
+		if e.Failed != nil {
+			return e.Failed
+		}
+		if err := out.object(tahoe.CheckedLineOf(e, h.repair)); err != nil {
+			return err
+		}
+		return e.Unread // which ends Tahoe's answer, too
+	}, q.how()...)
 	stats.Done()
 	return out.end(err, stats)
 }
@@ -216,7 +144,7 @@ type deepCheck struct {
 	// Under the census' lock.
 	before, after tally
 	attempted     int
-	ill           []unhealthy // not healthy before
+	ill           []tarn.Examined // not healthy before
 }
 
 // tally counts what is well and what is not.
@@ -236,36 +164,38 @@ func (t *tally) add(r health.Report) {
 	}
 }
 
-// unhealthy is an object that was not; in JSON it is path and results.
-type unhealthy struct{ checkedObject }
-
-func (u unhealthy) MarshalJSON() ([]byte, error) {
-	if u.Repaired != nil {
-		return json.Marshal([2]any{u.Path, u.Repaired})
-	}
-	return json.Marshal([2]any{u.Path, u.Checked})
-}
-
 func (d *deepCheck) run(ctx context.Context) error {
-	return checkTree(ctx, d.checker, d.from, d.what, d.counting(), d.add, d.how)
+	return tarn.DeepCheck(ctx, d.checker, d.from, d.what.tree(d.counting()), d.add, d.how...)
 }
 
 // add counts an object that was checked; what lies in its capability is none.
-func (d *deepCheck) add(c checkedObject) error {
-	if c.before.Literal {
-		return nil
+func (d *deepCheck) add(e tarn.Examined) error {
+	if e.Failed != nil {
+		return e.Failed
+	}
+	if e.Before.Literal {
+		return e.Unread
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.before.add(c.before)
-	d.after.add(c.after)
-	if c.Repaired != nil && c.Repaired.Attempted {
+	d.before.add(e.Before.Report)
+	d.after.add(e.After.Report)
+	if e.Attempted {
 		d.attempted++
 	}
-	if !c.before.Healthy() && len(d.ill) < maxUnhealthy {
-		d.ill = append(d.ill, unhealthy{c})
+	if !e.Before.Healthy() && len(d.ill) < maxUnhealthy {
+		d.ill = append(d.ill, e)
 	}
-	return nil
+	return e.Unread
+}
+
+// illJSON are the objects that were not healthy, as pairs of path and results.
+func (d *deepCheck) illJSON() [][2]any {
+	list := make([][2]any, len(d.ill))
+	for i, e := range d.ill {
+		list[i] = [2]any{append([]string{}, e.Path...), resultsJSON(e.RepairResult, d.what.repair)}
+	}
+	return list
 }
 
 // writeJSON says what Tahoe does of a deep check, and of one that repairs.
@@ -275,8 +205,8 @@ func (d *deepCheck) writeJSON(w io.Writer, finished bool) error {
 	defer d.mu.Unlock()
 	b, a := d.before, d.after
 	answer := map[string]any{
-		"finished": finished, "root-storage-index": storageIndexText(d.from.Capability()), "count-objects-checked": b.checked,
-		"list-corrupt-shares": append([][3]any{}, b.list...), "list-unhealthy-files": append([]unhealthy{}, d.ill...), "stats": stats,
+		"finished": finished, "root-storage-index": tahoe.StorageIndexText(d.from.Capability()), "count-objects-checked": b.checked,
+		"list-corrupt-shares": append([][3]any{}, b.list...), "list-unhealthy-files": d.illJSON(), "stats": stats,
 	}
 	if !d.what.repair {
 		answer["count-objects-healthy"], answer["count-objects-unhealthy"] = b.healthy, b.checked-b.healthy
@@ -308,8 +238,8 @@ func (d *deepCheck) page(bool) operationView {
 	if d.what.repair {
 		v.Facts = append(v.Facts, fact{"Repairs tried", n(d.attempted)}, fact{"Healthy now", n(d.after.healthy)})
 	}
-	for _, u := range d.ill {
-		v.Objects = append(v.Objects, listed{Path: strings.Join(u.Path, "/"), Link: objectPath(u.Cap) + "?t=info", Kind: u.after.Summary()})
+	for _, e := range d.ill {
+		v.Objects = append(v.Objects, listed{Path: strings.Join(e.Path, "/"), Link: objectPath(e.Capability().String()) + "?t=info", Kind: e.After.Summary()})
 	}
 	return v
 }

@@ -166,7 +166,7 @@ func TestRepair(t *testing.T) {
 	}
 	post(t, address+"/uri/"+ill+"?t=check&repair=true", "").want(t, 200, "Before the repair")
 	stream := post(t, address+"/uri/"+top+"?t=stream-deep-check&repair=true", "")
-	if n := bytes.Count(stream.body, []byte(`"check-and-repair-results":{`)); n != 32 {
+	if n := bytes.Count(stream.body, []byte(`"check-and-repair-results":{`)); n != 33 {
 		t.Errorf("%d repairs in %s", n, stream.body)
 	}
 	if n := bytes.Count(stream.body, []byte(`"repair-attempted":true`)); n != 1 {

@@ -204,7 +204,7 @@ func (q *request) info(l tarn.Found) error {
 	if when := changed(l.Metadata); when != "" {
 		v.Facts = append(v.Facts, fact{"Changed", when})
 	}
-	if index := storageIndexText(c); index != "" {
+	if index := tahoe.StorageIndexText(c); index != "" {
 		v.Facts = append(v.Facts, fact{"Storage index", index})
 	}
 	v.Caps = capabilities(l)

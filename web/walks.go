@@ -13,7 +13,6 @@ import (
 	"sync"
 
 	"github.com/tarn-grid/tarn"
-	"github.com/tarn-grid/tarn/file"
 	"github.com/tarn-grid/tarn/file/directory"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/web/tahoe"
@@ -26,52 +25,6 @@ const maxManifest = 1_000_000
 // shownManifest is how many of them a page shows.
 const shownManifest = 10_000
 
-// streamed is a line of stream-manifest, as Tahoe writes it.
-type streamed struct {
-	Path         []string `json:"path"`
-	Cap          string   `json:"cap"`
-	Type         string   `json:"type"`
-	Verify       string   `json:"verifycap"`
-	Repair       string   `json:"repaircap"`
-	StorageIndex string   `json:"storage-index"`
-}
-
-func streamedOf(v tarn.Visited) streamed {
-	c := v.Capability()
-	s := streamed{Path: v.Path, Cap: c.String(), Type: visitedType(c), StorageIndex: storageIndexText(c)}
-	if s.Path == nil {
-		s.Path = []string{}
-	}
-	if verifier, err := file.Verifier(c); err == nil {
-		s.Verify = verifier.String()
-		switch {
-		case c.Immutable():
-			s.Repair = s.Verify
-		case c.Writable():
-			s.Repair = c.String()
-		}
-	}
-	return s
-}
-
-func visitedType(c file.Capability) string {
-	switch c.(type) {
-	case file.Directory:
-		return "directory"
-	case file.Unknown:
-		return "unknown"
-	}
-	return "file"
-}
-
-// storageIndexText is empty for what has no shares.
-func storageIndexText(c file.Capability) string {
-	if index, ok := file.StorageIndexOf(c); ok {
-		return index.String()
-	}
-	return ""
-}
-
 // streamManifest writes a line for everything that can be reached, as it comes
 // to it, and in the end one with the statistics. What goes wrong meanwhile is a
 // line that begins with ERROR:.
@@ -82,7 +35,7 @@ func (q *request) streamManifest(l tarn.Found) error {
 	var stats tarn.DeepStats
 	err := tarn.Walk(q.r.Context(), q.node, l, tarn.Walker{
 		Visit: func(v tarn.Visited) error {
-			if err := out.object(streamedOf(v)); err != nil {
+			if err := out.object(tahoe.LineOf(v)); err != nil {
 				return err
 			}
 			return stats.Visit(v)
@@ -113,10 +66,7 @@ func (l *lines) end(failure error, stats tarn.DeepStats) error {
 	if failure != nil {
 		_, err = fmt.Fprintf(l.buffer, "ERROR: %s\n", strings.Join(strings.Fields(failure.Error()), " "))
 	} else {
-		err = l.object(struct {
-			Type  string         `json:"type"`
-			Stats tarn.DeepStats `json:"stats"`
-		}{"stats", stats})
+		err = l.object(tahoe.StatsLineOf(stats))
 	}
 	if err != nil {
 		return err
@@ -234,7 +184,7 @@ func (d *deepSize) page(finished bool) operationView {
 // manifest is t=start-manifest.
 type manifest struct {
 	census
-	objects []streamed
+	objects []tahoe.Line
 }
 
 func (m *manifest) run(ctx context.Context) error {
@@ -242,7 +192,7 @@ func (m *manifest) run(ctx context.Context) error {
 		if len(m.objects) >= maxManifest {
 			return wrong{http.StatusInsufficientStorage, "There are too many objects to keep a list of; use t=stream-manifest."}
 		}
-		o := streamedOf(v)
+		o := tahoe.LineOf(v)
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		m.objects = append(m.objects, o)
@@ -251,7 +201,7 @@ func (m *manifest) run(ctx context.Context) error {
 }
 
 // found is what was come to so far.
-func (m *manifest) found() []streamed {
+func (m *manifest) found() []tahoe.Line {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Clip(m.objects)
@@ -259,7 +209,7 @@ func (m *manifest) found() []streamed {
 
 // writeJSON leaves the lists out while they grow, as Tahoe does.
 func (m *manifest) writeJSON(w io.Writer, finished bool) error {
-	answer := manifestJSON{Stats: m.now(), Finished: finished, Origin: storageIndexText(m.from.Capability())}
+	answer := manifestJSON{Stats: m.now(), Finished: finished, Origin: tahoe.StorageIndexText(m.from.Capability())}
 	if finished {
 		answer.fill(m.found())
 	}
@@ -275,7 +225,7 @@ type manifestJSON struct {
 	StorageIndex []string       `json:"storage-index,omitempty"`
 }
 
-func (m *manifestJSON) fill(objects []streamed) {
+func (m *manifestJSON) fill(objects []tahoe.Line) {
 	for _, o := range objects {
 		m.Manifest = append(m.Manifest, [2]any{o.Path, o.Cap})
 		if o.Verify != "" {

@@ -3,7 +3,9 @@
 // and `tarn ls --json` prints it.
 //
 // Describe makes it of a link, WriteNode and WriteDirectory write it, Read reads
-// it. All that is written is ASCII, as Tahoe's command line wants it.
+// it. All that is written is ASCII, as Tahoe's command line wants it. Line and
+// CheckedLine are what is said of each object of a tree, in the lines of
+// t=stream-manifest and t=stream-deep-check (allmydata/web/directory.py).
 package tahoe
 
 import (
