@@ -61,6 +61,9 @@ var (
 	errBadName   = errors.New("not a name")
 	errProblems  = errors.New("the storage is not in order")
 	errUnhealthy = errors.New("the file is not healthy")
+
+	errUnhealthyTree = errors.New("not everything is healthy")
+
 	errPartly    = errors.New("not everything could be done")
 	errReports   = errors.New("not every report can be relied on")
 	errDemoEnded = errors.New("a node of the demo ended by itself")
@@ -126,6 +129,7 @@ var exits = []struct {
 	{errSettings, exitSettings},
 	{errKeys, exitSettings},
 	{errUnhealthy, exitUnhealthy},
+	{errUnhealthyTree, exitUnhealthy},
 	{errPartly, exitPartly},
 	{tarn.ErrDamaged, exitSettings},
 	{tarn.ErrAmbiguous, exitUsage},

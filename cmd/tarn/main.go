@@ -103,7 +103,7 @@ Try it with nothing but this machine: tarn demo
 		newLeases(e), newReconcile(e), newCancel(e), newKeep(e), newCheck(e), newRenewalCap(e),
 		newServer(e), newShare(e), newClient(e), newAuthority(e), newSign(e), newManager(e), newAggregator(e), newRenewer(e), newUser(e), newDemo(e), newVersion(e),
 	)
-	root.AddCommand(newLs(e), newCp(e), newMkdir(e), newMv(e), newLn(e), newUnlink(e), newWebopen(e), newBackup(e), newRestore(e), newCreateAlias(e), newAddAlias(e), newListAliases(e))
+	root.AddCommand(newLs(e), newCp(e), newMkdir(e), newMv(e), newLn(e), newUnlink(e), newWebopen(e), newBackup(e), newRestore(e), newDeepCheck(e), newManifest(e), newStats(e), newCreateAlias(e), newAddAlias(e), newListAliases(e))
 	return root
 }
 

@@ -26,6 +26,30 @@ func (e *env) progress(what string, total int64) *progress {
 	)}
 }
 
+// counting begins a count of objects, of which nobody knows how many there are.
+func (e *env) counting(what string) *progress {
+	if !e.terminal {
+		return &progress{}
+	}
+	return &progress{progressbar.NewOptions64(-1,
+		progressbar.OptionSetWriter(e.stderr),
+		progressbar.OptionSetDescription(what),
+		progressbar.OptionShowCount(),
+		progressbar.OptionShowIts(),
+		progressbar.OptionSetItsString("objects"),
+		progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionFullWidth(),
+		progressbar.OptionClearOnFinish(),
+	)}
+}
+
+// describe says something else before the bar.
+func (p *progress) describe(what string) {
+	if p.bar != nil {
+		p.bar.Describe(what)
+	}
+}
+
 // at says how far it is. A bar that can't be drawn is no reason to stop.
 func (p *progress) at(done, total int64) {
 	if p.bar == nil {

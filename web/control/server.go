@@ -39,6 +39,7 @@ func Handler(node Node) http.Handler {
 	s.handleRenewer(mux)
 	s.handleChecks(mux)
 	s.handleRepairer(mux)
+	s.handleTrees(mux)
 	mux.Handle("GET "+pathMetrics, promhttp.HandlerFor(node.Metrics(), promhttp.HandlerOpts{}))
 	// Profiles, for whoever may read the socket: go tool pprof wants a file,
 	// which curl --unix-socket gives.
