@@ -65,6 +65,16 @@ func (n *Node) Usage() (bytes, shares, reserved int64) {
 	return bytes, shares, reserved
 }
 
+// LoseDisk ends a server and removes all that it stored, the lease table with the
+// small shares and the accounts in it, too; its identity it keeps.
+func (n *Node) LoseDisk() {
+	n.t.Helper()
+	n.Stop()
+	if err := os.RemoveAll(n.Path("storage")); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
 // CheckClean fails the test unless the server, to which nobody uploads, has
 // nothing reserved, nothing unfinished, and charges for exactly the shares
 // that are on its disk, all of which are files.
