@@ -14,6 +14,7 @@ import (
 	"github.com/tarn-grid/tarn/actors/client"
 	"github.com/tarn-grid/tarn/actors/env"
 	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
 )
 
@@ -120,12 +121,23 @@ func (f *remoteFile) WriteRange(w io.Writer, offset, length int64) error {
 		},
 		func(replyTo *env.PID) any { return client.StopReading{ReplyTo: replyTo} })
 	defer call.Close()
-	err := copyPieces(countingWriter{w, f.node.counters.getBytes}, call)
+	err := f.node.receive(w, call, Download, indexOf(f.key.cap), length)
 	if err != nil {
-		f.node.counters.getErrors.Inc()
 		call.Send(stop)
 	}
-	return f.node.cause(public(err))
+	return err
+}
+
+// receive writes the pieces of a file until the end of the range.
+func (n *Node) receive(w io.Writer, call *env.Call, kind TransferKind, si grid.StorageIndex, length int64) error {
+	t := n.transfers.begin(kind, si, length)
+	err := copyPieces(io.MultiWriter(countingWriter{w, n.counters.getBytes}, t), call)
+	if err != nil {
+		n.counters.getErrors.Inc()
+	}
+	err = n.cause(public(err))
+	t.end(err)
+	return err
 }
 
 // copyPieces writes what comes until the end of the range.

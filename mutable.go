@@ -149,7 +149,8 @@ func (n *Node) createMutable(ctx context.Context, r io.Reader, o MutableOptions,
 	}
 	defer cancel()
 	msg.Content, msg.Size = in, in.size
-	return n.written(ctx, o.Authority, o.Keep, func(replyTo *env.PID) any {
+	t := n.transfers.begin(Publish, grid.StorageIndex{}, in.size)
+	return n.written(ctx, t, o.Authority, o.Keep, func(replyTo *env.PID) any {
 		msg.ReplyTo = replyTo
 		return msg
 	})
@@ -178,7 +179,8 @@ func (n *Node) mutableInput(ctx context.Context, r io.Reader, most int64) (*inpu
 }
 
 // written asks the client branch to write, and waits for what comes of it.
-func (n *Node) written(ctx context.Context, a lease.Authority, keep bool, request func(replyTo *env.PID) any) (MutableResult, error) {
+func (n *Node) written(ctx context.Context, t *ongoingTransfer, a lease.Authority, keep bool, request func(replyTo *env.PID) any) (result MutableResult, err error) {
+	defer func() { t.end(err) }()
 	var renewal []byte
 	if keep {
 		text, err := n.renewalText(a)
@@ -193,7 +195,7 @@ func (n *Node) written(ctx context.Context, a lease.Authority, keep bool, reques
 	if err != nil {
 		return MutableResult{}, n.cause(public(err))
 	}
-	result := MutableResult{
+	result = MutableResult{
 		Cap: m.Cap.String(), ReadCap: m.Cap.ReadOnly().String(), Size: m.Version.Size, Version: Version{m.Version},
 		Happiness: m.Happiness, Placement: m.Placement, LeftOut: leftOut(m.LeftOut),
 	}
@@ -263,7 +265,8 @@ func (n *Node) writeMutable(ctx context.Context, capability string, r io.Reader,
 	if o.onto != nil {
 		msg.Base = &o.onto.prefix
 	}
-	return n.written(ctx, o.authority, false, func(replyTo *env.PID) any {
+	t := n.transfers.begin(Publish, c.StorageIndex(), in.size)
+	return n.written(ctx, t, o.authority, false, func(replyTo *env.PID) any {
 		msg.ReplyTo = replyTo
 		return msg
 	})
@@ -275,7 +278,7 @@ func (n *Node) ReadMutable(ctx context.Context, capability string, how ...Option
 	return n.readMutable(ctx, capability, false, how)
 }
 
-func (n *Node) readMutable(ctx context.Context, capability string, remembered bool, how []Option) ([]byte, Version, error) {
+func (n *Node) readMutable(ctx context.Context, capability string, remembered bool, how []Option) (content []byte, v Version, err error) {
 	if n.config.Client == nil {
 		return nil, Version{}, ErrNoClient
 	}
@@ -293,8 +296,8 @@ func (n *Node) readMutable(ctx context.Context, capability string, remembered bo
 			Remembered: remembered, Authority: AuthorityOf(how...), Params: n.config.Client.Params}}
 	}, cancelled)
 	defer call.Close()
-	var content []byte
-	var v Version
+	t := n.transfers.begin(Retrieve, c.StorageIndex(), -1)
+	defer func() { t.end(err) }()
 	for {
 		reply, err := call.Next()
 		if err != nil {
@@ -310,6 +313,7 @@ func (n *Node) readMutable(ctx context.Context, capability string, remembered bo
 			}
 		case client.Piece:
 			content = append(content, m.Data...)
+			t.done.Store(int64(len(content)))
 			m.Release()
 		case client.RangeEnd:
 			n.counters.getBytes.Add(float64(len(content)))
@@ -424,12 +428,11 @@ func (f *remoteMutable) WriteRange(w io.Writer, offset, length int64) error {
 		},
 		func(replyTo *env.PID) any { return client.StopReading{ReplyTo: replyTo} })
 	defer call.Close()
-	err := copyPieces(countingWriter{w, f.node.counters.getBytes}, call)
+	err := f.node.receive(w, call, Retrieve, f.cap.StorageIndex(), length)
 	if err != nil {
-		f.node.counters.getErrors.Inc()
 		call.Send(stop)
 	}
-	return f.node.cause(public(err))
+	return err
 }
 
 // Close implements File.

@@ -42,16 +42,17 @@ type Node struct {
 	log     *slog.Logger
 	started time.Time
 
-	system   *env.System
-	root     *env.PID
-	warm     *warmer
-	counters counters
-	metrics  *prometheus.Registry
-	lock     *os.File
-	store    *store.Store   // nil without the storage role
-	journal  *store.Journal // nil without the client role
-	caps     *renewalFiles  // nil without the renewer role
-	onions   onions
+	system    *env.System
+	root      *env.PID
+	warm      *warmer
+	counters  counters
+	transfers transfers
+	metrics   *prometheus.Registry
+	lock      *os.File
+	store     *store.Store   // nil without the storage role
+	journal   *store.Journal // nil without the client role
+	caps      *renewalFiles  // nil without the renewer role
+	onions    onions
 
 	// joining guards introducers, those of the client: configured, or brought by
 	// a membership.

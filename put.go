@@ -68,9 +68,13 @@ func (n *Node) Put(ctx context.Context, r io.Reader, o PutOptions) (PutResult, e
 	if spec.Key, err = keys.key(ctx, in, params); err != nil {
 		return PutResult{}, errors.Join(err, in.Close())
 	}
+	t := n.transfers.begin(Upload, indexOf(file.CHK{Key: spec.Key}), in.size)
+	o.Progress = t.progressing(o.Progress)
 	result, err := n.upload(ctx, spec, o)
 	n.countPut(result, err)
-	return result, n.cause(public(err))
+	err = n.cause(public(err))
+	t.end(err)
+	return result, err
 }
 
 func (n *Node) countPut(r PutResult, err error) {

@@ -15,6 +15,7 @@ const (
 	rootFile       = "file"
 	rootOperations = "operations"
 	rootStatistics = "statistics"
+	rootStatus     = "status"
 	rootStyle      = "style.css"
 	rootIcon       = "icon.svg"
 )

@@ -189,6 +189,19 @@ func (d *deepCheck) add(e tarn.Examined) error {
 	return e.Unread
 }
 
+// detail implements detailed.
+func (d *deepCheck) detail(storageIndex string) (object any, facts []fact, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, e := range d.ill {
+		if tahoe.StorageIndexText(e.Capability()) == storageIndex {
+			facts = append([]fact{{"Path", strings.Join(e.Path, "/")}}, resultFacts(e.Found, e.RepairResult, d.what.repair)...)
+			return resultsJSON(e.RepairResult, d.what.repair), facts, true
+		}
+	}
+	return nil, nil, false
+}
+
 // illJSON are the objects that were not healthy, as pairs of path and results.
 func (d *deepCheck) illJSON() [][2]any {
 	list := make([][2]any, len(d.ill))
@@ -239,7 +252,7 @@ func (d *deepCheck) page(bool) operationView {
 		v.Facts = append(v.Facts, fact{"Repairs tried", n(d.attempted)}, fact{"Healthy now", n(d.after.healthy)})
 	}
 	for _, e := range d.ill {
-		v.Objects = append(v.Objects, listed{Path: strings.Join(e.Path, "/"), Link: objectPath(e.Capability().String()) + "?t=info", Kind: e.After.Summary()})
+		v.Objects = append(v.Objects, listed{Path: strings.Join(e.Path, "/"), Link: objectPath(e.Capability().String()) + "?t=info", Kind: e.After.Summary(), Detail: tahoe.StorageIndexText(e.Capability())})
 	}
 	return v
 }

@@ -10,9 +10,11 @@ import (
 	"testing"
 
 	"github.com/tarn-grid/tarn"
+	"github.com/tarn-grid/tarn/file"
 	"github.com/tarn-grid/tarn/file/health"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/web/internal/memnode"
+	"github.com/tarn-grid/tarn/web/tahoe"
 )
 
 // report is of a file with so many good shares on servers of their own, any of
@@ -141,7 +143,22 @@ func TestDeepCheckUnderAHandle(t *testing.T) {
 			t.Errorf("no %s in %s", part, done.body)
 		}
 	}
-	ask(t, "GET", address+"/operations/x", nil).want(t, 200, `href="/uri/`+ill)
+	page := ask(t, "GET", address+"/operations/x", nil)
+	page.want(t, 200, `href="/uri/`+ill)
+	c, err := file.Parse(ill)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := "/operations/x/" + tahoe.StorageIndexText(c)
+	page.want(t, 200, `href="`+one+`"`)
+	ask(t, "GET", address+one, nil).want(t, 200, "Not Healthy: 1 share")
+	ask(t, "GET", address+one+"?output=json", nil).want(t, 200, `"count-shares-good": 1`)
+	ask(t, "GET", address+one+"?output=odd", nil).want(t, 400, "output=")
+	ask(t, "GET", address+"/operations/x/aaaaaaaaaaaaaaaaaaaaaaaaaa", nil).want(t, 404, "was not healthy")
+	ask(t, "GET", address+"/operations/none/aaaaaaaaaaaaaaaaaaaaaaaaaa", nil).want(t, 404, "no operation")
+	post(t, address+one, "").want(t, 404, "handle")
+	post(t, address+"/uri/"+top+"?t=start-deep-stats&ophandle=s", "")
+	ask(t, "GET", address+"/operations/s/aaaaaaaaaaaaaaaaaaaaaaaaaa", nil).want(t, 404, "knows no more")
 	post(t, address+"/uri/URI:LIT:?t=start-deep-check&ophandle=y", "").want(t, 400, "for directories")
 }
 
@@ -174,6 +191,13 @@ func TestRepair(t *testing.T) {
 	}
 	started := post(t, address+"/uri/"+top+"?t=start-deep-check&repair=true&ophandle=r&output=JSON", "")
 	done := eventually(t, address+started.Header.Get("Location"))
+	c, err := file.Parse(ill)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := address + "/operations/r/" + tahoe.StorageIndexText(c)
+	ask(t, "GET", one, nil).want(t, 200, "Before the repair")
+	ask(t, "GET", one+"?output=JSON", nil).want(t, 200, `"repair-successful": true`)
 	for _, part := range []string{
 		`"count-objects-checked": 31`, `"count-objects-healthy-pre-repair": 30`, `"count-objects-healthy-post-repair": 31`, `"count-repairs-attempted": 1`,
 		`"count-repairs-successful": 1`, `"count-corrupt-shares-pre-repair": 1`, `"count-corrupt-shares-post-repair": 0`, `"repair-successful": true`,

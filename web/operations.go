@@ -32,6 +32,13 @@ type longOperation interface {
 	page(finished bool) operationView
 }
 
+// detailed is a long operation that knows more of single objects.
+type detailed interface {
+	// detail is what it knows of the one with this storage index, as JSON and as
+	// facts; ok is false if that is nothing.
+	detail(storageIndex string) (object any, facts []fact, ok bool)
+}
+
 // operations are those that go on by themselves, by handle.
 type operations struct {
 	mu  sync.Mutex
@@ -174,7 +181,10 @@ func (q *request) startOperation(op longOperation) error {
 
 // operation answers about the operation of a handle.
 func (q *request) operation() error {
-	if len(q.address.elements) != 1 {
+	switch elements := q.address.elements; {
+	case len(elements) == 2 && q.r.Method != http.MethodPost:
+		return q.operationDetail(elements[0], elements[1])
+	case len(elements) != 1:
 		return wrong{http.StatusNotFound, "Here the handle of an operation has to follow."}
 	}
 	cancel := q.args.what() == "cancel"
@@ -197,6 +207,30 @@ func (q *request) operation() error {
 		return err
 	}
 	return q.showOperation(op, done)
+}
+
+// operationDetail answers with what an operation knows of one object.
+func (q *request) operationDetail(handle, storageIndex string) error {
+	op, _, err := q.operations.look(handle, false, false, 0, false)
+	if err != nil {
+		return err
+	}
+	d, ok := op.longOperation.(detailed)
+	if !ok {
+		return wrong{http.StatusNotFound, "This operation knows no more of single objects."}
+	}
+	object, facts, ok := d.detail(storageIndex)
+	if !ok {
+		return wrong{http.StatusNotFound, "The operation has come to no object with this storage index that was not healthy."}
+	}
+	q.w.Header().Set("Cache-Control", "no-store")
+	switch strings.ToLower(q.args.get("output")) {
+	case "json":
+		return q.json(object)
+	case "", "html":
+		return q.page(infoPage, infoView{Title: "Check", Facts: facts})
+	}
+	return badRequest("Unknown output=; there are html and json.")
 }
 
 func (q *request) showOperation(op *running, done bool) error {
@@ -229,8 +263,9 @@ type operationView struct {
 	Objects  []listed
 }
 
-// fact is a line of a page, listed an object with a path to it.
+// fact is a line of a page, listed an object with a path to it; Detail is what
+// stands behind Here for more about it, if there is more.
 type (
 	fact   struct{ Name, Value string }
-	listed struct{ Path, Link, Kind string }
+	listed struct{ Path, Link, Kind, Detail string }
 )

@@ -47,6 +47,7 @@ type Node interface {
 	Repair(ctx context.Context, capability string, o tarn.CheckOptions, how ...tarn.Option) (tarn.RepairResult, error)
 	Check(ctx context.Context, capability string, o tarn.CheckOptions, how ...tarn.Option) (tarn.CheckResult, error)
 	Status(ctx context.Context) (tarn.Status, error)
+	Transfers() (active, recent []tarn.Transfer)
 	ReadAuthority(r io.Reader) (lease.Authority, error)
 	Metrics() prometheus.Gatherer
 }
@@ -143,6 +144,8 @@ func (g *gateway) methods(a address) map[string]func(*request) error {
 		return withHead(map[string]func(*request) error{http.MethodGet: (*request).operation, http.MethodPost: (*request).operation})
 	}
 	switch {
+	case a.root == rootStatus && !object: // Tahoe's has a slash behind it
+		return withHead(map[string]func(*request) error{http.MethodGet: (*request).status})
 	case object || a.folder:
 		return nil
 	case a.root == "":

@@ -30,6 +30,7 @@ var (
 	infoPage      = parsePage("info")
 	storedPage    = parsePage("stored")
 	operationPage = parsePage("operation")
+	statusPage    = parsePage("status")
 	renamePage    = parsePage("rename")
 	errorPage     = parsePage("error")
 )

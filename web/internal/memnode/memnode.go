@@ -42,6 +42,8 @@ type Node struct {
 	// Journal is about leases, Health about checks.
 	Journal Journal
 	Health  Health
+	// Moving and Moved are what Transfers tells.
+	Moving, Moved []tarn.Transfer
 
 	// Grid is what Aggregator gives; without it the node is no aggregator.
 	Grid tarn.Aggregator
@@ -66,6 +68,9 @@ type Node struct {
 	under       []lease.Authority
 	memberships []tarn.Membership
 }
+
+// Transfers are those that Moving and Moved say.
+func (n *Node) Transfers() (active, recent []tarn.Transfer) { return n.Moving, n.Moved }
 
 // Under is the authorities of all calls of Open and OwnUsage so far.
 func (n *Node) Under() []lease.Authority {
