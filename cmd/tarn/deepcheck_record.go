@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -55,7 +56,7 @@ func openCheckRecord(path string, resume bool) (*checkRecord, begunBefore, error
 		err = file.Truncate(int64(len(before.known)))
 	}
 	if err == nil {
-		_, err = file.Seek(0, os.SEEK_END)
+		_, err = file.Seek(0, io.SeekEnd)
 	}
 	if err != nil {
 		return nil, before, notWritten(path, err)
