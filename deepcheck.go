@@ -18,9 +18,6 @@ const (
 	readsAtOnce  = 8
 )
 
-// mostExamined is how many objects wait, at most, for those before them.
-const mostExamined = 256
-
 // Checker reads, checks and repairs what a tree is made of: a Node, or who
 // stands in for one.
 type Checker interface {
@@ -79,9 +76,9 @@ func DeepCheck(ctx context.Context, c Checker, from Found, o DeepCheckOptions, t
 	if o.Verify || o.Repair {
 		turns = readsAtOnce
 	}
-	d := &deepCheck{ctx: ctx, checker: c, options: o, how: how, then: then, turns: make(chan struct{}, turns)}
+	d := &deepCheck{ctx: ctx, checker: c, options: o, how: how, checks: newInOrder(ctx, turns, then)}
 	err := Walk(ctx, c, from, Walker{Visit: d.visit, Enter: d.enter, Unread: d.unread, mended: d.mended}, how...)
-	if rest := d.handOn(0); err == nil {
+	if rest := d.checks.end(); err == nil {
 		err = rest
 	}
 	return err
@@ -93,44 +90,21 @@ type deepCheck struct {
 	checker Checker
 	options DeepCheckOptions
 	how     []Option
-	then    func(Examined) error
-	turns   chan struct{} // has an element for each check that goes on
+	checks  *inOrder[Examined]
 
-	queue          []*examination // what was not handed on, in order
-	last           *examination   // of what was visited last
+	last           *begun[Examined] // of what was visited last
 	objects, bytes atomic.Int64
 }
 
-// examination is a check that goes on.
-type examination struct {
-	Examined
-	done chan struct{}
-}
-
-// visit begins to check an object. It waits where enough are being checked, or
-// wait to be handed on.
-func (d *deepCheck) visit(v Visited) error {
-	if err := d.handOn(mostExamined); err != nil {
-		return err
-	}
+// visit begins to check an object.
+func (d *deepCheck) visit(v Visited) (err error) {
 	if visit := d.options.Walker.Visit; visit != nil {
 		if err := visit(v); err != nil {
 			return err
 		}
 	}
-	select {
-	case d.turns <- struct{}{}:
-	case <-d.ctx.Done():
-		return context.Cause(d.ctx)
-	}
-	e := &examination{Examined: Examined{Visited: v}, done: make(chan struct{})}
-	d.queue, d.last = append(d.queue, e), e
-	go func() { // ends with the context at the latest
-		defer close(e.done)
-		d.examine(&e.Examined)
-		<-d.turns
-	}()
-	return nil
+	d.last, err = d.checks.begin(func() Examined { return d.examine(v) })
+	return err
 }
 
 func (d *deepCheck) enter(v Visited, content *directory.Directory) error {
@@ -143,50 +117,20 @@ func (d *deepCheck) enter(v Visited, content *directory.Directory) error {
 // unread is called right after the visit of the directory.
 func (d *deepCheck) unread(_ Visited, err error) error {
 	<-d.last.done
-	d.last.Unread = err
+	d.last.result.Unread = err
 	return nil
 }
 
 func (d *deepCheck) mended(Visited) bool {
 	<-d.last.done
-	return d.last.Attempted
-}
-
-// handOn hands on what is done, until one is not, but in any case until no more
-// than most are left.
-func (d *deepCheck) handOn(most int) error {
-	for len(d.queue) > 0 {
-		first := d.queue[0]
-		if len(d.queue) <= most && !first.isDone() {
-			return nil
-		}
-		<-first.done
-		d.queue = d.queue[1:]
-		err := d.then(first.Examined)
-		if err == nil {
-			err = d.ctx.Err()
-		}
-		if err != nil {
-			d.queue = nil // what comes behind it is not wanted
-			return err
-		}
-	}
-	return nil
-}
-
-func (e *examination) isDone() bool {
-	select {
-	case <-e.done:
-		return true
-	default:
-		return false
-	}
+	return d.last.result.Attempted
 }
 
 // examine checks one object, and repairs it if that is wanted.
-func (d *deepCheck) examine(e *Examined) {
+func (d *deepCheck) examine(v Visited) Examined {
 	defer d.report(1, 0)
-	c := e.Capability()
+	e := Examined{Visited: v}
+	c := v.Capability()
 	index, shares := file.StorageIndexOf(c)
 	switch {
 	case !shares: // there is nothing that could be asked for
@@ -200,6 +144,7 @@ func (d *deepCheck) examine(e *Examined) {
 		e.Before, e.Failed = d.checker.Check(d.ctx, c.String(), d.each(), d.how...)
 		e.After = e.Before
 	}
+	return e
 }
 
 // each are the options for one object.

@@ -317,6 +317,11 @@ func (n *Node) onFile(ctx context.Context, capability string, renew bool, how ..
 	if err != nil {
 		return nil, err
 	}
+	return n.onIndex(ctx, si, c, renew, how...)
+}
+
+// onIndex is onFile for a storage index; the capability is only needed to renew.
+func (n *Node) onIndex(ctx context.Context, si grid.StorageIndex, c file.Capability, renew bool, how ...Option) ([]FileLeases, error) {
 	ctx, cancel := n.until(ctx)
 	defer cancel()
 	placed, err := n.journal.Leases(si)

@@ -131,6 +131,7 @@ var exits = []struct {
 	{errUnhealthy, exitUnhealthy},
 	{errUnhealthyTree, exitUnhealthy},
 	{errPartly, exitPartly},
+	{tarn.ErrTreeUnread, exitPartly},
 	{tarn.ErrDamaged, exitSettings},
 	{tarn.ErrAmbiguous, exitUsage},
 	{tarn.ErrNoStorage, exitUsage},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,6 +15,10 @@ import (
 type reconcileOptions struct {
 	fix, dryRun, cancelUnknown, json bool
 	authority                        string // file, - or empty for the node's own
+
+	trees             []string // places
+	cancelUnreachable bool
+	olderThan         time.Duration
 }
 
 func newReconcile(e *env) *cobra.Command {
@@ -32,8 +37,20 @@ the node's own list, its journal. Where they differ it says how:
 Nothing is changed unless you say --fix. Then unknown leases are noted in the
 journal, and so renewed from now on; those that have lapsed are made again where
 the share is still there; shorter ones are renewed. With --cancel-unknown too,
-unknown leases are given up instead, and what nobody else keeps is deleted.`,
-		Example: "  tarn reconcile\n  tarn reconcile --fix\n  tarn reconcile --fix --cancel-unknown --json",
+unknown leases are given up instead, and what nobody else keeps is deleted.
+
+With --tree PLACE, once or more often, the journal is compared with all that can be
+reached from there instead:
+
+  unreachable  the journal has it, so you keep and pay for it, and no path leads to it
+  unleased     it can be reached, and the journal knows of no lease on it, so it is lost
+               when nobody else keeps it
+
+--fix makes leases on what has none. With --cancel-unreachable too, what can't be
+reached is given up; not what was stored less than --older-than ago, which may be on
+its way into a directory, and nothing at all if some directory can't be read. Say all
+directories that you have: what is only in another one can't be reached either.`,
+		Example: "  tarn reconcile\n  tarn reconcile --fix\n  tarn reconcile --fix --cancel-unknown --json\n  tarn reconcile --tree work: --tree photos:",
 		Args:    between(0, 0),
 		RunE:    action(func(ctx context.Context, _ []string) error { return runReconcile(ctx, e, o) }),
 	}
@@ -41,17 +58,35 @@ unknown leases are given up instead, and what nobody else keeps is deleted.`,
 	f.BoolVar(&o.fix, "fix", false, "mend what differs")
 	f.BoolVar(&o.dryRun, "dry-run", false, "change nothing, which is the default")
 	f.BoolVar(&o.cancelUnknown, "cancel-unknown", false, "with --fix, give up leases that the journal does not know")
+	f.StringArrayVar(&o.trees, "tree", nil, "compare with what can be reached from a place; may be given several times")
+	f.BoolVar(&o.cancelUnreachable, "cancel-unreachable", false, "with --tree and --fix, give up what can't be reached")
+	f.DurationVar(&o.olderThan, "older-than", 24*time.Hour, "with --tree, leave out what can't be reached but was stored within this time")
 	registerAuthority(c, &o.authority)
 	f.BoolVar(&o.json, "json", false, "for programs: a line for each difference, then one with the sums")
 	return c
 }
 
-func runReconcile(ctx context.Context, e *env, o reconcileOptions) error {
+func (o reconcileOptions) check() error {
 	switch {
 	case o.fix && o.dryRun:
-		return usageError{errors.New("--fix changes things and --dry-run does not; give one of them"), "tarn reconcile"}
+		return errors.New("--fix changes things and --dry-run does not; give one of them")
 	case o.cancelUnknown && !o.fix:
-		return usageError{errors.New("--cancel-unknown changes things, so it needs --fix"), "tarn reconcile"}
+		return errors.New("--cancel-unknown changes things, so it needs --fix")
+	case o.cancelUnreachable && !o.fix:
+		return errors.New("--cancel-unreachable changes things, so it needs --fix")
+	case o.cancelUnreachable && len(o.trees) == 0:
+		return errors.New("--cancel-unreachable needs --tree: what is it that can't be reached?")
+	case o.cancelUnknown && len(o.trees) > 0:
+		return errors.New("--cancel-unknown is about servers and --tree about directories; give one of them")
+	case o.olderThan < 0:
+		return errors.New("--older-than is a time that has passed, so it is not negative")
+	}
+	return nil
+}
+
+func runReconcile(ctx context.Context, e *env, o reconcileOptions) error {
+	if err := o.check(); err != nil {
+		return usageError{err, "tarn reconcile"}
 	}
 	n, f, err := e.node()
 	if err != nil {
@@ -60,6 +95,9 @@ func runReconcile(ctx context.Context, e *env, o reconcileOptions) error {
 	defer n.Close()
 	if n, err = e.under(n, o.authority); err != nil {
 		return err
+	}
+	if len(o.trees) > 0 {
+		return runReconcileTree(ctx, e, n, f, o)
 	}
 	lines := json.NewEncoder(e.stdout)
 	shown := &shownDifferences{e: e, of: map[string]int{}}

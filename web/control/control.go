@@ -48,6 +48,7 @@ type Node interface {
 	GiveUp(ctx context.Context, capability string, how ...tarn.Option) ([]tarn.FileLeases, error)
 	Keep(ctx context.Context, capability string, how ...tarn.Option) ([]tarn.FileLeases, error)
 	Reconcile(ctx context.Context, o tarn.ReconcileOptions, how ...tarn.Option) ([]tarn.Reconciliation, error)
+	ReconcileTree(ctx context.Context, roots []string, o tarn.ReconcileTreeOptions, how ...tarn.Option) (tarn.TreeReconciliation, error)
 	Operator() (tarn.Operator, error)
 	Manager() (tarn.Manager, error)
 	Join(ctx context.Context, r tarn.MembershipRef) (tarn.Membership, error)

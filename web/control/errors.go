@@ -47,6 +47,7 @@ var codes = []struct {
 	{"damaged-directory", directory.ErrDirectory, http.StatusUnprocessableEntity},
 	{"bad-capability", tarn.ErrCap, http.StatusBadRequest},
 	{"not-enough-shares", tarn.ErrNotEnoughShares, http.StatusGone},
+	{"tree-unread", tarn.ErrTreeUnread, http.StatusConflict},
 	{"conflict", tarn.ErrConflict, http.StatusConflict},
 	{"changed", tarn.ErrChanged, http.StatusConflict},
 	{"read-only", tarn.ErrReadOnly, http.StatusForbidden},

@@ -17,8 +17,9 @@ import (
 
 // Paths of the API, version 1.
 const (
-	pathManifest  = "/v1/tree/manifest"
-	pathDeepCheck = "/v1/tree/check"
+	pathManifest      = "/v1/tree/manifest"
+	pathDeepCheck     = "/v1/tree/check"
+	pathReconcileTree = "/v1/tree/reconcile"
 )
 
 // maxTreeRequest bounds a request about a tree, in bytes of JSON; most of it are
@@ -40,13 +41,14 @@ type treeRequest struct {
 }
 
 // treeEvent is a line of the answer: any number with an object, a directory that
-// can't be read or progress, then one that ends it.
+// can't be read, a difference or progress, then one that ends it.
 type treeEvent struct {
-	Object   *tahoe.CheckedLine `json:"object,omitempty"`
-	Unread   *UnreadDirectory   `json:"unread,omitempty"`
-	Progress *TreeProgress      `json:"progress,omitempty"`
-	End      *TreeEnd           `json:"end,omitempty"`
-	Error    *errorObject       `json:"error,omitempty"`
+	Object     *tahoe.CheckedLine `json:"object,omitempty"`
+	Unread     *UnreadDirectory   `json:"unread,omitempty"`
+	Difference *TreeDifference    `json:"difference,omitempty"`
+	Progress   *TreeProgress      `json:"progress,omitempty"`
+	End        *TreeEnd           `json:"end,omitempty"`
+	Error      *errorObject       `json:"error,omitempty"`
 }
 
 // UnreadDirectory is one that can't be read, so that what is in it was not come
@@ -66,8 +68,9 @@ type TreeProgress struct {
 // TreeEnd is what is told at the end: what there is, and how many of those
 // objects were not checked because they were found healthy before.
 type TreeEnd struct {
-	Stats tarn.DeepStats `json:"stats"`
-	Known int            `json:"known"`
+	Stats      tarn.DeepStats      `json:"stats"`
+	Known      int                 `json:"known"`
+	Reconciled *TreeReconciliation `json:"reconciled,omitempty"`
 }
 
 // treeWriter writes an answer. It may be called from any goroutine.
@@ -101,6 +104,10 @@ func (t *treeWriter) write(e treeEvent) error {
 	return nil
 }
 
+func (t *treeWriter) unread(v tarn.Visited, err error) error {
+	return t.event(treeEvent{Unread: &UnreadDirectory{v.Path, err.Error()}})
+}
+
 // progress can't be written only if the client is gone, which ends what was
 // asked for.
 func (t *treeWriter) progress(objects, bytes int64) {
@@ -127,12 +134,12 @@ func (t *treeWriter) end(end TreeEnd, err error) {
 func (s *server) onTree(do func(context.Context, tarn.Found, treeRequest, *treeWriter, []tarn.Option) (TreeEnd, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var ask treeRequest
-		err := readObjectUpTo(maxTreeRequest, r.Body, &ask)
 		var how []tarn.Option
+		var from tarn.Found
+		err := readObjectUpTo(maxTreeRequest, r.Body, &ask)
 		if err == nil {
 			how, err = s.under(ask.Authority)
 		}
-		var from tarn.Found
 		if err == nil {
 			from, err = s.follow(r.Context(), ask.Cap, ask.Path, how)
 		}
@@ -164,7 +171,7 @@ func (s *server) manifest(ctx context.Context, from tarn.Found, ask treeRequest,
 			if len(v.Path) == 0 {
 				return err
 			}
-			return out.event(treeEvent{Unread: &UnreadDirectory{v.Path, err.Error()}})
+			return out.unread(v, err)
 		},
 	}, how...)
 	return end, err
@@ -233,7 +240,7 @@ type ManifestOptions struct {
 
 // Manifest goes through all that can be reached from a place.
 func (c *Client) Manifest(ctx context.Context, p Place, o ManifestOptions) (TreeEnd, error) {
-	return c.tree(ctx, pathManifest, treeRequest{Place: p, Silent: o.Object == nil}, func(e treeEvent) error {
+	return c.tree(ctx, pathManifest, treeRequest{Place: p, Silent: o.Object == nil, Authority: string(c.authority)}, func(e treeEvent) error {
 		switch {
 		case e.Unread != nil:
 			return o.Unread(*e.Unread)
@@ -249,7 +256,7 @@ func (c *Client) Manifest(ctx context.Context, p Place, o ManifestOptions) (Tree
 // DeepCheck checks all that can be reached from a place, and yields what was
 // found of each object.
 func (c *Client) DeepCheck(ctx context.Context, p Place, o DeepCheckOptions, yield func(tahoe.CheckedLine) error) (TreeEnd, error) {
-	ask := treeRequest{Place: p, Verify: o.Verify, AddLease: o.AddLease, Repair: o.Repair, Known: o.Known}
+	ask := treeRequest{Place: p, Verify: o.Verify, AddLease: o.AddLease, Repair: o.Repair, Known: o.Known, Authority: string(c.authority)}
 	return c.tree(ctx, pathDeepCheck, ask, func(e treeEvent) error {
 		switch {
 		case e.Object != nil:
@@ -261,9 +268,8 @@ func (c *Client) DeepCheck(ctx context.Context, p Place, o DeepCheckOptions, yie
 	})
 }
 
-// tree reads an answer, and hands on all of it but the end.
-func (c *Client) tree(ctx context.Context, path string, ask treeRequest, take func(treeEvent) error) (TreeEnd, error) {
-	ask.Authority = string(c.authority)
+// tree asks, reads an answer, and hands on all of it but the end.
+func (c *Client) tree(ctx context.Context, path string, ask any, take func(treeEvent) error) (TreeEnd, error) {
 	body, err := json.Marshal(ask)
 	if err != nil {
 		return TreeEnd{}, fmt.Errorf("encode the request: %w", err)
@@ -297,4 +303,5 @@ func (c *Client) tree(ctx context.Context, path string, ask treeRequest, take fu
 func (s *server) handleTrees(mux *http.ServeMux) {
 	mux.HandleFunc("POST "+pathManifest, s.onTree(s.manifest))
 	mux.HandleFunc("POST "+pathDeepCheck, s.onTree(s.deepCheck))
+	mux.HandleFunc("POST "+pathReconcileTree, s.reconcileTree)
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tarn-grid/tarn"
 	"github.com/tarn-grid/tarn/file"
@@ -113,5 +114,50 @@ func TestDeepCheckOverTheSocket(t *testing.T) {
 	delete(node.Health.Checks, files[2].String())
 	if told, _, err := check(control.DeepCheckOptions{}); err != nil || len(told) != 4 || !strings.Contains(told[3], "nobody said how it is") {
 		t.Errorf("one that can't be checked: %q, %v", told, err)
+	}
+}
+
+// Differences between journal and tree arrive as they are, and so does what was
+// asked.
+func TestReconcileTreeOverTheSocket(t *testing.T) {
+	node := &memnode.Node{}
+	c := start(t, node, t.TempDir())
+	root, files := tree(t, node)
+	stored := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	node.Journal.TreeDifferences = []tarn.TreeDifference{
+		{Kind: tarn.Unreachable, StorageIndex: files[0].StorageIndex(), VerifyCap: "URI:v", Size: 5, Stored: stored, Mended: "given up"},
+		{Kind: tarn.Unleased, StorageIndex: files[1].StorageIndex(), Path: []string{"b"}, Root: 1, Err: tarn.ErrNotEnoughShares},
+	}
+	node.Journal.Tree = tarn.TreeReconciliation{Reachable: 1, Listed: 2, Recent: 3, Unreachable: 4, Unleased: 5, UnreachableBytes: 6, Mended: 7, Unread: 8}
+	var found []control.TreeDifference
+	var unread []control.UnreadDirectory
+	progress := control.TreeProgress{}
+	o := control.ReconcileTreeOptions{
+		Fix: true, CancelUnreachable: true, StoredBefore: stored,
+		Found:    func(d control.TreeDifference) error { found = append(found, d); return nil },
+		Unread:   func(u control.UnreadDirectory) error { unread = append(unread, u); return nil },
+		Progress: func(p control.TreeProgress) { progress = p },
+	}
+	places := []control.Place{{Cap: root}, {Cap: root, Path: []string{"b"}}}
+	r, err := c.ReconcileTree(t.Context(), places, o)
+	if err != nil || r != control.TreeReconciliation(node.Journal.Tree) || progress.Objects != 7 {
+		t.Errorf("%+v, %+v, %v", r, progress, err)
+	}
+	if asked := node.Journal; !slices.Equal(asked.Roots, []string{root, files[1].String()}) || !asked.TreeOptions.Fix || !asked.TreeOptions.CancelUnreachable || !asked.TreeOptions.StoredBefore.Equal(stored) {
+		t.Errorf("asked %+v of %q", asked.TreeOptions, asked.Roots)
+	}
+	if len(found) != 2 || found[0].Kind != "unreachable" || found[0].Size != 5 || !found[0].Stored.Equal(stored) || found[0].Mended != "given up" ||
+		found[1].Kind != "unleased" || found[1].Root != 1 || !slices.Equal(found[1].Path, []string{"b"}) || found[1].Error == "" || !found[1].Stored.IsZero() {
+		t.Errorf("%+v", found)
+	}
+	if len(unread) != 1 || !slices.Equal(unread[0].Path, []string{"lost"}) {
+		t.Errorf("%+v", unread)
+	}
+	node.Journal.TreeError = fmt.Errorf("%w: there", tarn.ErrTreeUnread)
+	if _, err := c.ReconcileTree(t.Context(), places, o); !errors.Is(err, tarn.ErrTreeUnread) {
+		t.Errorf("an error: %v", err)
+	}
+	if _, err := c.ReconcileTree(t.Context(), []control.Place{{Cap: root, Path: []string{"none"}}}, o); !errors.Is(err, tarn.ErrNoEntry) {
+		t.Errorf("a place that there is not: %v", err)
 	}
 }

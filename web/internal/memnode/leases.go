@@ -20,6 +20,13 @@ type Journal struct {
 	Differences []tarn.LeaseDifference
 	Servers     []tarn.Reconciliation
 	Options     tarn.ReconcileOptions
+	// TreeDifferences, Tree and TreeError are what ReconcileTree finds and ends
+	// with; Roots and TreeOptions what it was last given.
+	TreeDifferences []tarn.TreeDifference
+	Tree            tarn.TreeReconciliation
+	TreeError       error
+	Roots           []string
+	TreeOptions     tarn.ReconcileTreeOptions
 	// Given and Kept are the capabilities that were given up, and kept.
 	Given, Kept []string
 	Usage       tarn.GridUsage
@@ -73,6 +80,22 @@ func (n *Node) onFile(capability string, list *[]string) ([]tarn.FileLeases, err
 	}
 	*list = append(*list, capability)
 	return []tarn.FileLeases{{Nickname: "s1", Leases: 1}, {Nickname: "s2", Err: lease.ErrNoSuchRoot}}, nil
+}
+
+// ReconcileTree yields what Journal has, and one directory that can't be read.
+func (n *Node) ReconcileTree(_ context.Context, roots []string, o tarn.ReconcileTreeOptions, how ...tarn.Option) (tarn.TreeReconciliation, error) {
+	n.noteAuthority(how)
+	n.Journal.Roots, n.Journal.TreeOptions = roots, o
+	o.Progress(7)
+	if err := o.Unread(tarn.Visited{Path: []string{"lost"}}, tarn.ErrNotEnoughShares); err != nil {
+		return tarn.TreeReconciliation{}, err
+	}
+	for _, d := range n.Journal.TreeDifferences {
+		if err := o.Found(d); err != nil {
+			return tarn.TreeReconciliation{}, err
+		}
+	}
+	return n.Journal.Tree, n.Journal.TreeError
 }
 
 // Reconcile yields what Journal has.
