@@ -90,6 +90,18 @@ func TestReconcileTree(t *testing.T) {
 		t.Errorf("nothing differs any more: %+v", r)
 	}
 
+	// One file is given up by the other one: to this one its leases have lapsed.
+	if _, err := other.GiveUp(t.Context(), capOf(t, d, "07")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.client.Reconcile(t.Context(), tarn.ReconcileOptions{Fix: true}); err != nil {
+		t.Fatal(err)
+	}
+	r := reconcile(g.client, tarn.ReconcileTreeOptions{Fix: true})
+	if r.Unleased != 1 || r.Mended != 0 || !slices.Equal(told[0].Path, []string{"07"}) || !errors.Is(told[0].Err, tarn.ErrNotEnoughShares) {
+		t.Errorf("leases that have lapsed: %+v, %+v", r, told)
+	}
+
 	lost := file.Directory{File: stored(77, 100)}.String()
 	kept := g.put(random(5000))
 	unread := 0
@@ -107,6 +119,16 @@ func TestReconcileTree(t *testing.T) {
 	if _, err := g.client.ReconcileTree(t.Context(), []string{made.Cap}, tarn.ReconcileTreeOptions{StoredBefore: soon, Found: func(tarn.TreeDifference) error { return enough }}); !errors.Is(err, enough) {
 		t.Errorf("who is told has enough: %v", err)
 	}
+}
+
+// capOf is the capability of an entry.
+func capOf(t *testing.T, d *directory.Directory, name string) string {
+	t.Helper()
+	e, ok := d.Entry(name)
+	if !ok {
+		t.Fatalf("no entry %q", name)
+	}
+	return e.Read.String()
 }
 
 // sumOf is that of the numbers from a up to, not including, b.

@@ -116,7 +116,7 @@ type deepChecked struct {
 
 func (d *deepChecked) at(p control.TreeProgress) {
 	if d.o.verify || d.o.repair {
-		d.progress.describe("checked: " + counted(p.Objects, "object") + ", read: " + formatSize(p.Bytes))
+		d.progress.describe("checking, " + formatSize(p.Bytes) + " read")
 	}
 	d.progress.at(p.Objects, -1)
 }
