@@ -121,23 +121,35 @@ func (d *deepCheck) unread(_ Visited, err error) error {
 	return nil
 }
 
-func (d *deepCheck) mended(Visited) bool {
+// mended is asked before that. What was known to be well is so no more if it can't
+// be read.
+func (d *deepCheck) mended(v Visited) bool {
 	<-d.last.done
+	if d.last.result.Known {
+		d.last.result = d.check(v)
+	}
 	return d.last.result.Attempted
 }
 
-// examine checks one object, and repairs it if that is wanted.
+// examine checks one object, unless that is known to be well.
 func (d *deepCheck) examine(v Visited) Examined {
 	defer d.report(1, 0)
+	index, shares := file.StorageIndexOf(v.Capability())
+	if shares && d.options.Known != nil && d.options.Known(index) {
+		return Examined{Visited: v, Known: true}
+	}
+	return d.check(v)
+}
+
+// check checks one object, and repairs it if that is wanted.
+func (d *deepCheck) check(v Visited) Examined {
 	e := Examined{Visited: v}
 	c := v.Capability()
-	index, shares := file.StorageIndexOf(c)
+	_, shares := file.StorageIndexOf(c)
 	switch {
 	case !shares: // there is nothing that could be asked for
 		whole := CheckResult{Report: health.Report{Literal: true}}
 		e.Before, e.After = whole, whole
-	case d.options.Known != nil && d.options.Known(index):
-		e.Known = true
 	case d.options.Repair:
 		e.RepairResult, e.Failed = d.checker.Repair(d.ctx, c.String(), d.each(), d.how...)
 	default:

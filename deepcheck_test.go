@@ -26,15 +26,19 @@ type ward struct {
 	mu      sync.Mutex
 	ill     map[file.Capability]bool
 	refused map[file.Capability]bool // can't be checked
-	mended  map[file.Capability]bool // by a repair; till then a directory that is ill can't be read
+	mended  map[file.Capability]bool // by a repair
+	read    map[file.Capability]bool
 	checked []string
 }
 
-// ReadDirectory fails for one that is ill.
+// ReadDirectory fails for one that is ill, and the first time in any case: it may
+// be that the repair comes too late for that.
 func (w *ward) ReadDirectory(ctx context.Context, c file.Directory, how ...tarn.Option) (*directory.Directory, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.ill[c] && !w.mended[c] {
+	first := !w.read[c]
+	w.read[c] = true
+	if w.ill[c] && (first || !w.mended[c]) {
 		return nil, fmt.Errorf("%w: only 1", tarn.ErrNotEnoughShares)
 	}
 	return w.shelf.ReadDirectory(ctx, c, how...)
@@ -85,7 +89,7 @@ func (w *ward) Repair(_ context.Context, capability string, _ tarn.CheckOptions,
 // directories, the first of which is ill, too.
 func newWard(t *testing.T) (w *ward, root, lost file.Directory) {
 	t.Helper()
-	w = &ward{shelf: shelf{}, ill: map[file.Capability]bool{}, refused: map[file.Capability]bool{}, mended: map[file.Capability]bool{}}
+	w = &ward{shelf: shelf{}, ill: map[file.Capability]bool{}, refused: map[file.Capability]bool{}, mended: map[file.Capability]bool{}, read: map[file.Capability]bool{}}
 	lost = w.add(t, 2, map[string]file.Capability{"below": stored(200, 7)})
 	then := w.add(t, 3, map[string]file.Capability{"then": stored(201, 7), "lit": file.LIT{Data: "x"}})
 	children := map[string]file.Capability{"lost": lost, "then": then, "new": file.Unknown{Text: "ro.URI:NEW:x"}}
@@ -173,9 +177,9 @@ func TestDeepRepair(t *testing.T) {
 	}
 }
 
-// What is known to be well is not checked, but gone into.
+// What is known to be well is not checked, but gone into; unless it can't be read.
 func TestDeepCheckGoesOn(t *testing.T) {
-	w, root, _ := newWard(t)
+	w, root, lost := newWard(t)
 	known := 0
 	err := tarn.DeepCheck(t.Context(), w, tarn.FoundOf(root), tarn.DeepCheckOptions{
 		Known: func(si grid.StorageIndex) bool { return si != numbered(7).StorageIndex() },
@@ -185,7 +189,7 @@ func TestDeepCheckGoesOn(t *testing.T) {
 		}
 		return nil
 	})
-	if err != nil || known != 1003 || !slices.Equal(w.checked, []string{numbered(7).String()}) {
+	if err != nil || known != 1002 || !slices.Equal(w.checked, []string{numbered(7).String(), lost.String()}) {
 		t.Errorf("%d known, checked %q, %v", known, w.checked, err)
 	}
 }

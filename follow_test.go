@@ -143,6 +143,29 @@ func TestWalkEndsWhereADirectoryIsGone(t *testing.T) {
 	}
 }
 
+// Who takes a directory that can't be read gets the rest; that the walk is to end
+// is no fault of the directory.
+func TestWalkGoesOn(t *testing.T) {
+	s := shelf{}
+	gone := file.NewMutable(false, file.WriteKey{9}, tagged.Hash{9}).Directory()
+	root := s.add(t, 1, map[string]file.Capability{"gone": gone, "then": s.add(t, 2, map[string]file.Capability{"f": stored(4, 20)})})
+	var lines []string
+	w := tarn.Walker{
+		Visit:  func(v tarn.Visited) error { lines = append(lines, strings.Join(v.Path, "/")); return nil },
+		Unread: func(v tarn.Visited, err error) error { lines = append(lines, "unread "+v.Path[0]+" "+err.Error()); return nil },
+	}
+	err := tarn.Walk(t.Context(), s, tarn.FoundOf(root), w)
+	if want := []string{"", "gone", `unread gone read "gone": not enough good shares: it is gone`, "then", "then/f"}; err != nil || !slices.Equal(lines, want) {
+		t.Errorf("walked %q, %v", lines, err)
+	}
+	lines = nil
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := tarn.Walk(ctx, s, tarn.FoundOf(gone), w); !errors.Is(err, tarn.ErrNotEnoughShares) || !slices.Equal(lines, []string{""}) {
+		t.Errorf("after its end: walked %q, %v", lines, err)
+	}
+}
+
 func TestWalkOfAFile(t *testing.T) {
 	lines, stats, err := walk(t, shelf{}, stored(1, 400))
 	if err != nil || !slices.Equal(lines, []string{" CHK"}) || stats.Histogram[0] != [3]int64{317, 1000, 1} {

@@ -191,7 +191,7 @@ func (s *server) deepCheck(ctx context.Context, from tarn.Found, ask treeRequest
 		},
 		Walker: tarn.Walker{Visit: end.Stats.Visit, Enter: end.Stats.Enter},
 	}, func(e tarn.Examined) error {
-		if e.Known && e.Unread == nil {
+		if e.Known {
 			end.Known++
 			return nil
 		}
