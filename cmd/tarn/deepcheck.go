@@ -195,7 +195,8 @@ func (d *deepChecked) text(l tahoe.CheckedLine) string {
 	}
 	text := fmt.Sprintf("%s: %s\n", path, summary(before))
 	for _, share := range corrupt {
-		text += fmt.Sprintf("  corrupt: server %v, SI %v, shnum %v\n", share[0], share[1], share[2])
+		id := fmt.Sprint(share[0])
+		text += fmt.Sprintf("  corrupt: server %s, SI %v, shnum %v\n", serverName(id, l.Nicknames[id]), share[1], share[2])
 	}
 	if l.Repaired != nil && l.Repaired.Attempted {
 		text += "  " + repairText(l, after) + "\n"
@@ -249,6 +250,9 @@ func (d *deepChecked) end(end control.TreeEnd) error {
 			objects, was, checked-was, counted(int64(d.attempted), "repair"), d.successful, d.attempted-d.successful, is, checked-is)
 	} else {
 		text = fmt.Sprintf("done: %s, %d healthy, %d unhealthy\n", objects, is, checked-is)
+	}
+	for _, s := range end.Silent {
+		text += fmt.Sprintf(" not asked about %s: server %s: %s\n", counted(int64(s.Objects), "object"), serverName(s.Server, s.Nickname), s.Error)
 	}
 	return d.e.print("%s", text)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -70,7 +71,15 @@ type TreeProgress struct {
 type TreeEnd struct {
 	Stats      tarn.DeepStats      `json:"stats"`
 	Known      int                 `json:"known"`
+	Silent     []SilentServer      `json:"silent,omitempty"`
 	Reconciled *TreeReconciliation `json:"reconciled,omitempty"`
+}
+
+// SilentServer is one that could not be asked about so many objects, or did not
+// answer; Error is why, for the last of them.
+type SilentServer struct {
+	ServerError
+	Objects int `json:"objects"`
 }
 
 // treeWriter writes an answer. It may be called from any goroutine.
@@ -195,10 +204,22 @@ func (s *server) deepCheck(ctx context.Context, from tarn.Found, ask treeRequest
 			end.Known++
 			return nil
 		}
+		end.noteSilent(e.Before)
 		line := tahoe.CheckedLineOf(e, ask.Repair)
 		return out.event(treeEvent{Object: &line})
 	}, how...)
 	return end, err
+}
+
+// noteSilent counts the servers that could not be asked.
+func (t *TreeEnd) noteSilent(r tarn.CheckResult) {
+	for _, s := range silentOf(r.Silent, r.Names) {
+		i, known := slices.BinarySearchFunc(t.Silent, s.Server, func(have SilentServer, want string) int { return strings.Compare(have.Server, want) })
+		if !known {
+			t.Silent = slices.Insert(t.Silent, i, SilentServer{})
+		}
+		t.Silent[i] = SilentServer{s, t.Silent[i].Objects + 1}
+	}
 }
 
 // indexesOf takes storage indexes apart, and sorts them.

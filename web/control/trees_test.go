@@ -86,6 +86,9 @@ func TestDeepCheckOverTheSocket(t *testing.T) {
 		end, err = c.DeepCheck(t.Context(), control.Place{Cap: root}, o, func(l tahoe.CheckedLine) error {
 			healthy := l.Checked != nil && l.Checked.Results.Healthy
 			told = append(told, fmt.Sprintf("%s %v %s", strings.Join(l.Path, "/"), healthy, l.Failed))
+			if !healthy && l.Failed == "" && len(l.Nicknames) != 1 {
+				t.Errorf("who has the damaged share: %v", l.Nicknames)
+			}
 			return nil
 		})
 		return told, end, err
@@ -94,6 +97,9 @@ func TestDeepCheckOverTheSocket(t *testing.T) {
 	told, end, err := check(control.DeepCheckOptions{Verify: true, AddLease: true, Progress: func(p control.TreeProgress) { progress = p }})
 	if err != nil || end.Stats.Files != 3 || end.Known != 0 || !slices.Equal(told, []string{" true ", "a true ", "b false ", "ü\n true "}) {
 		t.Errorf("%q, %+v, %v", told, end, err)
+	}
+	if len(end.Silent) != 1 || end.Silent[0].Nickname != "s2" || end.Silent[0].Objects != 1 || end.Silent[0].Error != "away" {
+		t.Errorf("not asked: %+v", end.Silent)
 	}
 	for _, asked := range node.Health.Asked {
 		if !asked.Verify || !asked.AddLease {

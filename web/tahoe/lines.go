@@ -79,23 +79,34 @@ func ResultsOf(r tarn.RepairResult, repair bool) Results {
 }
 
 // CheckedLine is an object of a tree in answer to t=stream-deep-check. Tahoe says
-// nothing of the last three: why an object could not be checked, why what is in a
-// directory could not be, and why a repair was given up. For the first two it
-// ends the answer.
+// nothing of the last four: why an object could not be checked, why what is in a
+// directory could not be, for which it ends the answer; why a repair was given up,
+// and what people call the servers that have damaged shares.
 type CheckedLine struct {
 	Line
 	Results
 	Failed      string `json:"error,omitempty"`
 	Unread      string `json:"unread,omitempty"`
 	RepairError string `json:"repair-error,omitempty"`
+
+	Nicknames map[string]string `json:"nicknames,omitempty"`
 }
 
 // CheckedLineOf is what is said of an object after a check that was to repair, or
 // was not.
 func CheckedLineOf(e tarn.Examined, repair bool) CheckedLine {
 	l := CheckedLine{Line: LineOf(e.Visited), Failed: sentence(e.Failed), Unread: sentence(e.Unread), RepairError: sentence(e.Err)}
-	if e.Failed == nil {
-		l.Results = ResultsOf(e.RepairResult, repair)
+	if e.Failed != nil {
+		return l
+	}
+	l.Results = ResultsOf(e.RepairResult, repair)
+	for _, f := range e.Before.Corrupt {
+		if name := e.Before.Names[f.Server]; name != "" {
+			if l.Nicknames == nil {
+				l.Nicknames = map[string]string{}
+			}
+			l.Nicknames[f.Server.String()] = name
+		}
 	}
 	return l
 }
