@@ -151,8 +151,11 @@ func TestWalkGoesOn(t *testing.T) {
 	root := s.add(t, 1, map[string]file.Capability{"gone": gone, "then": s.add(t, 2, map[string]file.Capability{"f": stored(4, 20)})})
 	var lines []string
 	w := tarn.Walker{
-		Visit:  func(v tarn.Visited) error { lines = append(lines, strings.Join(v.Path, "/")); return nil },
-		Unread: func(v tarn.Visited, err error) error { lines = append(lines, "unread "+v.Path[0]+" "+err.Error()); return nil },
+		Visit: func(v tarn.Visited) error { lines = append(lines, strings.Join(v.Path, "/")); return nil },
+		Unread: func(v tarn.Visited, err error) error {
+			lines = append(lines, "unread "+v.Path[0]+" "+err.Error())
+			return nil
+		},
 	}
 	err := tarn.Walk(t.Context(), s, tarn.FoundOf(root), w)
 	if want := []string{"", "gone", `unread gone read "gone": not enough good shares: it is gone`, "then", "then/f"}; err != nil || !slices.Equal(lines, want) {
