@@ -11,19 +11,26 @@ import (
 	"github.com/tarn-grid/tarn/integration/nodes"
 )
 
-// TestMain is also the process that fills a table, to be killed.
+// TestMain is also the process that fills a table, to be killed, and that of
+// strangers.
 func TestMain(m *testing.M) {
-	folder := os.Getenv(fillFolder)
-	if folder == "" {
+	folder, prey := os.Getenv(fillFolder), os.Getenv(strangersOf)
+	var err error
+	switch {
+	case folder != "":
+		var leases int
+		if leases, err = strconv.Atoi(os.Getenv(fillLeases)); err == nil {
+			err = fillTable(folder, leases)
+		}
+	case prey != "":
+		err = beStrangers(prey)
+	default:
 		nodes.Main(m)
-		return
 	}
-	leases, err := strconv.Atoi(os.Getenv(fillLeases))
-	if err == nil {
-		err = fillTable(folder, leases)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
-	fmt.Fprintln(os.Stderr, err)
-	os.Exit(1)
 }
 
 const (

@@ -35,7 +35,7 @@ func limitFor(live, beside int64) int64 {
 	return max(memoryLimit, live+max(live/4, leastHeadroom)+beside)
 }
 
-const leastHeadroom = 8 << 20
+const leastHeadroom = 16 << 20
 
 // memoryInUse is how many bytes the last collection found in use, and how many
 // others the limit counts that no collection gives back: stacks, the runtime's

@@ -105,6 +105,9 @@ func newUpgrader(priv crypto.PrivKey, muxer *yamux.Transport, limits network.Res
 	}
 	secured := []sec.SecureTransport{tls, noise}
 	if l, ok := limits.(*connLimits); ok {
+		for i, s := range secured {
+			secured[i] = inTurn{s, l}
+		}
 		return upgrader.New(secured, muxers, nil, l, l, upgrader.WithAcceptTimeout(l.handshake))
 	}
 	return upgrader.New(secured, muxers, nil, limits, nil)

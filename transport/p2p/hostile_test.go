@@ -385,6 +385,19 @@ func TestHandshakeTime(t *testing.T) {
 	}
 }
 
+// TestHandshakesOfAListener: those of real connections take turns, too.
+func TestHandshakesOfAListener(t *testing.T) {
+	const most, more, each = 2, 5, 10
+	v := newVictimOf(t, Options{Handshakes: most, HandshakeRate: each}, true)
+	begin := time.Now()
+	for range most + more {
+		v.intrude(t)
+	}
+	if took, least := time.Since(begin), more*time.Second/each; took < least {
+		t.Errorf("%d handshakes took %v, want at least %v", most+more, took, least)
+	}
+}
+
 // TestPlacesComeBack counts all kinds of ends of connections.
 func TestPlacesComeBack(t *testing.T) {
 	for _, o := range []Options{{Handshakes: 2}, {Handshakes: 100}} {
@@ -393,7 +406,7 @@ func TestPlacesComeBack(t *testing.T) {
 		var all []network.ConnManagementScope
 		for n := range 20 {
 			if n%2 == 0 {
-				l.InterceptAccept(pretended{from})
+				l.InterceptAccept(&pretended{from})
 			}
 			if s, err := l.OpenConnection(network.DirInbound, true, from); err == nil {
 				all = append(all, s)
@@ -410,8 +423,8 @@ func TestPlacesComeBack(t *testing.T) {
 			s.Done()
 			l.established(s.(*connScope))
 		}
-		if l.open != 0 || l.half.Len() != 0 || l.quic != 0 || len(l.coming) != 0 {
-			t.Errorf("%d open, %d and %d in handshake, %d coming", l.open, l.half.Len(), l.quic, len(l.coming))
+		if l.open != 0 || l.half.Len() != 0 || len(l.halves) != 0 || l.quic != 0 || len(l.coming) != 0 {
+			t.Errorf("%d open, %d (%d) and %d in handshake, %d coming", l.open, l.half.Len(), len(l.halves), l.quic, len(l.coming))
 		}
 	}
 }
@@ -419,6 +432,6 @@ func TestPlacesComeBack(t *testing.T) {
 // pretended is an accepted connection that is nothing but its address.
 type pretended struct{ from ma.Multiaddr }
 
-func (p pretended) LocalMultiaddr() ma.Multiaddr  { return p.from }
-func (p pretended) RemoteMultiaddr() ma.Multiaddr { return p.from }
-func (p pretended) Close() error                  { return nil }
+func (p *pretended) LocalMultiaddr() ma.Multiaddr  { return p.from }
+func (p *pretended) RemoteMultiaddr() ma.Multiaddr { return p.from }
+func (p *pretended) Close() error                  { return nil }

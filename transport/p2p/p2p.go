@@ -39,6 +39,11 @@ type Options struct {
 	// Default 192 and 10 s.
 	Handshakes       int
 	HandshakeTimeout time.Duration
+	// HandshakeRate is how many of them may begin in a second, beyond as many at
+	// once as Handshakes: they are most of what a stranger costs. Over TCP the others
+	// wait in the order in which they came; over QUIC, where it is a quarter as many
+	// more, they are refused. Default 200.
+	HandshakeRate int
 	// Conversations is how many the other side may have open in a session,
 	// after Admit if the session was accepted; before, it is one. Default 128.
 	Conversations int
@@ -92,6 +97,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.Connections, 1280)
 	setDefault(&o.Handshakes, 192)
 	setDefault(&o.HandshakeTimeout, 10*time.Second)
+	setDefault(&o.HandshakeRate, 200)
 	setDefault(&o.Conversations, 128)
 	setDefault(&o.Window, 4<<20)
 	setDefault(&o.DialTimeout, 15*time.Second)
