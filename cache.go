@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/tarn-grid/tarn/actors/client"
 	"github.com/tarn-grid/tarn/transport"
@@ -21,6 +22,16 @@ import (
 type announcementCache struct {
 	path string
 	own  transport.Connections // the node's settings, written into each clause
+
+	mu sync.Mutex
+	// formatted are the clauses as they were saved last, by what was signed: when a
+	// node starts each server is news, and all others stay as they were.
+	formatted map[string]formattedClause
+}
+
+type formattedClause struct {
+	client.Cached
+	text []byte
 }
 
 // maxCache bounds a cache file, in bytes.
@@ -32,7 +43,7 @@ const cacheHead = `# What this introducer announced, for starting without it. Wr
 `
 
 // Load implements client.AnnouncementCache. Every signature is verified.
-func (c announcementCache) Load() ([]client.Cached, error) {
+func (c *announcementCache) Load() ([]client.Cached, error) {
 	b, err := readBounded(c.path, maxCache)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -55,20 +66,32 @@ func (c announcementCache) Load() ([]client.Cached, error) {
 }
 
 // Save implements client.AnnouncementCache.
-func (c announcementCache) Save(list []client.Cached) error {
-	var clauses []clause.Clause
+func (c *announcementCache) Save(list []client.Cached) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	file, formatted := []byte(cacheHead), make(map[string]formattedClause, len(list))
 	for _, one := range list {
-		a, err := wire.OpenAnnouncement(one.Signed)
-		if err != nil {
-			return fmt.Errorf("write the cache of announcements: %w", err)
+		f, ok := c.formatted[string(one.Signed)]
+		if !ok || !f.Heard.Equal(one.Heard) || !f.Used.Equal(one.Used) {
+			text, err := c.format(one)
+			if err != nil {
+				return fmt.Errorf("write the cache of announcements: %w", err)
+			}
+			f = formattedClause{one, text}
 		}
-		clauses = append(clauses, clause.Clause{Server: a.Server, Signed: one.Signed, Announcement: &a, Heard: one.Heard, Used: one.Used})
+		formatted[string(one.Signed)] = f
+		file = append(file, f.text...)
 	}
-	b, err := clause.Format(cacheHead, clauses, c.own)
+	c.formatted = formatted
+	return writeFile(c.path, file)
+}
+
+func (c *announcementCache) format(one client.Cached) ([]byte, error) {
+	a, err := wire.OpenAnnouncement(one.Signed)
 	if err != nil {
-		return fmt.Errorf("write the cache of announcements: %w", err)
+		return nil, err
 	}
-	return writeFile(c.path, b)
+	return clause.Format(clause.Clause{Server: a.Server, Signed: one.Signed, Announcement: &a, Heard: one.Heard, Used: one.Used}, c.own)
 }
 
 // overrideFile is the one that the node's owner writes. It implements

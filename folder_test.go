@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -138,8 +139,8 @@ func signed(t testing.TB, nickname string, sequence uint64) []byte {
 	return b
 }
 
-func cacheIn(t testing.TB, own Connections) announcementCache {
-	return announcementCache{filepath.Join(t.TempDir(), "introducer.yaml"), own}
+func cacheIn(t testing.TB, own Connections) *announcementCache {
+	return &announcementCache{path: filepath.Join(t.TempDir(), "introducer.yaml"), own: own}
 }
 
 func cachedAt(signed []byte, hour int) client.Cached {
@@ -170,6 +171,49 @@ func TestAnnouncementCacheHasTwoParts(t *testing.T) {
 	}
 }
 
+// What changes of one announcement is saved, whatever was saved before.
+func TestAnnouncementCacheFollowsChanges(t *testing.T) {
+	c := cacheIn(t, transport.DirectConnections)
+	one, two := signed(t, "one", 1), signed(t, "two", 2)
+	used := cachedAt(two, 4)
+	used.Used = used.Heard.Add(time.Hour)
+	for n, want := range [][]client.Cached{
+		{cachedAt(one, 3), cachedAt(two, 3)},
+		{cachedAt(one, 3), cachedAt(two, 4)},
+		{cachedAt(one, 3), used},
+		{used},
+		{},
+		{cachedAt(one, 5)},
+	} {
+		if err := c.Save(want); err != nil {
+			t.Fatal(err)
+		}
+		for _, loaded := range []*announcementCache{c, {path: c.path, own: c.own}} {
+			list, err := loaded.Load()
+			if err != nil || !slices.EqualFunc(list, want, func(a, b client.Cached) bool { return reflect.DeepEqual(a, b) }) {
+				t.Errorf("after change %d: %v, %v", n, list, err)
+			}
+		}
+	}
+}
+
+// BenchmarkAnnouncementCache saves a thousand announcements of which one is new.
+func BenchmarkAnnouncementCache(b *testing.B) {
+	c := cacheIn(b, transport.DirectConnections)
+	var list []client.Cached
+	for range 1000 {
+		list = append(list, cachedAt(signed(b, "one", 1), 3))
+	}
+	n := 0
+	for b.Loop() {
+		n++
+		list[n%1000].Heard = list[n%1000].Heard.Add(time.Second)
+		if err := c.Save(list); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // TestCacheIsNeverLooserThanTheNode: what a node in the clear wrote, an
 // anonymous one writes anew.
 func TestCacheIsNeverLooserThanTheNode(t *testing.T) {
@@ -181,10 +225,11 @@ func TestCacheIsNeverLooserThanTheNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.own, err = ConnectionsOf(nil, false, true); err != nil {
+	own, err := ConnectionsOf(nil, false, true)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Save(list); err != nil {
+	if err := (&announcementCache{path: c.path, own: own}).Save(list); err != nil {
 		t.Fatal(err)
 	}
 	if text, _ := os.ReadFile(c.path); strings.Contains(string(text), "direct") || !strings.Contains(string(text), "tcp: tor") {

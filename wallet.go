@@ -84,14 +84,14 @@ func (w *Wallet) ServerIDs() []grid.ServerID {
 }
 
 // announcements is the cache of what an introducer announced to a role.
-func (f nodeFolder) announcements(c Config, ref IntroducerRef, role ...string) announcementCache {
+func (f nodeFolder) announcements(c Config, ref IntroducerRef, role ...string) *announcementCache {
 	return c.cacheIn(f.private(role...), ref)
 }
 
 // cacheIn is the cache of what an introducer announced. It has the introducer's
 // name, so that no other's is read as its own when introducers come and go.
-func (c Config) cacheIn(dir string, ref IntroducerRef) announcementCache {
-	return announcementCache{filepath.Join(dir, "introducer-"+ref.Server.String()+".yaml"), c.rules().Connections}
+func (c Config) cacheIn(dir string, ref IntroducerRef) *announcementCache {
+	return &announcementCache{path: filepath.Join(dir, "introducer-"+ref.Server.String()+".yaml"), own: c.rules().Connections}
 }
 
 // Authority is all that the client can use: what it was given comes first,

@@ -182,7 +182,7 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 	if len(good) != 1 || len(mistakes) != 0 {
 		t.Fatal(good, mistakes)
 	}
-	text, err := clause.Format("# head\n", good, anonymous.Connections)
+	text, err := clause.Format(good[0], anonymous.Connections)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +204,7 @@ func TestOddNicknames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := clause.Format("", []clause.Clause{{Server: id, Signed: signed, Announcement: &a}}, anonymous.Connections)
+	text, err := clause.Format(clause.Clause{Server: id, Signed: signed, Announcement: &a}, anonymous.Connections)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,28 +31,20 @@ type writtenAnnouncement struct {
 	Signed    string   `yaml:"signed"`
 }
 
-// Format writes clauses of announcements, each with the node's own settings in
-// it: what Parse reads.
-func Format(head string, all []Clause, own transport.Connections) ([]byte, error) {
-	clauses := map[string]written{}
-	for _, c := range all {
-		local := writtenLocal{Connections: waysOf(own), Heard: c.Heard.UTC().Format(time.RFC3339)}
-		if !c.Used.IsZero() {
-			local.Used = c.Used.UTC().Format(time.RFC3339)
-		}
-		clauses[c.Server.String()] = written{
-			Local: local,
-			Announcement: writtenAnnouncement{
-				Nickname: shown(c.Announcement.Nickname), Addresses: fit(c.Announcement.Hints), Sequence: c.Announcement.Sequence,
-				Signed: base64.StdEncoding.EncodeToString(c.Signed),
-			},
-		}
+// Format writes the clause of an announcement, with the node's own settings in it.
+// A file of such clauses, each server's once, is what Parse reads.
+func Format(c Clause, own transport.Connections) ([]byte, error) {
+	local := writtenLocal{Connections: waysOf(own), Heard: c.Heard.UTC().Format(time.RFC3339)}
+	if !c.Used.IsZero() {
+		local.Used = c.Used.UTC().Format(time.RFC3339)
 	}
-	if len(clauses) == 0 {
-		return []byte(head), nil
-	}
-	b, err := yaml.Dump(clauses)
-	return append([]byte(head), b...), err
+	return yaml.Dump(map[string]written{c.Server.String(): {
+		Local: local,
+		Announcement: writtenAnnouncement{
+			Nickname: shown(c.Announcement.Nickname), Addresses: fit(c.Announcement.Hints), Sequence: c.Announcement.Sequence,
+			Signed: base64.StdEncoding.EncodeToString(c.Signed),
+		},
+	}})
 }
 
 func waysOf(c transport.Connections) map[string]string {
