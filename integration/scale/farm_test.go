@@ -24,14 +24,18 @@ import (
 const farmVariable = "TARN_FARM"
 
 func TestMain(m *testing.M) {
-	if n, err := strconv.Atoi(os.Getenv(farmVariable)); err == nil {
-		if err := farm(n); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
+	var err error
+	if n, bad := strconv.Atoi(os.Getenv(farmVariable)); bad == nil {
+		err = farm(n)
+	} else if part := os.Getenv(meshVariable); part != "" {
+		err = beMesh(part)
+	} else {
+		os.Exit(m.Run())
 	}
-	os.Exit(m.Run())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }
 
 var loopback = []string{"/ip4/127.0.0.1/tcp/0"}
@@ -94,12 +98,24 @@ func answer(m wire.Message) wire.Message {
 // the clauses of its servers.
 func startFarm(t testing.TB, n int) string {
 	t.Helper()
+	lines := startSelf(t, farmVariable+"="+strconv.Itoa(n))
+	var clauses strings.Builder
+	for lines.Scan() && lines.Text() != "" {
+		fmt.Fprintln(&clauses, lines.Text())
+	}
+	return clauses.String()
+}
+
+// startSelf runs this program with one more variable, until the test ends, and
+// returns what it prints.
+func startSelf(t testing.TB, variable string) *bufio.Scanner {
+	t.Helper()
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(program)
-	cmd.Env = append(os.Environ(), farmVariable+"="+strconv.Itoa(n))
+	cmd.Env = append(os.Environ(), variable)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -118,12 +134,7 @@ func startFarm(t testing.TB, n int) string {
 			t.Error(err)
 		}
 	})
-	var clauses strings.Builder
-	lines := bufio.NewScanner(out)
-	for lines.Scan() && lines.Text() != "" {
-		fmt.Fprintln(&clauses, lines.Text())
-	}
-	return clauses.String()
+	return bufio.NewScanner(out)
 }
 
 // folder is that of a node whose owner says this of servers.

@@ -56,10 +56,16 @@ func awaitLogins(t testing.TB, n *tarn.Node, want int) {
 // await waits until the number of servers to which a node is logged in is right.
 func await(t testing.TB, n *tarn.Node, right func(logins int) bool) {
 	t.Helper()
+	if err := awaitIn(t.Context(), n, right); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func awaitIn(ctx context.Context, n *tarn.Node, right func(logins int) bool) error {
 	for {
-		s, err := n.Status(t.Context())
+		s, err := n.Status(ctx)
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 		in := 0
 		for _, server := range s.Servers {
@@ -68,11 +74,11 @@ func await(t testing.TB, n *tarn.Node, right func(logins int) bool) {
 			}
 		}
 		if right(in) {
-			return
+			return nil
 		}
 		select {
-		case <-t.Context().Done():
-			t.Fatal(t.Context().Err())
+		case <-ctx.Done():
+			return ctx.Err()
 		case <-time.After(look):
 		}
 	}
