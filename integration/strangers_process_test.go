@@ -150,10 +150,10 @@ func beStrangers(what string) error {
 	s.target = transport.Target{Server: id, Hints: p.Hints, Connections: transport.DirectConnections}
 	s.comeAll(address, &wire.Read{StorageIndex: c.(file.CHK).StorageIndex(), Ranges: []wire.Range{{Length: 1 << 20}}})
 	s.first.Wait()
-	fmt.Println(s.times.Load())
+	fmt.Fprintln(os.Stdout, s.times.Load())
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
-		fmt.Println(s.times.Load())
+		fmt.Fprintln(os.Stdout, s.times.Load())
 	}
 	return lines.Err()
 }

@@ -11,7 +11,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	rand2 "math/rand/v2"
+	mathrand "math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -116,7 +116,7 @@ func beMesh(what string) error {
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		return err
 	}
-	fmt.Println(time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds())
+	fmt.Fprintln(os.Stdout, time.Duration(u.Utime.Nano()+u.Stime.Nano()).Seconds())
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return errors.Join(err, each(func(i int) error { return nodes[i].Close(context.Background()) }))
 }
@@ -127,7 +127,7 @@ func (p meshPart) open(i int) (*tarn.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	account, err := lease.NewAccount(rand2.NewChaCha8([32]byte{})) // of all: a server knows its own client's
+	account, err := lease.NewAccount(mathrand.NewChaCha8([32]byte{})) // of all: a server knows its own client's
 	if err != nil {
 		return nil, err
 	}
