@@ -1,6 +1,7 @@
 package tarn
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -55,11 +56,11 @@ func (f Format) shares() mutable.Format {
 }
 
 // MaxModify is the longest content of a mutable file that Modify changes, MaxPart
-// the longest that WriteAt and Append write at once, in bytes. A file of the format
+// the longest that WriteAt and Append write as one version, in bytes. A file of the format
 // MDMF is otherwise as long as any file, one of the format SDMF no longer than 16 MiB.
 const (
 	MaxModify = 32 << 20
-	MaxPart   = 64 << 20
+	MaxPart   = 8 << 20
 )
 
 // MutableOptions change how a mutable file or directory is made; the zero value
@@ -225,19 +226,42 @@ func (n *Node) Overwrite(ctx context.Context, capability string, r io.Reader, ho
 }
 
 // WriteAt writes what it reads from r into a mutable file at an offset, which may
-// lie beyond its end: what is between becomes zero bytes. Errors are those of
-// Overwrite.
+// lie beyond its end: what is between becomes zero bytes. More than MaxPart bytes are
+// several versions, each made of the one before: what fails later leaves the first
+// ones written, and so does who writes in between, which is ErrConflict. Errors are
+// those of Overwrite.
 func (n *Node) WriteAt(ctx context.Context, capability string, r io.Reader, offset int64, how ...Option) (MutableResult, error) {
 	if offset < 0 {
 		return MutableResult{}, fmt.Errorf("%w: offset %d", errRange, offset)
 	}
-	return n.writeMutable(ctx, capability, r, client.WriteMutable{Part: true, Offset: offset}, how)
+	return n.writeParts(ctx, capability, r, client.WriteMutable{Part: true, Offset: offset}, how)
+}
+
+// writeParts writes one part after the other.
+func (n *Node) writeParts(ctx context.Context, capability string, r io.Reader, msg client.WriteMutable, how []Option) (MutableResult, error) {
+	part := bufio.NewReader(r)
+	for {
+		result, err := n.writeMutable(ctx, capability, io.LimitReader(part, MaxPart), msg, how)
+		if err != nil {
+			return result, err
+		}
+		switch _, err := part.Peek(1); {
+		case errors.Is(err, io.EOF):
+			return result, nil
+		case err != nil:
+			return result, n.cause(err)
+		}
+		if msg.Offset >= 0 {
+			msg.Offset += MaxPart
+		}
+		how = append(how[:len(how):len(how)], Onto(result.Version))
+	}
 }
 
 // Append writes what it reads from r at the end of a mutable file. Errors are those
-// of Overwrite.
+// of Overwrite, and what WriteAt says of more than MaxPart bytes is so here.
 func (n *Node) Append(ctx context.Context, capability string, r io.Reader, how ...Option) (MutableResult, error) {
-	return n.writeMutable(ctx, capability, r, client.WriteMutable{Part: true, Offset: -1}, how)
+	return n.writeParts(ctx, capability, r, client.WriteMutable{Part: true, Offset: -1}, how)
 }
 
 func (n *Node) writeMutable(ctx context.Context, capability string, r io.Reader, msg client.WriteMutable, how []Option) (MutableResult, error) {

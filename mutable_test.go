@@ -3,10 +3,13 @@ package tarn_test
 import (
 	"bytes"
 	"errors"
+	"io"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 
 	"github.com/tarn-grid/tarn"
 	"github.com/tarn-grid/tarn/file"
@@ -188,4 +191,49 @@ func TestLargeMutableFile(t *testing.T) {
 			t.Errorf("%d bytes are still reserved at %s", u.Reserved, u.Server.Short())
 		}
 	}
+}
+
+// A long part is written in several versions, each of which is made of the one
+// before: whoever writes in between is not overwritten.
+func TestLongParts(t *testing.T) {
+	g := newGrid(t, 3, file.Params{Needed: 2, Happy: 2, Total: 3, SegmentSize: 128 << 10})
+	n := g.client
+	made, err := n.CreateMutable(t.Context(), bytes.NewReader(someBytes(1, 1000)), tarn.MutableOptions{Format: tarn.MDMF})
+	if err != nil {
+		t.Fatal(err)
+	}
+	part := someBytes(2, 2*tarn.MaxPart+5)
+	want := append(someBytes(1, 1000)[:100:100], part...)
+	result, err := n.WriteAt(t.Context(), made.Cap, bytes.NewReader(part), 100)
+	if err != nil || result.Version.Number() != 4 || result.Size != int64(len(want)) {
+		t.Fatalf("version %d of %d bytes, %v", result.Version.Number(), result.Size, err)
+	}
+	g.wantMutable(n, made.Cap, want)
+	exactly := someBytes(3, tarn.MaxPart)
+	if result, err = n.Append(t.Context(), made.Cap, bytes.NewReader(exactly)); err != nil || result.Version.Number() != 5 {
+		t.Fatalf("version %d, %v", result.Version.Number(), err)
+	}
+	want = append(want, exactly...)
+	g.wantMutable(n, made.Cap, want)
+
+	between := io.MultiReader(bytes.NewReader(exactly), onRead(func() {
+		if _, err := n.Append(t.Context(), made.Cap, strings.NewReader("somebody else's")); err != nil {
+			t.Error(err)
+		}
+	}), strings.NewReader("the rest"))
+	if _, err := n.Append(t.Context(), made.Cap, between); !errors.Is(err, tarn.ErrConflict) {
+		t.Errorf("somebody wrote in between: %v", err)
+	}
+	g.wantMutable(n, made.Cap, append(append(want, exactly...), "somebody else's"...))
+	if _, err := n.Append(t.Context(), made.Cap, io.MultiReader(bytes.NewReader(exactly), iotest.ErrReader(io.ErrClosedPipe))); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("a reader that fails: %v", err)
+	}
+}
+
+// onRead is called when everything before it was read; it yields nothing.
+type onRead func()
+
+func (f onRead) Read([]byte) (int, error) {
+	f()
+	return 0, io.EOF
 }
