@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 
 	"github.com/tarn-grid/tarn"
+	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/file/directory"
 	"github.com/tarn-grid/tarn/web/control"
 	"github.com/tarn-grid/tarn/web/tahoe"
 )
@@ -106,12 +108,36 @@ func (c *copier) fill(ctx context.Context, dir string, children map[string]tahoe
 
 func (c *copier) link(ctx context.Context, dir string, links []control.Child) (string, error) {
 	switch {
+	case dir == "" && c.options.immutable:
+		return c.frozen(ctx, links)
 	case dir == "":
 		return c.node.NewDirectory(ctx, tarn.SDMF, links...)
 	case len(links) == 0:
 		return "", nil
 	}
 	return "", c.node.Link(ctx, control.Place{Cap: dir}, tarn.ReplaceFiles, links...)
+}
+
+// frozen stores a directory that can't be changed.
+func (c *copier) frozen(ctx context.Context, links []control.Child) (string, error) {
+	d, err := directory.New(file.Directory{})
+	if err != nil {
+		return "", err
+	}
+	for _, l := range links {
+		child, err := file.Parse(l.Cap)
+		if err != nil {
+			return "", err
+		}
+		if err := d.Set(directory.Entry{Name: l.Name, Write: child}); err != nil {
+			return "", err
+		}
+	}
+	capability, err := gridOf{c.node}.PutDirectory(ctx, d)
+	if err != nil {
+		return "", err
+	}
+	return capability.String(), nil
 }
 
 // send copies an copied to the place of what is there, if anything is.

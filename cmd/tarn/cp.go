@@ -19,6 +19,7 @@ type cpOptions struct {
 	to        string
 	authority string
 	recursive bool
+	immutable bool
 	capsOnly  bool
 	verbose   bool
 }
@@ -34,7 +35,10 @@ is a capability or begins with an alias (work:letters), all else is on this mach
 Where TO is a directory, or there are several FROM, or it ends with a slash, the
 copies are in it under their own names; of a FROM that ends with a slash the contents
 are. Files that are there are replaced, mutable ones written anew, and directories
-filled up. Files on the grid that can't change are not copied but linked.`,
+filled up. Files on the grid that can't change are not copied but linked.
+
+Directories that are made can be changed, each by a key of its own. With --immutable
+those below TO can't, which is quicker.`,
 		Example: "  tarn cp -r photos work:\n  tarn cp -r work:photos/ copy\n  tarn cp letter.txt work:letters/one.txt",
 		Args:    between(2, 1<<20),
 		RunE: action(func(ctx context.Context, args []string) error {
@@ -45,6 +49,7 @@ filled up. Files on the grid that can't change are not copied but linked.`,
 	}
 	registerAuthority(c, &o.authority)
 	c.Flags().BoolVarP(&o.recursive, "recursive", "r", false, "directories, too")
+	c.Flags().BoolVar(&o.immutable, "immutable", false, "to the grid: directories that are made can't be changed")
 	c.Flags().BoolVar(&o.capsOnly, "caps-only", false, "to this machine: write the capabilities of files instead of what is in them")
 	c.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "name each file that is copied")
 	return c
