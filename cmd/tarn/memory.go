@@ -11,6 +11,10 @@ import (
 // node stays small however much passes through it. GOMEMLIMIT overrides it.
 const memoryLimit = 40 << 20
 
+// growth is by how many percent the heap may grow between two collections, below
+// that: a small heap is looked through less often.
+const growth = 200
+
 // limitMemory sets that limit, and after each collection a higher one where
 // more than that is really in use: against it the collector would only lose,
 // at the expense of all else.
@@ -20,6 +24,9 @@ func limitMemory() {
 	}
 	limit := int64(memoryLimit)
 	debug.SetMemoryLimit(limit)
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(growth)
+	}
 	afterEachCollection(func() {
 		if next := limitFor(memoryInUse()); next != limit {
 			limit = next

@@ -24,21 +24,26 @@ type field struct{ key, value string }
 
 // Validate returns an ErrEntry unless it is a JSON object within bounds.
 func (m Metadata) Validate() error {
-	_, err := m.fields()
-	return err
+	if len(m) > MaxMetadata {
+		return fmt.Errorf("%w: metadata of %d bytes (want at most %d)", ErrEntry, len(m), MaxMetadata)
+	}
+	if !json.Valid([]byte(m)) {
+		return fmt.Errorf("%w: its metadata are not JSON", ErrEntry)
+	}
+	if !strings.HasPrefix(strings.TrimLeft(string(m), " \t\r\n"), "{") {
+		return fmt.Errorf("%w: its metadata are not a JSON object", ErrEntry)
+	}
+	return nil
 }
 
 // fields cuts the object into its members, in their order.
 func (m Metadata) fields() ([]field, error) {
-	if len(m) > MaxMetadata {
-		return nil, fmt.Errorf("%w: metadata of %d bytes (want at most %d)", ErrEntry, len(m), MaxMetadata)
-	}
-	if !json.Valid([]byte(m)) {
-		return nil, fmt.Errorf("%w: its metadata are not JSON", ErrEntry)
+	if err := m.Validate(); err != nil {
+		return nil, err
 	}
 	dec := json.NewDecoder(strings.NewReader(string(m)))
-	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		return nil, fmt.Errorf("%w: its metadata are not a JSON object", ErrEntry)
+	if _, err := dec.Token(); err != nil {
+		return nil, fmt.Errorf("%w: its metadata: %w", ErrEntry, err)
 	}
 	var all []field
 	for dec.More() {
