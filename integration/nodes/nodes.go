@@ -55,6 +55,9 @@ func run(m *testing.M) (int, error) {
 	return m.Run(), nil
 }
 
+// Program is the path of the program under test.
+func Program() string { return program }
+
 // Big reports whether the tests may take long and use much of the disk.
 func Big() bool { return os.Getenv("TARN_BIG") == "1" }
 
