@@ -12,9 +12,6 @@ package renewer
 
 import (
 	"errors"
-	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"time"
 
@@ -22,11 +19,9 @@ import (
 
 	"github.com/tarn-grid/tarn/actors/client"
 	"github.com/tarn-grid/tarn/actors/env"
+	"github.com/tarn-grid/tarn/actors/owners"
 	"github.com/tarn-grid/tarn/lease"
 )
-
-// restAfter is how long a cap rests whose branch failed again and again.
-const restAfter = 10 * time.Minute
 
 // Errors that answer a message.
 var (
@@ -88,7 +83,7 @@ type (
 )
 
 // Done answers what has no other answer.
-type Done struct{}
+type Done = owners.Done
 
 // Caps are all, by name.
 type Caps []Entry
@@ -104,208 +99,85 @@ type Entry struct {
 // Owns: which cap has which client branch; changes to the caps, one at a time.
 // On failure: opens what it kept and connects anew; a change under way may or may not have been made.
 type Renewer struct {
-	env     *env.Env
-	config  Config
-	entries map[string]*Entry
-	spawned int
-	// busy is while the store works; queue is what came meanwhile.
-	busy    bool
-	queue   []request
-	current *actor.PID // who waits for the change under way
-}
-
-// request is a message and who sent it.
-type request struct {
-	message any
-	from    *actor.PID
+	env    *env.Env
+	config Config
+	owners *owners.Register[Kept]
 }
 
 // New makes a Renewer.
 func New(e *env.Env, c Config) env.Producer {
-	return func() actor.Actor { return &Renewer{env: e, config: c, entries: map[string]*Entry{}} }
+	return func() actor.Actor {
+		r := &Renewer{env: e, config: c}
+		r.owners = owners.New(e, owners.Config[Kept]{
+			Caps: "renewal caps", Deed: "renewed", Load: c.Store.Load, Fatal: c.Fatal,
+			Name: func(k Kept) string { return k.Name }, Branch: r.branch,
+		})
+		return r
+	}
 }
 
-type (
-	loaded struct {
-		kept []Kept
-		err  error
-	}
-	saved struct {
-		kept Kept
-		err  error
-	}
-	removed struct{ err error }
-	rested  struct{ name string }
-)
+// branch renews by a cap.
+func (r *Renewer) branch(ctx actor.Context, n int, k Kept) *actor.PID {
+	return r.env.Spawn.Child(ctx, "cap/"+strconv.Itoa(n), client.New(r.env, k.Connections))
+}
 
 // Receive implements actor.Actor.
 func (r *Renewer) Receive(ctx actor.Context) {
-	switch m := ctx.Message().(type) {
-	case *actor.Started:
-		r.load(ctx)
+	switch ctx.Message().(type) {
 	case Add, Remove, AskCaps:
-		r.queue = append(r.queue, request{m, ctx.Sender()})
+		r.owners.Queue(ctx)
 		r.next(ctx)
-	case loaded:
-		r.loaded(ctx, m)
-	case saved:
-		r.saved(ctx, m)
-	case removed:
-		r.done(ctx, m.err)
-	case rested:
-		if e := r.entries[m.name]; e != nil && e.PID == nil {
-			r.spawn(ctx, e)
+	default:
+		if r.owners.Handle(ctx) {
+			r.next(ctx)
 		}
-	case *actor.Terminated:
-		r.terminated(ctx, m.Who)
-	case *actor.Restarting, *actor.Stopping:
-		r.interrupted(ctx)
 	}
 }
 
-// load opens what was kept.
-func (r *Renewer) load(ctx actor.Context) {
-	r.busy = true
-	store := r.config.Store
-	r.env.Exec.Do(env.Disk, ctx.Self(), func() any {
-		kept, err := store.Load()
-		return loaded{kept, err}
-	})
-}
-
-func (r *Renewer) loaded(ctx actor.Context, m loaded) {
-	if m.err != nil {
-		r.config.Fatal(fmt.Errorf("read the renewal caps: %w", m.err))
-		return
-	}
-	for _, k := range m.kept {
-		e := &Entry{Kept: k}
-		r.entries[k.Name] = e
-		r.spawn(ctx, e)
-	}
-	r.busy = false
-	r.next(ctx)
-}
-
-func (r *Renewer) spawn(ctx actor.Context, e *Entry) {
-	r.spawned++
-	e.PID = r.env.Spawn.Child(ctx, "cap/"+strconv.Itoa(r.spawned), client.New(r.env, e.Connections))
-}
-
-// stop lets the connections of a cap go.
-func (r *Renewer) stop(ctx actor.Context, e *Entry) {
-	if e.PID != nil {
-		ctx.Stop(e.PID)
-		e.PID = nil
-	}
-}
-
-// next takes what was asked for, in order, until the store has to work.
+// next takes what was asked for.
 func (r *Renewer) next(ctx actor.Context) {
-	for !r.busy && len(r.queue) > 0 {
-		q := r.queue[0]
-		r.queue = r.queue[1:]
-		switch m := q.message.(type) {
+	for m, from := range r.owners.Asked() {
+		switch m := m.(type) {
 		case AskCaps:
-			ctx.Send(q.from, r.caps())
+			ctx.Send(from, r.caps())
 		case Add:
-			r.add(ctx, m, q.from)
+			r.add(ctx, m, from)
 		case Remove:
-			r.remove(ctx, m, q.from)
+			r.remove(ctx, m, from)
 		}
 	}
 }
 
 func (r *Renewer) caps() Caps {
 	all := Caps{}
-	for _, name := range slices.Sorted(maps.Keys(r.entries)) {
-		all = append(all, *r.entries[name])
+	for _, e := range r.owners.All() {
+		all = append(all, Entry{e.Kept, e.Branch})
 	}
 	return all
 }
 
 func (r *Renewer) add(ctx actor.Context, m Add, from *actor.PID) {
-	old := r.entries[m.Name]
-	switch {
-	case old == nil && len(r.entries) >= r.config.Most:
+	old := r.owners.Of(m.Name)
+	if old == nil && r.owners.Len() >= r.config.Most {
 		ctx.Send(from, ErrFull)
 		return
-	case old != nil && !old.Cap.OfSame(m.Cap):
+	}
+	if old != nil && !old.Kept.Cap.OfSame(m.Cap) {
 		ctx.Send(from, ErrOthers)
 		return
-	case old != nil:
-		r.stop(ctx, old)
 	}
-	r.busy, r.current = true, from
-	store := r.config.Store
-	r.env.Exec.Do(env.Disk, ctx.Self(), func() any {
-		kept, err := store.Save(m.Name, m.Cap)
-		return saved{kept, err}
+	r.owners.Change(ctx, m.Name, from, func() (Kept, bool, error) {
+		kept, err := r.config.Store.Save(m.Name, m.Cap)
+		return kept, true, err
 	})
 }
 
-func (r *Renewer) saved(ctx actor.Context, m saved) {
-	if m.err == nil {
-		e := &Entry{Kept: m.kept}
-		r.entries[m.kept.Name] = e
-		r.spawn(ctx, e)
-	}
-	r.done(ctx, m.err)
-}
-
 func (r *Renewer) remove(ctx actor.Context, m Remove, from *actor.PID) {
-	e := r.entries[m.Name]
-	if e == nil {
+	if r.owners.Of(m.Name) == nil {
 		ctx.Send(from, ErrUnknown)
 		return
 	}
-	r.stop(ctx, e)
-	delete(r.entries, m.Name)
-	r.busy, r.current = true, from
-	store := r.config.Store
-	r.env.Exec.Do(env.Disk, ctx.Self(), func() any { return removed{store.Remove(m.Name)} })
-}
-
-// done answers who waits for a change. After one that failed all is opened anew,
-// as after a crash.
-func (r *Renewer) done(ctx actor.Context, err error) {
-	var answer any = Done{}
-	if err != nil {
-		answer = fmt.Errorf("change the renewal caps: %w", err)
-	}
-	ctx.Send(r.current, answer)
-	r.current, r.busy = nil, false
-	if err == nil {
-		r.next(ctx)
-		return
-	}
-	r.env.Log.Error("renewal caps could not be changed; they are read again", "error", err)
-	for _, name := range slices.Sorted(maps.Keys(r.entries)) {
-		r.stop(ctx, r.entries[name])
-	}
-	clear(r.entries)
-	r.load(ctx)
-}
-
-// terminated lets a cap rest whose branch failed for good.
-func (r *Renewer) terminated(ctx actor.Context, who *actor.PID) {
-	for name, e := range r.entries {
-		if e.PID != nil && e.PID.Equal(who) {
-			r.env.Log.Error("nothing is renewed for a while: it keeps failing", "for", name)
-			e.PID = nil
-			r.env.Clock.After(r.env.Jitter(restAfter), ctx.Self(), rested{name})
-			return
-		}
-	}
-}
-
-// interrupted tells who waits.
-func (r *Renewer) interrupted(ctx actor.Context) {
-	if r.current != nil {
-		ctx.Send(r.current, client.ErrInterrupted)
-	}
-	for _, q := range r.queue {
-		ctx.Send(q.from, client.ErrInterrupted)
-	}
-	r.current, r.queue = nil, nil
+	r.owners.Change(ctx, m.Name, from, func() (Kept, bool, error) {
+		return Kept{}, false, r.config.Store.Remove(m.Name)
+	})
 }

@@ -199,7 +199,7 @@ func TestDiskRefuses(t *testing.T) {
 func TestFails(t *testing.T) {
 	r := newRig(t)
 	r.want(r.ask(renewer.Add{Name: "alice", Cap: of(1)}), nil)
-	r.world.Inject = func(id string, m any) bool { return id == "renewer" && fmt.Sprintf("%T", m) == "renewer.saved" }
+	r.world.Inject = func(id string, m any) bool { return id == "renewer" && strings.HasPrefix(fmt.Sprintf("%T", m), "owners.changed[") }
 	r.want(r.ask(renewer.Add{Name: "bob", Cap: of(2)}), client.ErrInterrupted)
 }
 

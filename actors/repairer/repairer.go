@@ -14,8 +14,6 @@ package repairer
 
 import (
 	"errors"
-	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -24,6 +22,7 @@ import (
 
 	"github.com/tarn-grid/tarn/actors/client"
 	"github.com/tarn-grid/tarn/actors/env"
+	"github.com/tarn-grid/tarn/actors/owners"
 	"github.com/tarn-grid/tarn/file"
 	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
@@ -128,7 +127,7 @@ type (
 )
 
 // Done answers what has no other answer.
-type Done struct{}
+type Done = owners.Done
 
 // Owners are all, by name.
 type Owners []Owner
@@ -140,25 +139,16 @@ type Owners []Owner
 type Repairer struct {
 	env     *env.Env
 	config  Config
-	owners  map[string]*owner
-	spawned int
+	owners  *owners.Register[Owner]
 	jobs    map[string]*task // under way, by the PID id of the job
+	begun   int              // jobs
 	resting int
 	timer   func()
 	waiting []*wait
-	// busy is while the store changes caps, noting how many results it keeps; queue
-	// and late are what came meanwhile.
-	busy    bool
-	noting  int
-	queue   []request
-	late    []looked
-	current *actor.PID // who waits for the change under way
-}
-
-// owner is an Owner with its branch; nil while that rests.
-type owner struct {
-	Owner
-	branch *actor.PID
+	// noting is how many results the store keeps; late are those that came while it
+	// changed caps.
+	noting int
+	late   []looked
 }
 
 // fileID names a file among all.
@@ -183,97 +173,68 @@ type wait struct {
 	files   map[fileID]bool
 }
 
-// request is a message and who sent it.
-type request struct {
-	message any
-	from    *actor.PID
-}
-
 // New makes a Repairer.
 func New(e *env.Env, c Config) env.Producer {
 	return func() actor.Actor {
-		return &Repairer{env: e, config: c, owners: map[string]*owner{}, jobs: map[string]*task{}}
+		r := &Repairer{env: e, config: c, jobs: map[string]*task{}}
+		r.owners = owners.New(e, owners.Config[Owner]{
+			Caps: "repair caps", Deed: "repaired", Load: c.Store.Load, Fatal: c.Fatal,
+			Name: func(o Owner) string { return o.Name }, Branch: r.branch,
+		})
+		return r
 	}
 }
 
+// branch reaches servers for an owner. Jobs under way for him end with it.
+func (r *Repairer) branch(ctx actor.Context, n int, o Owner) *actor.PID {
+	return r.env.Spawn.Child(ctx, "owner/"+strconv.Itoa(n), client.New(r.env, o.Connections))
+}
+
 type (
-	loaded struct {
-		owners []Owner
-		err    error
-	}
-	changed struct {
-		owner Owner
-		err   error
-	}
 	noted struct {
 		job string
 		err error
 	}
 	// due says that it is time to look at the next file, rested that one more may
-	// be begun, awake that an owner's branch may be tried again.
+	// be begun.
 	due    struct{}
 	rested struct{}
-	awake  struct{ name string }
 )
 
 // Receive implements actor.Actor.
 func (r *Repairer) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
-	case *actor.Started:
-		r.load(ctx)
 	case Add, Remove, AskOwners, CheckNow:
-		r.queue = append(r.queue, request{m, ctx.Sender()})
+		r.owners.Queue(ctx)
 		r.next(ctx)
-	case loaded:
-		r.loaded(ctx, m)
-	case changed:
-		r.changed(ctx, m)
 	case due:
 		r.timer = nil
 		r.schedule(ctx)
 	case rested:
 		r.resting--
 		r.schedule(ctx)
-	case awake:
-		if o := r.owners[m.name]; o != nil && o.branch == nil {
-			r.spawn(ctx, o)
-			r.schedule(ctx)
-		}
 	case looked:
 		r.looked(ctx, m)
 	case noted:
 		r.noted(ctx, m)
 	case *actor.Terminated:
-		r.terminated(ctx, m.Who)
+		if r.jobs[m.Who.Id] != nil {
+			ctx.Send(ctx.Self(), looked{job: m.Who.Id, err: client.ErrInterrupted}) // behind what it may have said itself
+			return
+		}
+		r.owners.Handle(ctx)
 	case *actor.Restarting, *actor.Stopping:
 		r.interrupted(ctx)
+		r.owners.Handle(ctx)
+	default:
+		if r.owners.Handle(ctx) {
+			r.goOn(ctx)
+		}
 	}
 }
 
-// load opens what was kept.
-func (r *Repairer) load(ctx actor.Context) {
-	r.busy = true
-	store := r.config.Store
-	r.env.Exec.Do(env.Disk, ctx.Self(), func() any {
-		owners, err := store.Load()
-		return loaded{owners, err}
-	})
-}
-
-func (r *Repairer) loaded(ctx actor.Context, m loaded) {
-	if m.err != nil {
-		r.config.Fatal(fmt.Errorf("read the repair caps: %w", m.err))
-		return
-	}
-	for _, o := range m.owners {
-		r.open(ctx, o)
-	}
-	r.free(ctx)
-}
-
-// free goes on once the store has nothing to do.
-func (r *Repairer) free(ctx actor.Context) {
-	r.busy = false
+// goOn does what had to wait for a change, or for a branch.
+func (r *Repairer) goOn(ctx actor.Context) {
 	late := r.late
 	r.late = nil
 	for _, m := range late {
@@ -284,50 +245,29 @@ func (r *Repairer) free(ctx actor.Context) {
 	r.schedule(ctx)
 }
 
-// open looks after the files of an owner, with a branch of his own.
-func (r *Repairer) open(ctx actor.Context, o Owner) {
-	r.owners[o.Name] = &owner{Owner: o}
-	r.spawn(ctx, r.owners[o.Name])
-}
-
-func (r *Repairer) spawn(ctx actor.Context, o *owner) {
-	r.spawned++
-	o.branch = r.env.Spawn.Child(ctx, "owner/"+strconv.Itoa(r.spawned), client.New(r.env, o.Connections))
-}
-
-// close ends what is done for an owner. Jobs under way for him end with his
-// branch.
-func (r *Repairer) close(ctx actor.Context, name string) {
-	if o := r.owners[name]; o != nil {
-		delete(r.owners, name)
-		if o.branch != nil {
-			ctx.Stop(o.branch)
-		}
-	}
-}
-
-// next takes what was asked for, in order, until the store has to work.
+// next takes what was asked for, unless the store keeps results.
 func (r *Repairer) next(ctx actor.Context) {
-	for !r.busy && r.noting == 0 && len(r.queue) > 0 {
-		q := r.queue[0]
-		r.queue = r.queue[1:]
-		switch m := q.message.(type) {
+	if r.noting > 0 {
+		return
+	}
+	for m, from := range r.owners.Asked() {
+		switch m := m.(type) {
 		case AskOwners:
-			ctx.Send(q.from, r.list())
+			ctx.Send(from, r.list())
 		case CheckNow:
-			r.checkNow(ctx, m, q.from)
+			r.checkNow(ctx, m, from)
 		case Add:
-			r.add(ctx, m, q.from)
+			r.add(ctx, m, from)
 		case Remove:
-			r.remove(ctx, m, q.from)
+			r.remove(ctx, m, from)
 		}
 	}
 }
 
 func (r *Repairer) list() Owners {
 	all := Owners{}
-	for _, name := range slices.Sorted(maps.Keys(r.owners)) {
-		o := r.owners[name].Owner
+	for _, e := range r.owners.All() {
+		o := e.Kept
 		o.Files = slices.Clone(o.Files)
 		all = append(all, o)
 	}
@@ -336,16 +276,16 @@ func (r *Repairer) list() Owners {
 
 func (r *Repairer) add(ctx actor.Context, m Add, from *actor.PID) {
 	files := 0
-	for _, o := range r.owners {
-		files += len(o.Files)
+	for _, e := range r.owners.All() {
+		files += len(e.Kept.Files)
 	}
-	old := r.owners[m.Name]
+	old := r.owners.Of(m.Name)
 	for _, f := range m.Files {
-		if old != nil && !old.Files[0].Cap.OfSame(f.Cap) {
+		if old != nil && !old.Kept.Files[0].Cap.OfSame(f.Cap) {
 			ctx.Send(from, ErrOthers)
 			return
 		}
-		if old == nil || old.file(f.Verifier.StorageIndex) == nil {
+		if old == nil || old.Kept.file(f.Verifier.StorageIndex) == nil {
 			files++
 		}
 	}
@@ -353,56 +293,27 @@ func (r *Repairer) add(ctx actor.Context, m Add, from *actor.PID) {
 		ctx.Send(from, ErrFull)
 		return
 	}
-	store := r.config.Store
-	r.change(ctx, m.Name, from, func() (Owner, error) { return store.Save(m.Name, m.Files) })
+	r.change(ctx, m.Name, from, func() (Owner, error) { return r.config.Store.Save(m.Name, m.Files) })
 }
 
 func (r *Repairer) remove(ctx actor.Context, m Remove, from *actor.PID) {
-	o := r.owners[m.Name]
-	if o == nil || m.File != nil && o.file(*m.File) == nil {
+	e := r.owners.Of(m.Name)
+	if e == nil || m.File != nil && e.Kept.file(*m.File) == nil {
 		ctx.Send(from, ErrUnknown)
 		return
 	}
-	store := r.config.Store
-	r.change(ctx, m.Name, from, func() (Owner, error) { return store.Remove(m.Name, m.File) })
+	r.change(ctx, m.Name, from, func() (Owner, error) { return r.config.Store.Remove(m.Name, m.File) })
 }
 
-// change has the store change what is kept under a name. Meanwhile nothing is
-// done for it.
 func (r *Repairer) change(ctx actor.Context, name string, from *actor.PID, do func() (Owner, error)) {
-	r.close(ctx, name)
-	r.busy, r.current = true, from
-	r.env.Exec.Do(env.Disk, ctx.Self(), func() any {
+	r.owners.Change(ctx, name, from, func() (Owner, bool, error) {
 		o, err := do()
-		return changed{o, err}
+		return o, len(o.Files) > 0, err
 	})
 }
 
-// changed answers who waits for a change. After one that failed all is opened
-// anew, as after a crash.
-func (r *Repairer) changed(ctx actor.Context, m changed) {
-	var answer any = Done{}
-	if m.err != nil {
-		answer = fmt.Errorf("change the repair caps: %w", m.err)
-	}
-	ctx.Send(r.current, answer)
-	r.current = nil
-	if m.err != nil {
-		r.env.Log.Error("repair caps could not be changed; they are read again", "error", m.err)
-		for _, name := range slices.Sorted(maps.Keys(r.owners)) {
-			r.close(ctx, name)
-		}
-		r.load(ctx)
-		return
-	}
-	if len(m.owner.Files) > 0 {
-		r.open(ctx, m.owner)
-	}
-	r.free(ctx)
-}
-
 // file is that of a storage index, nil if there is none.
-func (o *owner) file(si grid.StorageIndex) *File {
+func (o *Owner) file(si grid.StorageIndex) *File {
 	i := slices.IndexFunc(o.Files, func(f File) bool { return f.Verifier.StorageIndex == si })
 	if i < 0 {
 		return nil
@@ -410,16 +321,10 @@ func (o *owner) file(si grid.StorageIndex) *File {
 	return &o.Files[i]
 }
 
-// interrupted tells who waits.
+// interrupted tells who waits for files to be looked at.
 func (r *Repairer) interrupted(ctx actor.Context) {
-	if r.current != nil {
-		ctx.Send(r.current, client.ErrInterrupted)
-	}
-	for _, q := range r.queue {
-		ctx.Send(q.from, client.ErrInterrupted)
-	}
 	for _, w := range r.waiting {
 		ctx.Send(w.replyTo, client.ErrInterrupted)
 	}
-	r.current, r.queue, r.waiting = nil, nil, nil
+	r.waiting = nil
 }

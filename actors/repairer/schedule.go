@@ -23,8 +23,6 @@ const (
 	// retryAfter is how soon a file is looked at again that is not whole; at
 	// most once in a time between two checks.
 	retryAfter = time.Hour
-	// restAfter is how long an owner rests whose branch failed again and again.
-	restAfter = 10 * time.Minute
 	// silence is for how long nothing may be heard of a file.
 	silence = time.Hour
 )
@@ -55,11 +53,10 @@ func (r *Repairer) first() (id fileID, at time.Time, ok bool) {
 	for _, t := range r.jobs {
 		under[t.fileID] = true
 	}
-	for _, name := range slices.Sorted(maps.Keys(r.owners)) {
-		o := r.owners[name]
-		for _, f := range o.Files {
+	for name, e := range r.owners.All() {
+		for _, f := range e.Kept.Files {
 			here := fileID{name, f.Verifier.StorageIndex}
-			if o.branch != nil && !under[here] && (!ok || f.State.Next.Before(at)) {
+			if e.Branch != nil && !under[here] && (!ok || f.State.Next.Before(at)) {
 				id, at, ok = here, f.State.Next, true
 			}
 		}
@@ -69,12 +66,12 @@ func (r *Repairer) first() (id fileID, at time.Time, ok bool) {
 
 // look begins to look at a file.
 func (r *Repairer) look(ctx actor.Context, id fileID) {
-	o := r.owners[id.name]
-	f := *o.file(id.si)
+	e := r.owners.Of(id.name)
+	f := *e.Kept.file(id.si)
 	now := r.env.Clock.Now()
-	t := &task{fileID: id, branch: o.branch, began: now, verify: now.Sub(f.State.Verified) >= r.config.Verify}
-	r.spawned++
-	pid := r.env.Spawn.Child(ctx, fmt.Sprintf("job/%d", r.spawned), newJob(r.env, o.branch, f, t.verify))
+	t := &task{fileID: id, branch: e.Branch, began: now, verify: now.Sub(f.State.Verified) >= r.config.Verify}
+	r.begun++
+	pid := r.env.Spawn.Child(ctx, fmt.Sprintf("job/%d", r.begun), newJob(r.env, e.Branch, f, t.verify))
 	r.jobs[pid.Id] = t
 }
 
@@ -84,16 +81,16 @@ func (r *Repairer) looked(ctx actor.Context, m looked) {
 	if t == nil || t.noticed {
 		return
 	}
-	if r.busy {
+	if r.owners.Busy() {
 		r.late = append(r.late, m)
 		return
 	}
-	o := r.owners[t.name]
-	if o == nil || o.branch == nil || !o.branch.Equal(t.branch) || o.file(t.si) == nil {
+	e := r.owners.Of(t.name)
+	if e == nil || e.Branch == nil || !e.Branch.Equal(t.branch) || e.Kept.file(t.si) == nil {
 		r.over(ctx, m.job) // the caps under that name were changed: it is not known what this says
 		return
 	}
-	f := o.file(t.si)
+	f := e.Kept.file(t.si)
 	f.State = r.after(f.State, t, m)
 	if r.wanted(t) {
 		f.State.Next = r.env.Clock.Now()
@@ -188,17 +185,18 @@ func (r *Repairer) over(ctx actor.Context, job string) {
 
 // checkNow makes files due.
 func (r *Repairer) checkNow(ctx actor.Context, m CheckNow, from *actor.PID) {
-	if m.Name != "" && r.owners[m.Name] == nil {
+	if m.Name != "" && r.owners.Of(m.Name) == nil {
 		ctx.Send(from, ErrUnknown)
 		return
 	}
 	now := r.env.Clock.Now()
 	w := &wait{replyTo: from, since: now, files: map[fileID]bool{}}
-	for name, o := range r.owners {
-		for i := range o.Files {
+	for name, e := range r.owners.All() {
+		for i := range e.Kept.Files {
 			if m.Name == "" || m.Name == name {
-				o.Files[i].State.Next = now
-				w.files[fileID{name, o.Files[i].Verifier.StorageIndex}] = true
+				f := &e.Kept.Files[i]
+				f.State.Next = now
+				w.files[fileID{name, f.Verifier.StorageIndex}] = true
 			}
 		}
 	}
@@ -215,8 +213,8 @@ func (r *Repairer) answer(ctx actor.Context, t *task) {
 			delete(w.files, t.fileID)
 		}
 		maps.DeleteFunc(w.files, func(id fileID, _ bool) bool {
-			o := r.owners[id.name]
-			return !r.busy && (o == nil || o.file(id.si) == nil)
+			e := r.owners.Of(id.name)
+			return !r.owners.Busy() && (e == nil || e.Kept.file(id.si) == nil)
 		})
 		if len(w.files) == 0 {
 			ctx.Send(w.replyTo, Done{})
@@ -233,20 +231,3 @@ func (r *Repairer) wanted(t *task) bool {
 
 // errBranch is why a file could not be looked at whose owner's branch failed.
 var errBranch = errors.New("the part of this node that reaches servers for him failed; its log says more")
-
-// terminated follows the end of a job that said nothing, and lets an owner rest
-// whose branch failed for good.
-func (r *Repairer) terminated(ctx actor.Context, who *actor.PID) {
-	if r.jobs[who.Id] != nil {
-		ctx.Send(ctx.Self(), looked{job: who.Id, err: client.ErrInterrupted}) // behind what it may have said itself
-		return
-	}
-	for name, o := range r.owners {
-		if o.branch != nil && o.branch.Equal(who) {
-			r.env.Log.Error("nothing is repaired for a while: it keeps failing", "for", name)
-			o.branch = nil
-			r.env.Clock.After(r.env.Jitter(restAfter), ctx.Self(), awake{name})
-			return
-		}
-	}
-}
