@@ -36,7 +36,6 @@ type rig struct {
 	names   *names
 	servers []*server
 	fatal   []error
-	inboxes int
 }
 
 // cache is a client.AnnouncementCache.
@@ -224,15 +223,13 @@ func (r *rig) own(s *server, n byte, name string) {
 	r.names.owners[lease.ServerKey{Server: s.id(), Key: grid.PublicKey{n}}] = tally.Owner{Name: name, Quota: new(int64(1000))}
 }
 
-func (r *rig) ask(message any) (answer any) {
+func (r *rig) ask(message any) any {
 	r.Helper()
-	r.inboxes++
-	inbox := r.world.Inbox(fmt.Sprintf("inbox%d", r.inboxes), func(m any) { answer = m })
-	r.world.Env().Spawn.Send(r.pid, &actor.MessageEnvelope{Message: message, Sender: inbox})
-	if err := r.world.Until(func() bool { return answer != nil }, time.Hour); err != nil {
+	answer := r.world.Ask(r.pid, message)
+	if err := r.world.Until(func() bool { return *answer != nil }, time.Hour); err != nil {
 		r.Fatalf("%T: %v", message, err)
 	}
-	return answer
+	return *answer
 }
 
 func (r *rig) collect() tally.Summary {

@@ -38,12 +38,11 @@ func (d *disk) Save(all [][]byte) error {
 // rig is an introducer in a simulated world.
 type rig struct {
 	*testing.T
-	world   *sim.World
-	net     *fake.Network
-	disk    *disk
-	pid     *actor.PID
-	fatal   []error
-	inboxes int
+	world *sim.World
+	net   *fake.Network
+	disk  *disk
+	pid   *actor.PID
+	fatal []error
 }
 
 func key(n byte) ed25519.PrivateKey { return ed25519.NewKeyFromSeed(append(make([]byte, 31), n)) }
@@ -75,14 +74,11 @@ func (r *rig) until(what string, cond func() bool) {
 	}
 }
 
-func (r *rig) status() (s introducer.Status) {
+func (r *rig) status() introducer.Status {
 	r.Helper()
-	r.inboxes++
-	done := false
-	inbox := r.world.Inbox(fmt.Sprintf("inbox%d", r.inboxes), func(m any) { s, done = m.(introducer.Status) })
-	r.world.Env().Spawn.Send(r.pid, &actor.MessageEnvelope{Message: introducer.AskStatus{}, Sender: inbox})
-	r.until("status", func() bool { return done })
-	return s
+	answer := r.world.Ask(r.pid, introducer.AskStatus{})
+	r.until("status", func() bool { return *answer != nil })
+	return (*answer).(introducer.Status)
 }
 
 // peer is the other side of one connection.

@@ -51,12 +51,11 @@ func (d *disk) Save(c membership.Change) error {
 // rig is an account manager in a simulated world.
 type rig struct {
 	*testing.T
-	world   *sim.World
-	net     *fake.Network
-	disk    *disk
-	pid     *actor.PID
-	fatal   []error
-	inboxes int
+	world *sim.World
+	net   *fake.Network
+	disk  *disk
+	pid   *actor.PID
+	fatal []error
 }
 
 func key(n byte) ed25519.PrivateKey { return ed25519.NewKeyFromSeed(append(make([]byte, 31), n)) }
@@ -104,13 +103,11 @@ func (r *rig) until(what string, cond func() bool) {
 }
 
 // ask is a question of the operator.
-func (r *rig) ask(message any) (answer any) {
+func (r *rig) ask(message any) any {
 	r.Helper()
-	r.inboxes++
-	inbox := r.world.Inbox(fmt.Sprintf("inbox%d", r.inboxes), func(m any) { answer = m })
-	r.world.Env().Spawn.Send(r.pid, &actor.MessageEnvelope{Message: message, Sender: inbox})
-	r.until("an answer to the operator", func() bool { return answer != nil })
-	return answer
+	answer := r.world.Ask(r.pid, message)
+	r.until("an answer to the operator", func() bool { return *answer != nil })
+	return *answer
 }
 
 func (r *rig) do(message any) {

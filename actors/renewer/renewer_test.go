@@ -62,10 +62,9 @@ func (d *disk) Remove(name string) error {
 // rig is a renewer in a simulated world.
 type rig struct {
 	*testing.T
-	world   *sim.World
-	disk    *disk
-	pid     *actor.PID
-	inboxes int
+	world *sim.World
+	disk  *disk
+	pid   *actor.PID
 }
 
 func newRig(t *testing.T) *rig {
@@ -79,13 +78,7 @@ func newRig(t *testing.T) *rig {
 }
 
 // begin sends a message; the answer comes in its time.
-func (r *rig) begin(message any) *any {
-	r.inboxes++
-	answer := new(any)
-	to := r.world.Inbox(fmt.Sprint("inbox", r.inboxes), func(m any) { *answer = m })
-	r.world.Env().Spawn.Send(r.pid, &actor.MessageEnvelope{Message: message, Sender: to})
-	return answer
-}
+func (r *rig) begin(message any) *any { return r.world.Ask(r.pid, message) }
 
 func (r *rig) ask(message any) any {
 	r.Helper()

@@ -158,14 +158,13 @@ func must(err error) {
 // rig is a server in a simulated world.
 type rig struct {
 	testing.TB
-	world   *sim.World
-	net     *fake.Network
-	table   table
-	config  server.Config
-	pid     *actor.PID
-	free    int64
-	fatal   []error
-	inboxes int
+	world  *sim.World
+	net    *fake.Network
+	table  table
+	config server.Config
+	pid    *actor.PID
+	free   int64
+	fatal  []error
 }
 
 var serverKey = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
@@ -208,13 +207,11 @@ func (r *rig) until(what string, cond func() bool) {
 }
 
 // ask asks the storage actor.
-func (r *rig) ask(msg any) (reply any) {
+func (r *rig) ask(msg any) any {
 	r.Helper()
-	r.inboxes++
-	inbox := r.world.Inbox(fmt.Sprintf("inbox%d", r.inboxes), func(m any) { reply = m })
-	r.world.Sys.Env.Spawn.Send(r.pid, &actor.MessageEnvelope{Message: msg, Sender: inbox})
-	r.until("a reply", func() bool { return reply != nil })
-	return reply
+	reply := r.world.Ask(r.pid, msg)
+	r.until("a reply", func() bool { return *reply != nil })
+	return *reply
 }
 
 func (r *rig) status() server.Status {

@@ -17,6 +17,7 @@ package sim
 
 import (
 	"container/heap"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"strings"
@@ -59,6 +60,7 @@ type World struct {
 	steps  int
 	trace  *trace
 	alive  map[string]*life // actors that have started, by id
+	asked  int              // inboxes of Ask
 }
 
 // life is that of an actor.
@@ -149,6 +151,16 @@ func (w *World) Inbox(name string, fn func(msg any)) *actor.PID {
 		})
 	})
 	return pid
+}
+
+// Ask sends an actor a message; what is returned holds the answer once it is
+// there, nil until then.
+func (w *World) Ask(to *actor.PID, message any) *any {
+	w.asked++
+	answer := new(any)
+	from := w.Inbox(fmt.Sprintf("inbox%d", w.asked), func(m any) { *answer = m })
+	w.Sys.Send(to, &actor.MessageEnvelope{Message: message, Sender: from})
+	return answer
 }
 
 // run is the executor: work is done at once, a while after it was asked for.
