@@ -192,8 +192,25 @@ func TestDiskRefuses(t *testing.T) {
 func TestFails(t *testing.T) {
 	r := newRig(t)
 	r.want(r.ask(renewer.Add{Name: "alice", Cap: of(1)}), nil)
-	r.world.Inject = func(id string, m any) bool { return id == "renewer" && strings.HasPrefix(fmt.Sprintf("%T", m), "owners.changed[") }
+	r.world.Inject = func(id string, m any) bool {
+		return id == "renewer" && strings.HasPrefix(fmt.Sprintf("%T", m), "owners.changed[")
+	}
 	r.want(r.ask(renewer.Add{Name: "bob", Cap: of(2)}), client.ErrInterrupted)
+}
+
+// So is told who waits for that change to be over.
+func TestFailsWhileOthersWait(t *testing.T) {
+	r := newRig(t)
+	r.wantNames()
+	r.world.Inject = func(id string, m any) bool {
+		return id == "renewer" && strings.HasPrefix(fmt.Sprintf("%T", m), "owners.changed[")
+	}
+	added, asked := r.begin(renewer.Add{Name: "alice", Cap: of(1)}), r.begin(renewer.AskCaps{})
+	if err := r.world.For(time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	r.want(*added, client.ErrInterrupted)
+	r.want(*asked, client.ErrInterrupted)
 }
 
 // A branch that fails again and again rests, and harms no other.

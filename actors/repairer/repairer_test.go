@@ -242,3 +242,24 @@ func TestFailures(t *testing.T) {
 	}
 	r.want("removed", r.ask(repairer.Remove{Name: "alice"}), nil)
 }
+
+// An owner whose branch fails again and again rests; then his files are looked at
+// again, without anybody asking.
+func TestOwnerRests(t *testing.T) {
+	r := newRig(t)
+	r.world.Inject = func(id string, _ any) bool { return strings.HasPrefix(id, "repairer/owner/") }
+	r.want("added", r.ask(add(t, "alice", 1, 1)), nil)
+	if err := r.world.For(2 * time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if s := r.state("alice", 1); !s.Checked.IsZero() {
+		t.Fatalf("looked at by nobody: %+v", s)
+	}
+	r.world.Inject = nil
+	if err := r.world.For(3 * time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if s := r.state("alice", 1); s.Checked.IsZero() {
+		t.Errorf("not looked at again: %+v", s)
+	}
+}
