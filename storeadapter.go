@@ -1,10 +1,7 @@
 package tarn
 
 import (
-	"time"
-
 	"github.com/tarn-grid/tarn/actors/server"
-	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/lease"
 	"github.com/tarn-grid/tarn/lease/store"
 )
@@ -21,16 +18,6 @@ func (s serverStore) Apply(c lease.Change) (func() error, error) {
 		return nil, err
 	}
 	return commit.Wait, nil
-}
-
-// ListShares implements server.Store.
-func (s serverStore) ListShares(si grid.StorageIndex) ([]server.StoredShare, error) {
-	entries, err := s.Store.ListShares(si)
-	shares := make([]server.StoredShare, len(entries))
-	for i, e := range entries {
-		shares[i] = server.StoredShare(e)
-	}
-	return shares, err
 }
 
 // OpenShare implements server.Store.
@@ -52,47 +39,6 @@ func (serverStore) SmallShare() int64 { return store.SmallShare }
 
 // Incoming implements server.Store.
 func (s serverStore) Incoming() (server.Incoming, error) { return s.Store.Incoming() }
-
-// ScanExpired implements server.Store.
-func (s serverStore) ScanExpired(now time.Time, from []byte, limit int) ([]lease.LeaseID, []byte, error) {
-	return s.Store.ScanExpired(now, from, limit)
-}
-
-// LeasesAfter implements server.Store.
-func (s serverStore) LeasesAfter(c lease.Column, share *lease.ShareID, limit int) ([]server.StoredLease, bool, error) {
-	entries, more, err := s.Store.LeasesAfter(c, share, limit)
-	leases := make([]server.StoredLease, len(entries))
-	for i, e := range entries {
-		leases[i] = server.StoredLease(e)
-	}
-	return leases, more, err
-}
-
-// ScanUnder implements server.Store.
-func (s serverStore) ScanUnder(root grid.PublicKey, from []byte, limit int) ([]server.StoredLease, []byte, error) {
-	found, next, err := s.Store.ScanUnder(root, from, limit)
-	all := make([]server.StoredLease, len(found))
-	for i, l := range found {
-		all[i] = server.StoredLease(l)
-	}
-	return all, next, err
-}
-
-// Progress implements server.Store.
-func (s serverStore) Progress() ([]byte, error) { return s.Store.Progress() }
-
-// SaveProgress implements server.Store.
-func (s serverStore) SaveProgress(cursor []byte) error { return s.Store.SaveProgress(cursor) }
-
-// Holders implements server.Store.
-func (s serverStore) Holders(id lease.ShareID) ([]server.StoredLease, error) {
-	found, err := s.Store.Holders(id)
-	all := make([]server.StoredLease, len(found))
-	for i, l := range found {
-		all[i] = server.StoredLease(l)
-	}
-	return all, err
-}
 
 // OpenLoose implements server.Store.
 func (s serverStore) OpenLoose(id lease.ShareID) (server.Body, error) {

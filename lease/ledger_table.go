@@ -141,6 +141,18 @@ type Lease struct {
 	Chain                  uint32 // id of the stored chain; 0 is none: no root, no pairs
 }
 
+// StoredShare is a share that is in the table, with its name.
+type StoredShare struct {
+	ID    ShareID
+	Share Share
+}
+
+// StoredLease is a lease that is in the table, with its name.
+type StoredLease struct {
+	ID    LeaseID
+	Lease Lease
+}
+
 // ChainRecord is by whose grants a label came to its leases. It is stored once for
 // all leases of the label under it.
 type ChainRecord struct {

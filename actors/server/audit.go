@@ -21,7 +21,7 @@ type Audit struct {
 
 // AuditedLease is a lease and how its holder came to it.
 type AuditedLease struct {
-	StoredLease
+	lease.StoredLease
 	Share lease.Share
 	// Keys lead from the root to the key that logged in; none for a column
 	// without a key.

@@ -56,7 +56,7 @@ type (
 	}
 	scannedUnder struct {
 		root  grid.PublicKey
-		found []StoredLease
+		found []lease.StoredLease
 		next  []byte
 		err   error
 	}

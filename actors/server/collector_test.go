@@ -237,7 +237,7 @@ type watched struct {
 	under   func()
 }
 
-func (w watched) ScanUnder(root grid.PublicKey, from []byte, limit int) ([]server.StoredLease, []byte, error) {
+func (w watched) ScanUnder(root grid.PublicKey, from []byte, limit int) ([]lease.StoredLease, []byte, error) {
 	if w.under != nil {
 		w.under()
 	}

@@ -29,11 +29,11 @@ type facet struct {
 	grant   lease.Grant
 	expires int64 // of the reference, Unix seconds
 
-	open     int                      // requests that it still has to answer
-	retiring bool                     // another login has taken its place
-	finding  map[uint64][]StoredShare // by request: waits for the ledger
-	stages   map[wire.Secret]*staging // what has come for a Mutate
-	mutating map[uint64]*mutation     // by request: in progress
+	open     int                            // requests that it still has to answer
+	retiring bool                           // another login has taken its place
+	finding  map[uint64][]lease.StoredShare // by request: waits for the ledger
+	stages   map[wire.Secret]*staging       // what has come for a Mutate
+	mutating map[uint64]*mutation           // by request: in progress
 }
 
 // retire ends a facet once it has answered what it was given.
@@ -47,7 +47,7 @@ type peers struct {
 
 func newFacet(e *env.Env, c *Config, p peers, session *actor.PID, conn transport.Session, ref lease.Reference) env.Producer {
 	return func() actor.Actor {
-		return &facet{env: e, config: c, peers: p, session: session, conn: conn, grant: ref.Grant, expires: ref.Expires, finding: map[uint64][]StoredShare{}, stages: map[wire.Secret]*staging{}, mutating: map[uint64]*mutation{}}
+		return &facet{env: e, config: c, peers: p, session: session, conn: conn, grant: ref.Grant, expires: ref.Expires, finding: map[uint64][]lease.StoredShare{}, stages: map[wire.Secret]*staging{}, mutating: map[uint64]*mutation{}}
 	}
 }
 

@@ -35,7 +35,7 @@ type FileShares struct{ StorageIndex grid.StorageIndex }
 
 // FileShare is a share and when the last lease on it ends, Unix seconds.
 type FileShare struct {
-	StoredShare
+	lease.StoredShare
 	Ends int64
 }
 

@@ -144,7 +144,7 @@ func (t *tried) forget() {
 
 // read fills the answer with what was asked for of the shares that can be
 // changed, as far as there is room.
-func (t *tried) read(s Store, there []StoredShare) error {
+func (t *tried) read(s Store, there []lease.StoredShare) error {
 	ranges := t.message.Reads
 	buf, release := wire.Buffer(maxMutateRead)
 	t.release = release

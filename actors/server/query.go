@@ -52,7 +52,7 @@ type Removal struct {
 	// Last is the shares that only those leases keep, and their bytes.
 	Last lease.Counter
 	// LastShares names them, as many as MaxLastShares.
-	LastShares []StoredShare
+	LastShares []lease.StoredShare
 	// LastEnd is when the last of the leases ends by itself, Unix seconds.
 	LastEnd int64
 }
@@ -110,7 +110,7 @@ func (w *removalWalk) under(root grid.PublicKey) error {
 	}
 }
 
-func (w *removalWalk) lease(l StoredLease) error {
+func (w *removalWalk) lease(l lease.StoredLease) error {
 	i, ok := w.columns[l.ID.Column]
 	if !ok {
 		i = len(w.Accounts)
@@ -139,7 +139,7 @@ func (w *removalWalk) last(id lease.ShareID, share lease.Share) {
 	w.Last.Bytes += share.Size
 	w.Last.Leases++
 	if len(w.LastShares) < MaxLastShares {
-		w.LastShares = append(w.LastShares, StoredShare{id, share})
+		w.LastShares = append(w.LastShares, lease.StoredShare{ID: id, Share: share})
 	}
 }
 

@@ -54,15 +54,6 @@ func (t table) Apply(c lease.Change) (func() error, error) {
 
 func (t table) Free() (int64, error) { return t.freeSpace(), nil }
 
-func (t table) ListShares(si grid.StorageIndex) ([]server.StoredShare, error) {
-	list, err := t.Store.ListShares(si)
-	var all []server.StoredShare
-	for _, s := range list {
-		all = append(all, server.StoredShare{ID: s.ID, Share: s.Share})
-	}
-	return all, err
-}
-
 type body struct{ *store.Body }
 
 func (b body) Size() int64 { return b.Body.Size }
@@ -81,19 +72,6 @@ func (t table) Incoming() (server.Incoming, error) {
 	file, err := t.Store.Incoming()
 	*t.files++
 	return &incoming{file, t.files, false}, err
-}
-
-func (t table) ScanExpired(now time.Time, from []byte, limit int) ([]lease.LeaseID, []byte, error) {
-	return t.Store.ScanExpired(now, from, limit)
-}
-
-func (t table) LeasesAfter(c lease.Column, share *lease.ShareID, limit int) ([]server.StoredLease, bool, error) {
-	list, more, err := t.Store.LeasesAfter(c, share, limit)
-	var all []server.StoredLease
-	for _, l := range list {
-		all = append(all, server.StoredLease(l))
-	}
-	return all, more, err
 }
 
 // params give four shares, each with all of the file.
@@ -377,28 +355,6 @@ func wantCode(t testing.TB, m wire.Message, code wire.Code) *wire.Error {
 		t.Fatalf("got %T %v, want error %v", m, m, code)
 	}
 	return e
-}
-
-func (t table) ScanUnder(root grid.PublicKey, from []byte, limit int) ([]server.StoredLease, []byte, error) {
-	found, next, err := t.Store.ScanUnder(root, from, limit)
-	all := make([]server.StoredLease, len(found))
-	for i, l := range found {
-		all[i] = server.StoredLease(l)
-	}
-	return all, next, err
-}
-
-func (t table) Progress() ([]byte, error) { return t.Store.Progress() }
-
-func (t table) SaveProgress(cursor []byte) error { return t.Store.SaveProgress(cursor) }
-
-func (t table) Holders(id lease.ShareID) ([]server.StoredLease, error) {
-	found, err := t.Store.Holders(id)
-	all := make([]server.StoredLease, len(found))
-	for i, l := range found {
-		all[i] = server.StoredLease(l)
-	}
-	return all, err
 }
 
 func (t table) OpenLoose(id lease.ShareID) (server.Body, error) {

@@ -27,14 +27,15 @@ type Store interface {
 	CancellingRoots() ([]grid.PublicKey, error)
 	RootsWithLeases() ([]grid.PublicKey, error)
 	// Holders lists the leases on a share, by column.
-	Holders(lease.ShareID) ([]StoredLease, error)
+	Holders(lease.ShareID) ([]lease.StoredLease, error)
 	// ScanUnder looks at up to limit leases from a cursor on for those whose
 	// chain starts at a root, the zero one being that of clients without a key.
-	ScanUnder(root grid.PublicKey, from []byte, limit int) (found []StoredLease, next []byte, err error)
+	ScanUnder(root grid.PublicKey, from []byte, limit int) (found []lease.StoredLease, next []byte, err error)
 	// TrafficSince yields the traffic of every counter from a day on, by day.
 	TrafficSince(since lease.Day, yield func(lease.TrafficKey, lease.Traffic) error) error
-	// ListShares lists the STABLE shares of a file, by number.
-	ListShares(grid.StorageIndex) ([]StoredShare, error)
+	// ListShares lists the STABLE shares of a file, by number. Nobody may change the
+	// list.
+	ListShares(grid.StorageIndex) ([]lease.StoredShare, error)
 	// HasMutable reports whether any share can be changed.
 	HasMutable() (bool, error)
 	// OpenShare opens a STABLE share; lease.ErrNoShare if there is none.
@@ -50,7 +51,7 @@ type Store interface {
 	// LeasesAfter lists up to limit leases of a column, in the order of their
 	// shares, behind a share, nil being the beginning; and whether there are
 	// more.
-	LeasesAfter(c lease.Column, share *lease.ShareID, limit int) (leases []StoredLease, more bool, err error)
+	LeasesAfter(c lease.Column, share *lease.ShareID, limit int) (leases []lease.StoredLease, more bool, err error)
 	// Progress is where the scan for expired leases goes on after a restart, as
 	// SaveProgress last said; nil is the beginning.
 	Progress() ([]byte, error)
@@ -72,18 +73,6 @@ type Store interface {
 	// Delete deletes the bytes of such shares, and returns those of which they
 	// are gone. It can be repeated.
 	Delete(...lease.GoingShare) (gone []lease.GoingShare, err error)
-}
-
-// StoredShare is a share that is there.
-type StoredShare struct {
-	ID    lease.ShareID
-	Share lease.Share
-}
-
-// StoredLease is a lease that is there.
-type StoredLease struct {
-	ID    lease.LeaseID
-	Lease lease.Lease
 }
 
 // Body is the bytes of a share. Reading goes on undisturbed if the share goes.

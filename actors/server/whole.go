@@ -18,8 +18,8 @@ import (
 // looked is what the disk and the verifier say of an offer.
 type looked struct {
 	offer offer
-	held  []StoredShare // of the file, where that was asked for
-	body  *lease.Body   // verified; nil where it is to be pulled
+	held  []lease.StoredShare // of the file, where that was asked for
+	body  *lease.Body         // verified; nil where it is to be pulled
 	err   error
 }
 

@@ -83,16 +83,11 @@ func (d *disk) Free() (int64, error) {
 	return d.free, d.fails("free")
 }
 
-func (d *disk) ListShares(si grid.StorageIndex) ([]server.StoredShare, error) {
+func (d *disk) ListShares(si grid.StorageIndex) ([]lease.StoredShare, error) {
 	if err := d.fails("list"); err != nil {
 		return nil, err
 	}
-	list, err := d.Store.ListShares(si)
-	all := make([]server.StoredShare, len(list))
-	for i, s := range list {
-		all[i] = server.StoredShare(s)
-	}
-	return all, err
+	return d.Store.ListShares(si)
 }
 
 func (d *disk) OpenShare(id lease.ShareID) (server.Body, error) {
@@ -169,41 +164,18 @@ func (d *disk) ScanExpired(now time.Time, from []byte, limit int) ([]lease.Lease
 	return d.Store.ScanExpired(now, from, limit)
 }
 
-func (d *disk) LeasesAfter(c lease.Column, share *lease.ShareID, limit int) ([]server.StoredLease, bool, error) {
+func (d *disk) LeasesAfter(c lease.Column, share *lease.ShareID, limit int) ([]lease.StoredLease, bool, error) {
 	if err := d.fails("list"); err != nil {
 		return nil, false, err
 	}
-	list, more, err := d.Store.LeasesAfter(c, share, limit)
-	all := make([]server.StoredLease, len(list))
-	for i, l := range list {
-		all[i] = server.StoredLease(l)
-	}
-	return all, more, err
+	return d.Store.LeasesAfter(c, share, limit)
 }
 
-func (d *disk) ScanUnder(root grid.PublicKey, from []byte, limit int) ([]server.StoredLease, []byte, error) {
+func (d *disk) ScanUnder(root grid.PublicKey, from []byte, limit int) ([]lease.StoredLease, []byte, error) {
 	if err := d.fails("scan"); err != nil {
 		return nil, nil, err
 	}
-	found, next, err := d.Store.ScanUnder(root, from, limit)
-	all := make([]server.StoredLease, len(found))
-	for i, l := range found {
-		all[i] = server.StoredLease(l)
-	}
-	return all, next, err
-}
-
-func (d *disk) Progress() ([]byte, error) { return d.Store.Progress() }
-
-func (d *disk) SaveProgress(cursor []byte) error { return d.Store.SaveProgress(cursor) }
-
-func (d *disk) Holders(id lease.ShareID) ([]server.StoredLease, error) {
-	found, err := d.Store.Holders(id)
-	all := make([]server.StoredLease, len(found))
-	for i, l := range found {
-		all[i] = server.StoredLease(l)
-	}
-	return all, err
+	return d.Store.ScanUnder(root, from, limit)
 }
 
 func (d *disk) OpenLoose(id lease.ShareID) (server.Body, error) {

@@ -96,7 +96,7 @@ func (h *hotCache) follow(b batch) {
 // through which a scan has to go.
 type shareLists struct {
 	mu      sync.Mutex
-	lists   recent[grid.StorageIndex, []ShareEntry]
+	lists   recent[grid.StorageIndex, []lease.StoredShare]
 	changes uint64
 }
 
@@ -104,13 +104,13 @@ type shareLists struct {
 const listsBytes = 512 << 10
 
 func newShareLists() shareLists {
-	return shareLists{lists: newRecent(listsBytes, func(_ grid.StorageIndex, list []ShareEntry) int {
-		return hotOverhead + len(list)*int(unsafe.Sizeof(ShareEntry{}))
+	return shareLists{lists: newRecent(listsBytes, func(_ grid.StorageIndex, list []lease.StoredShare) int {
+		return hotOverhead + len(list)*int(unsafe.Sizeof(lease.StoredShare{}))
 	})}
 }
 
 // get is a list that nobody may change, and where the changes stand for put.
-func (l *shareLists) get(si grid.StorageIndex) (list []ShareEntry, ok bool, changes uint64) {
+func (l *shareLists) get(si grid.StorageIndex) (list []lease.StoredShare, ok bool, changes uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	list, ok = l.lists.get(si)
@@ -118,7 +118,7 @@ func (l *shareLists) get(si grid.StorageIndex) (list []ShareEntry, ok bool, chan
 }
 
 // put remembers what a scan found, unless something has changed since it began.
-func (l *shareLists) put(si grid.StorageIndex, list []ShareEntry, changes uint64) {
+func (l *shareLists) put(si grid.StorageIndex, list []lease.StoredShare, changes uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.changes == changes {
@@ -152,13 +152,13 @@ func (l *shareLists) change(id lease.ShareID, e edit) {
 		l.lists.delete(id.StorageIndex) // who reads it is told
 		return
 	}
-	at, found := slices.BinarySearchFunc(list, id.Num, func(a ShareEntry, num grid.ShareNum) int { return cmp.Compare(a.ID.Num, num) })
+	at, found := slices.BinarySearchFunc(list, id.Num, func(a lease.StoredShare, num grid.ShareNum) int { return cmp.Compare(a.ID.Num, num) })
 	list = slices.Clone(list)
 	switch stable := share.State == lease.Stable && !e.delete; {
 	case stable && found:
 		list[at].Share = share
 	case stable:
-		list = slices.Insert(list, at, ShareEntry{id, share})
+		list = slices.Insert(list, at, lease.StoredShare{ID: id, Share: share})
 	case found:
 		list = slices.Delete(list, at, at+1)
 	}

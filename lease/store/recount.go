@@ -51,8 +51,8 @@ type recount struct {
 	chains   map[uint32]int64
 	records  map[uint32]lease.ChainRecord
 	keys     map[lease.Column]int64
-	total    int64        // leases
-	wrong    []ShareEntry // with the number of leases that they should have
+	total    int64               // leases
+	wrong    []lease.StoredShare // with the number of leases that they should have
 	found    []Difference
 }
 
@@ -114,7 +114,7 @@ func (r *recount) shares() error {
 		r.differ(lease.Counter{Leases: int64(share.Leases)}, lease.Counter{Leases: holders}, "share %v", id)
 		right := share
 		right.Leases = uint32(holders)
-		r.wrong = append(r.wrong, ShareEntry{id, right})
+		r.wrong = append(r.wrong, lease.StoredShare{ID: id, Share: right})
 	}
 	err := r.s.scanAll([]byte{tagShare}, func(key, value []byte) (err error) {
 		if len(key) == shareKeySize {

@@ -9,7 +9,7 @@ import (
 )
 
 // Cursor is where a scan goes on; nil is the beginning, and the end.
-type Cursor []byte
+type Cursor = []byte
 
 // errStop ends a scan early.
 var errStop = errors.New("stop")
@@ -49,22 +49,16 @@ func (s *Store) SaveProgress(c Cursor) error {
 	return nil
 }
 
-// LeaseEntry is a lease with its name.
-type LeaseEntry struct {
-	ID    lease.LeaseID
-	Lease lease.Lease
-}
-
 // LeasesOf lists up to limit leases of a column, by share, from a cursor on,
 // with the cursor for the next call, nil at the end.
-func (s *Store) LeasesOf(c lease.Column, from Cursor, limit int) ([]LeaseEntry, Cursor, error) {
+func (s *Store) LeasesOf(c lease.Column, from Cursor, limit int) ([]lease.StoredLease, Cursor, error) {
 	column, ok, err := s.columnID(c)
 	if err != nil || !ok {
 		return nil, nil, err
 	}
-	var all []LeaseEntry
+	var all []lease.StoredLease
 	next, err := s.scanLeases(withID(tagLease, column), from, limit, func(id lease.LeaseID, l lease.Lease) {
-		all = append(all, LeaseEntry{id, l})
+		all = append(all, lease.StoredLease{ID: id, Lease: l})
 	})
 	return all, next, err
 }
@@ -72,7 +66,7 @@ func (s *Store) LeasesOf(c lease.Column, from Cursor, limit int) ([]LeaseEntry, 
 // LeasesAfter lists up to limit leases of a column, in the order of their
 // shares, behind a share; from the first on where that is nil. It says whether
 // there are more.
-func (s *Store) LeasesAfter(c lease.Column, share *lease.ShareID, limit int) ([]LeaseEntry, bool, error) {
+func (s *Store) LeasesAfter(c lease.Column, share *lease.ShareID, limit int) ([]lease.StoredLease, bool, error) {
 	var from Cursor
 	if share != nil {
 		column, ok, err := s.columnID(c)
@@ -88,12 +82,12 @@ func (s *Store) LeasesAfter(c lease.Column, share *lease.ShareID, limit int) ([]
 // ScanUnder looks at up to limit leases from a cursor on and returns those
 // whose chain starts at a root, with the cursor for the next call, nil at the
 // end. The zero root is that of clients without a key.
-func (s *Store) ScanUnder(root grid.PublicKey, from Cursor, limit int) ([]LeaseEntry, Cursor, error) {
+func (s *Store) ScanUnder(root grid.PublicKey, from Cursor, limit int) ([]lease.StoredLease, Cursor, error) {
 	prefix := []byte{tagLease}
 	if root.IsZero() {
 		prefix = withID(tagLease, lease.AnonymousID)
 	}
-	var all []LeaseEntry
+	var all []lease.StoredLease
 	starts := map[uint32]bool{0: root.IsZero()}
 	var failed error
 	next, err := s.scanLeases(prefix, from, limit, func(id lease.LeaseID, l lease.Lease) {
@@ -105,7 +99,7 @@ func (s *Store) ScanUnder(root grid.PublicKey, from Cursor, limit int) ([]LeaseE
 			starts[l.Chain] = under
 		}
 		if under {
-			all = append(all, LeaseEntry{id, l})
+			all = append(all, lease.StoredLease{ID: id, Lease: l})
 		}
 	})
 	return all, next, errors.Join(err, failed)
@@ -154,15 +148,9 @@ func (s *Store) leaseEntry(key, value []byte) (lease.LeaseID, lease.Lease, error
 	return lease.LeaseID{Column: column, Share: shareOf(key[5:])}, l, err
 }
 
-// ShareEntry is a share with its name.
-type ShareEntry struct {
-	ID    lease.ShareID
-	Share lease.Share
-}
-
 // ListShares lists the STABLE shares of a file, by number. Nobody may change the
 // list.
-func (s *Store) ListShares(si grid.StorageIndex) ([]ShareEntry, error) {
+func (s *Store) ListShares(si grid.StorageIndex) ([]lease.StoredShare, error) {
 	all, ok, changes := s.lists.get(si)
 	if ok {
 		return all, nil
@@ -174,15 +162,15 @@ func (s *Store) ListShares(si grid.StorageIndex) ([]ShareEntry, error) {
 	return all, err
 }
 
-func (s *Store) scanShares(si grid.StorageIndex) ([]ShareEntry, error) {
-	var all []ShareEntry
+func (s *Store) scanShares(si grid.StorageIndex) ([]lease.StoredShare, error) {
+	var all []lease.StoredShare
 	err := s.scanAll(append([]byte{tagShare}, si[:]...), func(key, value []byte) error {
 		if len(key) != shareKeySize {
 			return nil // who holds it
 		}
 		share, err := decodeShare(value)
 		if err == nil && share.State == lease.Stable {
-			all = append(all, ShareEntry{shareOf(key[1:]), share})
+			all = append(all, lease.StoredShare{ID: shareOf(key[1:]), Share: share})
 		}
 		return err
 	})
@@ -212,7 +200,7 @@ func (s *Store) HasMutable() (bool, error) {
 var errFound = errors.New("found")
 
 // Holders lists the leases on a share, by column.
-func (s *Store) Holders(id lease.ShareID) ([]LeaseEntry, error) {
+func (s *Store) Holders(id lease.ShareID) ([]lease.StoredLease, error) {
 	var columns []uint32
 	err := s.scanAll(withShare(tagShare, id), func(key, _ []byte) error {
 		if len(key) == holderKeySize {
@@ -220,14 +208,14 @@ func (s *Store) Holders(id lease.ShareID) ([]LeaseEntry, error) {
 		}
 		return nil
 	})
-	var all []LeaseEntry
+	var all []lease.StoredLease
 	for _, column := range columns {
 		c, colErr := s.columnOf(column)
 		l, _, readErr := read(s, leaseKey(column, id), decodeLease)
 		if err = errors.Join(err, colErr, readErr); err != nil {
 			return nil, err
 		}
-		all = append(all, LeaseEntry{lease.LeaseID{Column: c, Share: id}, l})
+		all = append(all, lease.StoredLease{ID: lease.LeaseID{Column: c, Share: id}, Lease: l})
 	}
 	return all, err
 }
