@@ -50,6 +50,21 @@ func Verifier(c Capability) (Capability, error) {
 	}
 }
 
+// Readable reports whether the content of what c names can be read with it: of a
+// file, or of the file that a directory lies in.
+func Readable(c Capability) bool {
+	switch c := c.(type) {
+	case CHK, LIT:
+		return true
+	case Mutable:
+		_, ok := c.ReadKey()
+		return ok
+	case Directory:
+		return Readable(c.File)
+	}
+	return false
+}
+
 // StorageIndexOf is the name under which servers keep the shares of what c
 // names; false if there are none, as of LIT, or it can't be told, as of Unknown.
 func StorageIndexOf(c Capability) (grid.StorageIndex, bool) {

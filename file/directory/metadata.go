@@ -145,10 +145,22 @@ func (m Metadata) Modified() (time.Time, bool) {
 	return fromSeconds(get(all, "mtime"))
 }
 
+// ModTime is when the content of the child changed, as file systems show it: what
+// Modified says, or else when the link last changed; 1970 if neither is told.
+func (m Metadata) ModTime() time.Time {
+	if t, ok := m.Modified(); ok {
+		return t
+	}
+	if _, changed, ok := m.Linked(); ok {
+		return changed
+	}
+	return time.Unix(0, 0)
+}
+
 // fromSeconds reads a time between the years 1 and 9999.
 func fromSeconds(text string) (time.Time, bool) {
 	s, err := strconv.ParseFloat(text, 64)
-	t := time.UnixMicro(int64(s * 1e6))
+	t := time.UnixMicro(int64(math.Round(s * 1e6)))
 	return t, err == nil && math.Abs(s) < 1e11 && t.Year() >= 1 && t.Year() <= 9999
 }
 

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"io/fs"
-	"math"
 	"sync"
 	"time"
 
@@ -63,12 +62,12 @@ func directoryMode(c file.Directory) fs.FileMode {
 // info is what an entry tells of its child, and for a mutable file what the file
 // itself does.
 func (t *Trees) info(ctx context.Context, e tarn.Entry) Info {
-	i := Info{name: e.Name, modified: modified(e.Metadata)}
+	i := Info{name: e.Name, modified: e.Metadata.ModTime()}
 	if d, ok := asDirectory(e); ok {
 		i.mode = directoryMode(d)
 		return i
 	}
-	if e.Err != nil || !readable(e.Capability()) {
+	if e.Err != nil || !file.Readable(e.Capability()) {
 		return i // nobody may do anything
 	}
 	i.mode = 0o600
@@ -156,21 +155,6 @@ func (t *Trees) keepState(key string, size int64, version string) state {
 	makeRoom(t.states, func(s state) bool { return time.Now().After(s.until) })
 	t.states[key] = s
 	return s
-}
-
-// modified is when the content changed: what the user said, or else when the link
-// was last set.
-func modified(m directory.Metadata) time.Time {
-	var user struct {
-		Modified *float64 `json:"mtime"`
-	}
-	if json.Unmarshal([]byte(m), &user) == nil && user.Modified != nil && math.Abs(*user.Modified) < 1e11 {
-		return time.UnixMilli(int64(*user.Modified * 1000))
-	}
-	if _, changed, ok := m.Linked(); ok {
-		return changed
-	}
-	return time.Unix(0, 0)
 }
 
 // withModified are the metadata of a content that changed then; of now if that is

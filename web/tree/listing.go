@@ -250,7 +250,7 @@ func (l link) set(d *directory.Directory) error {
 			return tarn.ErrEntryExists
 		case l.replace == tarn.ReplaceFiles && isDir:
 			return ErrDirectory
-		case l.replace == tarn.ReplaceFiles && (old.Err != nil || !readable(old.Capability())):
+		case l.replace == tarn.ReplaceFiles && (old.Err != nil || !file.Readable(old.Capability())):
 			return ErrUnknown
 		}
 	}
@@ -299,7 +299,7 @@ func (t touch) set(d *directory.Directory) error {
 	if e.Err != nil {
 		return e.Err
 	}
-	if modified(e.Metadata).Equal(t.at) {
+	if e.Metadata.ModTime().Equal(t.at) {
 		return nil
 	}
 	var err error

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
-	"io/fs"
 
+	"github.com/tarn-grid/tarn"
 	"github.com/tarn-grid/tarn/file"
 )
 
@@ -15,8 +15,7 @@ type File struct {
 	info   Info
 	path   string
 	cap    file.Capability
-	window *window
-	at     int64
+	reader *tarn.Reader
 }
 
 // Open opens the file at a path. Nothing is fetched before it is read. Reading ends
@@ -41,7 +40,7 @@ func (t *Tree) open(ctx context.Context, path string) (*File, error) {
 		return nil, p.entry.Err
 	}
 	c := p.entry.Capability()
-	if !readable(c) {
+	if !file.Readable(c) {
 		return nil, ErrUnknown
 	}
 	content, err := t.trees.node.Open(ctx, c.String())
@@ -51,7 +50,7 @@ func (t *Tree) open(ctx context.Context, path string) (*File, error) {
 	if m, ok := c.(file.Mutable); ok {
 		t.trees.keepState(m.ReadOnly().String(), content.Size(), versionOf(content))
 	}
-	return &File{info: t.trees.info(ctx, p.entry), path: path, cap: c, window: newWindow(content)}, nil
+	return &File{info: t.trees.info(ctx, p.entry), path: path, cap: c, reader: tarn.NewReader(content)}, nil
 }
 
 // Info is what the file was when it was opened.
@@ -59,44 +58,37 @@ func (f *File) Info() Info { return f.info }
 
 // ReadAt implements io.ReaderAt.
 func (f *File) ReadAt(p []byte, offset int64) (int, error) {
-	n, err := f.window.readAt(p, offset)
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = failed("read", f.path, err)
-	}
-	return n, err
+	n, err := f.reader.ReadAt(p, offset)
+	return n, f.failed("read", err)
 }
 
 // Read implements io.Reader.
 func (f *File) Read(p []byte) (int, error) {
-	n, err := f.ReadAt(p, f.at)
-	f.at += int64(n)
-	if n > 0 && errors.Is(err, io.EOF) {
-		err = nil
+	n, err := f.reader.Read(p)
+	return n, f.failed("read", err)
+}
+
+// failed leaves the end of the file as it is.
+func (f *File) failed(what string, err error) error {
+	if errors.Is(err, io.EOF) {
+		return err
 	}
-	return n, err
+	return failed(what, f.path, err)
 }
 
 // Seek implements io.Seeker.
 func (f *File) Seek(offset int64, whence int) (int64, error) {
-	switch whence {
-	case io.SeekCurrent:
-		offset += f.at
-	case io.SeekEnd:
-		offset += f.window.size
-	}
-	if offset < 0 {
-		return 0, failed("seek", f.path, fs.ErrInvalid)
-	}
-	f.at = offset
-	return offset, nil
+	at, err := f.reader.Seek(offset, whence)
+	return at, f.failed("seek", err)
 }
 
 // Close ends reading.
-func (f *File) Close() error { return f.window.close() }
+func (f *File) Close() error { return f.reader.Close() }
 
 // whole is the capability of all that will be read, if it is that of a file that
 // never changes.
 func (f *File) whole() (file.Capability, bool) {
 	_, changes := f.cap.(file.Mutable)
-	return f.cap, !changes && f.at == 0
+	at, err := f.reader.Seek(0, io.SeekCurrent)
+	return f.cap, !changes && err == nil && at == 0
 }

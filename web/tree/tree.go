@@ -77,7 +77,7 @@ func (t *Trees) At(capability string) (*Tree, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: %s is the kind of something else", tarn.ErrNotDirectory, parsed.Kind())
 	}
-	if !readable(d.File) {
+	if !file.Readable(d) {
 		return nil, fmt.Errorf("%w: %s is a kind that can't be read", tarn.ErrNotDirectory, parsed.Kind())
 	}
 	return &Tree{trees: t, root: d}, nil
@@ -86,18 +86,6 @@ func (t *Trees) At(capability string) (*Tree, error) {
 // Identity names the directory at the top, the same for who can write it and who
 // can only read it. It is secret.
 func (t *Tree) Identity() string { return identity(t.root) }
-
-// readable tells the capabilities whose content can be had.
-func readable(c file.Capability) bool {
-	switch c := c.(type) {
-	case file.CHK, file.LIT:
-		return true
-	case file.Mutable:
-		_, ok := c.ReadKey()
-		return ok
-	}
-	return false
-}
 
 // identity is the same for all capabilities of a directory.
 func identity(c file.Directory) string {
@@ -129,11 +117,8 @@ func (p place) dir() (file.Directory, bool) {
 }
 
 func asDirectory(e tarn.Entry) (file.Directory, bool) {
-	if e.Err != nil {
-		return file.Directory{}, false
-	}
 	d, ok := e.Capability().(file.Directory)
-	return d, ok && readable(d.File)
+	return d, ok && file.Readable(d)
 }
 
 // find follows a path. That nothing is at its end is no error.

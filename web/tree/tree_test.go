@@ -451,6 +451,10 @@ func TestReading(t *testing.T) {
 		})
 	}
 	all.Wait()
+	most := make([]byte, 5<<20) // more than is held
+	if n, err := f.ReadAt(most, 123); err != nil || !bytes.Equal(most, content[123:][:5<<20]) {
+		t.Errorf("five megabytes at once: %d, %v", n, err)
+	}
 	if _, err := f.Seek(-10, io.SeekEnd); err != nil {
 		t.Fatal(err)
 	}

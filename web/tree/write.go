@@ -54,7 +54,7 @@ func (p place) writable(mustBeNew bool) error {
 	if mustBeNew {
 		return fs.ErrExist
 	}
-	if p.entry.Err != nil || !readable(p.entry.Capability()) {
+	if p.entry.Err != nil || !file.Readable(p.entry.Capability()) {
 		return ErrUnknown
 	}
 	if _, ok := p.entry.Capability().(file.Mutable); ok {

@@ -1,4 +1,4 @@
-package tree
+package tarn
 
 import (
 	"bytes"
@@ -6,23 +6,23 @@ import (
 	"io"
 	"io/fs"
 	"sync"
-
-	"github.com/tarn-grid/tarn"
 )
 
 // How much of a file is held, in bytes: at least this much before and behind what
 // was asked for last, and a piece. firstStretch is how much is fetched at first
-// where a reader jumps to; who goes on from there gets the rest.
+// where a reader jumps to; who goes on from there gets the rest. maxStep is how much
+// is asked for at once: what is behind has to stay until it is read.
 const (
-	behind       = 1 << 20
-	ahead        = 1 << 20
+	windowBehind = 1 << 20
+	windowAhead  = 1 << 20
 	firstStretch = 1 << 20
+	maxStep      = 128 << 10
 )
 
 // window is the part of a file that is held in memory. A stream of it runs ahead of
 // the readers, who may be several, not far apart and not quite in order.
 type window struct {
-	file tarn.File
+	file File
 	size int64
 
 	mu      sync.Mutex
@@ -38,7 +38,7 @@ type window struct {
 	closed  bool
 }
 
-func newWindow(f tarn.File) *window {
+func newWindow(f File) *window {
 	w := &window{file: f, size: f.Size()}
 	w.changed.L = &w.mu
 	return w
@@ -52,14 +52,21 @@ func (w *window) readAt(p []byte, offset int64) (int, error) {
 	if offset >= w.size {
 		return 0, io.EOF
 	}
-	n := int(min(int64(len(p)), w.size-offset))
+	whole := int64(len(p)) <= w.size-offset
+	p = p[:min(int64(len(p)), w.size-offset)]
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err := w.await(offset, offset+int64(n)); err != nil {
-		return 0, err
+	n := 0
+	for n < len(p) { // a step at a time, since no more than the window is held
+		step := p[n:min(n+maxStep, len(p))]
+		from := offset + int64(n)
+		if err := w.await(from, from+int64(len(step))); err != nil {
+			return n, err
+		}
+		w.copy(step, from)
+		n += len(step)
 	}
-	w.copy(p[:n], offset)
-	if n < len(p) {
+	if !whole {
 		return n, io.EOF
 	}
 	return n, nil
@@ -81,7 +88,7 @@ func (w *window) await(from, to int64) error {
 		case from >= w.start && to <= w.end:
 			w.want(to)
 			return nil
-		case from < w.start || from > w.end+ahead:
+		case from < w.start || from > w.end+windowAhead:
 			if !jumps && w.jumping {
 				w.changed.Wait()
 				continue
@@ -124,7 +131,7 @@ func (w *window) jump(from int64) {
 func (w *window) fetch(length int64) {
 	w.stream++
 	w.running = true
-	s := &stream{w, w.stream}
+	s := &windowStream{w, w.stream}
 	from := w.end
 	go func() { s.ended(w.file.WriteRange(s, from, length)) }()
 	w.changed.Broadcast()
@@ -132,7 +139,7 @@ func (w *window) fetch(length int64) {
 
 // trim lets go of what is far behind.
 func (w *window) trim() {
-	for len(w.chunks) > 0 && w.start+int64(len(w.chunks[0])) < w.wanted-behind {
+	for len(w.chunks) > 0 && w.start+int64(len(w.chunks[0])) < w.wanted-windowBehind {
 		w.start += int64(len(w.chunks[0]))
 		w.chunks = w.chunks[1:]
 	}
@@ -154,6 +161,12 @@ func (w *window) copy(p []byte, offset int64) {
 	}
 }
 
+func (w *window) isClosed() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.closed
+}
+
 func (w *window) close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -166,24 +179,24 @@ func (w *window) close() error {
 	return w.file.Close()
 }
 
-// errStale ends a stream that nobody wants any more.
-var errStale = errors.New("somebody reads elsewhere")
+// errElsewhere ends a stream that nobody wants any more.
+var errElsewhere = errors.New("somebody reads elsewhere")
 
-// stream is what one range is written to.
-type stream struct {
+// windowStream is what one range is written to.
+type windowStream struct {
 	*window
 	number int
 }
 
 // Write waits until what comes is wanted.
-func (s *stream) Write(p []byte) (int, error) {
+func (s *windowStream) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.current() && s.end-s.wanted >= ahead {
+	for s.current() && s.end-s.wanted >= windowAhead {
 		s.changed.Wait()
 	}
 	if !s.current() {
-		return 0, errStale
+		return 0, errElsewhere
 	}
 	s.chunks = append(s.chunks, bytes.Clone(p))
 	s.end += int64(len(p))
@@ -192,9 +205,9 @@ func (s *stream) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (s *stream) current() bool { return !s.closed && s.stream == s.number }
+func (s *windowStream) current() bool { return !s.closed && s.stream == s.number }
 
-func (s *stream) ended(err error) {
+func (s *windowStream) ended(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.current() {
