@@ -27,6 +27,8 @@ var (
 	ErrEntryExists = errors.New("there is such an entry in the directory already")
 	// ErrBadEntry means that an entry can't be used or stored.
 	ErrBadEntry = directory.ErrEntry
+	// ErrLoop means that a directory is inside of itself, and is not entered again.
+	ErrLoop = errors.New("the directory is inside of itself")
 )
 
 // Entry is a child of a directory, with what the reader of that may do to it.
