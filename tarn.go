@@ -1,9 +1,3 @@
-// Package tarn is the Go interface to a Tarn grid: open a node, put a file,
-// get it back by its capability, see who stores how much. Commands, the web
-// gateway and other people's programs use this package and nothing below it.
-//
-// A Node is one running node with the roles that its Config switches on. All
-// methods are safe for concurrent use and give up when their context ends.
 package tarn
 
 import (
