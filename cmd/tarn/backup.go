@@ -9,7 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-
+	"io/fs"
 	"path"
 	"path/filepath"
 	"slices"
@@ -129,9 +129,14 @@ func runBackup(ctx context.Context, e *env, o backupOptions) error {
 	if err != nil {
 		return err
 	}
-	saved, err := backup.Save(ctx, gridOf{n}, backup.SaveOptions{
-		Folder: folder, Records: f.backupRecords(folder), Exclude: excluded, ReadAll: o.readAll, Saw: e.noteSaw(o.verbose, "left out"),
+	progress := e.filesProgress("backing up")
+	defer progress.end()
+	stop := e.beside(ctx, func(ctx context.Context) { progress.countFolder(ctx, folder, excluded) })
+	defer stop()
+	saved, err := backup.Save(ctx, gridOf{n, progress}, backup.SaveOptions{
+		Folder: folder, Records: f.backupRecords(folder), Exclude: excluded, ReadAll: o.readAll, Saw: e.noteSaw(progress, o.verbose, "left out"),
 	})
+	progress.end()
 	if err != nil {
 		return fmt.Errorf("back up: %w", f.explain(err))
 	}
@@ -220,16 +225,49 @@ func (o backupOptions) excluded(e *env) (func(string, bool) bool, error) {
 }
 
 // noteSaw tells what fails and, if that is wanted, what is done.
-func (e *env) noteSaw(verbose bool, failed string) func(backup.Saw) {
+func (e *env) noteSaw(p *progress, verbose bool, failed string) func(backup.Saw) {
 	return func(s backup.Saw) {
 		switch {
 		case s.Err != nil:
-			e.warn("%s: %s: %v", failed, shownName(s.Path), s.Err)
+			p.beside(func() { e.warn("%s: %s: %v", failed, shownName(s.Path), s.Err) })
 		case verbose && s.Reused:
-			_, _ = fmt.Fprintf(e.stderr, "%s (as before)\n", shownName(s.Path)) // nobody reads it if this fails
+			p.beside(func() { _, _ = fmt.Fprintf(e.stderr, "%s (as before)\n", shownName(s.Path)) }) // nobody reads it if this fails
 		case verbose:
-			_, _ = fmt.Fprintf(e.stderr, "%s\n", shownName(s.Path))
+			p.beside(func() { _, _ = fmt.Fprintf(e.stderr, "%s\n", shownName(s.Path)) })
 		}
+		if s.Folder {
+			return
+		}
+		if s.Reused {
+			p.add(s.Size)
+		}
+		p.file()
+	}
+}
+
+// countFolder tells how much there is to keep of a folder. What can't be read is told
+// by who keeps it.
+func (p *progress) countFolder(ctx context.Context, folder string, excluded func(string, bool) bool) {
+	_ = filepath.WalkDir(folder, func(at string, e fs.DirEntry, err error) error { // it goes on where it can
+		if ctx.Err() != nil {
+			return fs.SkipAll
+		}
+		if err != nil || at == folder {
+			return nil
+		}
+		if excluded(strings.TrimPrefix(filepath.ToSlash(at[len(folder):]), "/"), e.IsDir()) {
+			if e.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if info, err := e.Info(); err == nil && !e.IsDir() {
+			p.found(info.Size())
+		}
+		return nil
+	})
+	if ctx.Err() == nil {
+		p.counted()
 	}
 }
 
@@ -254,10 +292,17 @@ func archive(ctx context.Context, n *control.Client, to place, d file.Directory)
 }
 
 // gridOf is the grid as backups use it, through the node.
-type gridOf struct{ node *control.Client }
+type gridOf struct {
+	node     *control.Client
+	progress *progress
+}
 
 // PutFile implements backup.Grid.
 func (g gridOf) PutFile(ctx context.Context, r io.Reader, size int64) (file.Capability, error) {
+	return g.put(ctx, io.TeeReader(r, g.progress), size)
+}
+
+func (g gridOf) put(ctx context.Context, r io.Reader, size int64) (file.Capability, error) {
 	result, err := g.node.Put(ctx, r, control.PutOptions{Size: size})
 	if err != nil {
 		return nil, err
@@ -271,7 +316,7 @@ func (g gridOf) PutDirectory(ctx context.Context, d *directory.Directory) (file.
 	if err != nil {
 		return nil, err
 	}
-	c, err := g.PutFile(ctx, bytes.NewReader(text), int64(len(text)))
+	c, err := g.put(ctx, bytes.NewReader(text), int64(len(text)))
 	if err != nil {
 		return nil, err
 	}
@@ -301,7 +346,7 @@ func (g gridOf) ReadDirectory(ctx context.Context, d file.Directory) (*directory
 
 // Fetch implements backup.Reader.
 func (g gridOf) Fetch(ctx context.Context, c file.Capability, to io.Writer) error {
-	return g.fetch(ctx, c, file.MaxSize, to)
+	return g.fetch(ctx, c, file.MaxSize, io.MultiWriter(to, g.progress))
 }
 
 func (g gridOf) fetch(ctx context.Context, c file.Capability, most int64, to io.Writer) error {
@@ -315,6 +360,38 @@ func (g gridOf) fetch(ctx context.Context, c file.Capability, most int64, to io.
 	}
 	_, err = get.WriteTo(to)
 	return err
+}
+
+// count tells how much there is to bring back. What can't be read is told by who
+// brings it back.
+func (g gridOf) count(ctx context.Context, d file.Directory) {
+	if g.countBelow(ctx, []file.Directory{d}) {
+		g.progress.counted()
+	}
+}
+
+// countBelow counts what is in the last of directories that are in each other.
+func (g gridOf) countBelow(ctx context.Context, path []file.Directory) bool {
+	content, err := g.ReadDirectory(ctx, path[len(path)-1])
+	if err != nil {
+		return false
+	}
+	for _, name := range content.Names() {
+		e, _ := content.Entry(name)
+		switch c := e.Capability().(type) {
+		case file.Directory:
+			if !slices.Contains(path, c) && !g.countBelow(ctx, append(slices.Clip(path), c)) {
+				return false
+			}
+		case file.CHK:
+			g.progress.found(c.Size)
+		case file.LIT:
+			g.progress.found(int64(len(c.Data)))
+		default:
+			g.progress.found(0)
+		}
+	}
+	return true
 }
 
 type restoreOptions struct {
@@ -383,7 +460,13 @@ func runRestore(ctx context.Context, e *env, o restoreOptions) error {
 	if !ok {
 		return fmt.Errorf("restore: %w: %s is a file, which tarn get reads", tarn.ErrNotDirectory, o.from)
 	}
-	restored, err := backup.Restore(ctx, gridOf{n}, d, backup.RestoreOptions{Folder: o.to, Overwrite: o.overwrite, Saw: e.noteSaw(o.verbose, "not restored")})
+	progress := e.filesProgress("restoring")
+	defer progress.end()
+	grid := gridOf{n, progress}
+	stop := e.beside(ctx, func(ctx context.Context) { grid.count(ctx, d) })
+	defer stop()
+	restored, err := backup.Restore(ctx, grid, d, backup.RestoreOptions{Folder: o.to, Overwrite: o.overwrite, Saw: e.noteSaw(progress, o.verbose, "not restored")})
+	progress.end()
 	if err != nil {
 		return fmt.Errorf("restore: %w", f.explain(err))
 	}

@@ -27,12 +27,13 @@ const copiesAtOnce = 16
 // copier copies many files at once, and each directory when all that is in it is
 // there: so none is ever written twice.
 type copier struct {
-	node    *control.Client
-	options cpOptions
-	note    func(path string)
-	turns   chan struct{} // has an element for each file on its way
-	failed  func(error)   // ends all the rest
-	files   atomic.Int64
+	node     *control.Client
+	options  cpOptions
+	note     func(path string)
+	progress *progress
+	turns    chan struct{} // has an element for each file on its way
+	failed   func(error)   // ends all the rest
+	files    atomic.Int64
 }
 
 func sortedNames(children map[string]tahoe.Object) []string {
@@ -133,7 +134,7 @@ func (c *copier) frozen(ctx context.Context, links []control.Child) (string, err
 			return "", err
 		}
 	}
-	capability, err := gridOf{c.node}.PutDirectory(ctx, d)
+	capability, err := gridOf{c.node, c.progress}.PutDirectory(ctx, d)
 	if err != nil {
 		return "", err
 	}
@@ -171,8 +172,7 @@ func (c *copier) sendFile(ctx context.Context, there tahoe.Object, it original, 
 			c.failed(err)
 			return "", err
 		}
-		c.files.Add(1)
-		c.note(path)
+		c.copied(path)
 		return capability, nil
 	})
 }
@@ -182,6 +182,7 @@ func (c *copier) sendFile(ctx context.Context, there tahoe.Object, it original, 
 func (c *copier) store(ctx context.Context, there tahoe.Object, it original) (string, error) {
 	mutable := there.Kind == tahoe.File && there.Write != ""
 	if it.path == "" && it.object.Mutable != nil && !*it.object.Mutable && !mutable {
+		c.progress.add(it.size)
 		return bestCap(it.object), nil
 	}
 	content, size, err := c.open(ctx, it)
@@ -190,10 +191,10 @@ func (c *copier) store(ctx context.Context, there tahoe.Object, it original) (st
 	}
 	defer content.Close()
 	if mutable {
-		_, err := c.node.Overwrite(ctx, there.Write, content)
+		_, err := c.node.Overwrite(ctx, there.Write, io.TeeReader(content, c.progress))
 		return "", err
 	}
-	result, err := c.node.Put(ctx, content, tarn.PutOptions{Size: size})
+	result, err := c.node.Put(ctx, io.TeeReader(content, c.progress), tarn.PutOptions{Size: size})
 	return result.Cap, err
 }
 
@@ -283,7 +284,12 @@ func safeName(name string) bool {
 // writeFile writes a file on this machine once all of it is there.
 func (c *copier) writeFile(ctx context.Context, path string, it original) error {
 	if c.options.capsOnly && it.path == "" {
-		return writeFile(path, []byte(bestCap(it.object)), 0o600)
+		c.progress.add(it.size)
+		if err := writeFile(path, []byte(bestCap(it.object)), 0o600); err != nil {
+			return err
+		}
+		c.copied(path)
+		return nil
 	}
 	content, _, err := c.open(ctx, it)
 	if err != nil {
@@ -295,13 +301,19 @@ func (c *copier) writeFile(ctx context.Context, path string, it original) error 
 		return notWritten(path, err)
 	}
 	defer t.discard()
-	if _, err := io.Copy(t, content); err != nil {
+	if _, err := io.Copy(io.MultiWriter(t, c.progress), content); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	if err := t.keep(); err != nil {
 		return notWritten(path, err)
 	}
-	c.files.Add(1)
-	c.note(path)
+	c.copied(path)
 	return nil
+}
+
+// copied counts a file.
+func (c *copier) copied(path string) {
+	c.files.Add(1)
+	c.progress.file()
+	c.note(path)
 }

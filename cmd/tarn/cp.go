@@ -66,7 +66,9 @@ func runCp(ctx context.Context, e *env, o cpOptions) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	c := &copier{node: n, failed: cancel, options: o, note: e.noteCopies(o.verbose), turns: make(chan struct{}, copiesAtOnce)}
+	progress := e.filesProgress("copying")
+	defer progress.end()
+	c := &copier{node: n, failed: cancel, options: o, note: e.noteCopies(progress, o.verbose), progress: progress, turns: make(chan struct{}, copiesAtOnce)}
 	var items []original
 	for _, text := range o.from {
 		more, err := c.source(ctx, f, text)
@@ -75,6 +77,7 @@ func runCp(ctx context.Context, e *env, o cpOptions) error {
 		}
 		items = append(items, more...)
 	}
+	defer e.beside(ctx, func(ctx context.Context) { c.count(ctx, items) })()
 	if onGrid(o.to) {
 		err = c.toGrid(ctx, f, items)
 	} else {
@@ -83,16 +86,19 @@ func runCp(ctx context.Context, e *env, o cpOptions) error {
 	if err != nil {
 		return fmt.Errorf("copy: %w", f.explain(err))
 	}
+	progress.end()
 	e.note("%s copied", counted(c.files.Load(), "file"))
 	return nil
 }
 
 // noteCopies tells a person which file was copied, if that is wanted.
-func (e *env) noteCopies(verbose bool) func(string) {
+func (e *env) noteCopies(p *progress, verbose bool) func(string) {
 	if !verbose {
 		return func(string) {}
 	}
-	return func(path string) { _, _ = fmt.Fprintf(e.stderr, "%s\n", shownName(path)) } // nobody reads it if this fails
+	return func(path string) {
+		p.beside(func() { _, _ = fmt.Fprintf(e.stderr, "%s\n", shownName(path)) }) // nobody reads it if this fails
+	}
 }
 
 // onGrid tells places on the grid from files on this machine: a capability, or an
@@ -108,7 +114,14 @@ type original struct {
 	path   string       // on this machine, "" if it is on the grid
 	object tahoe.Object // on the grid
 	folder bool
+	size   int64 // of a file, in bytes, as far as it is known
+	depth  int   // how many directories it is in
 }
+
+// maxDepth ends the copying of directories that are in themselves.
+const maxDepth = 512
+
+var errTooDeep = fmt.Errorf("there are more than %d directories in each other, or one is in itself", maxDepth)
 
 // source is what an argument means: one original, or those in a directory that is
 // given with a slash at the end.
@@ -142,7 +155,7 @@ func (c *copier) find(ctx context.Context, f folder, text string) (i original, c
 		if err != nil {
 			return original{}, false, err
 		}
-		return original{name: filepath.Base(absolute), path: absolute, folder: info.IsDir()}, strings.HasSuffix(text, "/"), nil
+		return original{name: filepath.Base(absolute), path: absolute, folder: info.IsDir(), size: info.Size()}, strings.HasSuffix(text, "/"), nil
 	}
 	p, err := f.place(text)
 	if err != nil {
@@ -152,7 +165,7 @@ func (c *copier) find(ctx context.Context, f folder, text string) (i original, c
 	if err != nil {
 		return original{}, false, err
 	}
-	i = original{object: object, folder: object.Kind == tahoe.Directory}
+	i = original{object: object, folder: object.Kind == tahoe.Directory, size: sizeOf(object)}
 	if len(p.path) > 0 {
 		i.name = p.name()
 	}
@@ -161,6 +174,9 @@ func (c *copier) find(ctx context.Context, f folder, text string) (i original, c
 
 // inside are the items in a directory, by name.
 func (c *copier) inside(ctx context.Context, i original) ([]original, error) {
+	if i.depth == maxDepth {
+		return nil, errTooDeep
+	}
 	if i.path != "" {
 		return c.insideFolder(i)
 	}
@@ -177,7 +193,7 @@ func (c *copier) inside(ctx context.Context, i original) ([]original, error) {
 		if child.Kind != tahoe.File && child.Kind != tahoe.Directory {
 			return nil, fmt.Errorf("%q is of an unknown kind, and can't be copied", name)
 		}
-		items = append(items, original{name: name, object: child, folder: child.Kind == tahoe.Directory})
+		items = append(items, original{name: name, object: child, folder: child.Kind == tahoe.Directory, size: sizeOf(child), depth: i.depth + 1})
 	}
 	return items, nil
 }
@@ -197,10 +213,42 @@ func (c *copier) insideFolder(i original) ([]original, error) {
 		case err != nil:
 			return nil, fmt.Errorf("can't %w", err)
 		case info.IsDir() || info.Mode().IsRegular():
-			items = append(items, original{name: entry.Name(), path: path, folder: info.IsDir()})
+			items = append(items, original{name: entry.Name(), path: path, folder: info.IsDir(), size: info.Size(), depth: i.depth + 1})
 		}
 	}
 	return items, nil
+}
+
+func sizeOf(o tahoe.Object) int64 {
+	if o.Size == nil {
+		return 0
+	}
+	return *o.Size
+}
+
+// count tells how much there is to copy, beside the copying. What can't be read is
+// told by that.
+func (c *copier) count(ctx context.Context, items []original) {
+	if c.countAll(ctx, items) {
+		c.progress.counted()
+	}
+}
+
+func (c *copier) countAll(ctx context.Context, items []original) bool {
+	for _, it := range items {
+		if ctx.Err() != nil {
+			return false
+		}
+		if !it.folder {
+			c.progress.found(it.size)
+			continue
+		}
+		inside, err := c.inside(ctx, it)
+		if err != nil || !c.countAll(ctx, inside) {
+			return false
+		}
+	}
+	return true
 }
 
 // toGrid copies to a place on the grid.

@@ -115,10 +115,7 @@ type deepChecked struct {
 }
 
 func (d *deepChecked) at(p control.TreeProgress) {
-	if d.o.verify || d.o.repair {
-		d.progress.describe("checking, " + formatSize(p.Bytes) + " read")
-	}
-	d.progress.at(p.Objects, -1)
+	d.progress.objects(p.Objects, p.Bytes)
 }
 
 // add takes an object that was checked.
@@ -136,7 +133,7 @@ func (d *deepChecked) add(l tahoe.CheckedLine) error {
 	if text == "" {
 		return nil
 	}
-	d.progress.end()
+	d.progress.hide()
 	return d.e.print("%s", text)
 }
 

@@ -16,6 +16,8 @@ type env struct {
 	stdout, stderr io.Writer
 	// terminal says that a person sees standard error.
 	terminal bool
+	// columns is how wide that is; nil if it is not known.
+	columns func() int
 	// typed says that a person types standard input.
 	typed bool
 	// dirFlag is what -d says, empty for the default.

@@ -33,10 +33,20 @@ func main() {
 	e := &env{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		terminal: term.IsTerminal(int(os.Stderr.Fd())), typed: term.IsTerminal(int(os.Stdin.Fd())),
+		columns: columns,
 	}
 	code := execute(ctx, e, os.Args[1:])
 	stop()
 	os.Exit(code)
+}
+
+// columns is how wide the terminal is at which a person looks, 0 if that is not known.
+func columns() int {
+	width, _, err := term.GetSize(int(os.Stderr.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
 }
 
 // execute runs one command line and returns the exit code.

@@ -198,7 +198,7 @@ func runStats(ctx context.Context, e *env, o statsOptions) error {
 	unread := 0
 	end, err := t.node.Manifest(ctx, t.place, control.ManifestOptions{
 		Unread:   e.noteUnread(&unread),
-		Progress: func(p control.TreeProgress) { progress.at(p.Objects, -1) },
+		Progress: func(p control.TreeProgress) { progress.objects(p.Objects, 0) },
 	})
 	progress.end()
 	if err != nil {

@@ -35,7 +35,7 @@ func runReconcileTree(ctx context.Context, e *env, n *control.Client, f folder, 
 	defer shown.progress.end()
 	r, err := n.ReconcileTree(ctx, roots, control.ReconcileTreeOptions{
 		Fix: o.fix, CancelUnreachable: o.cancelUnreachable, StoredBefore: time.Now().Add(-o.olderThan),
-		Found: found, Unread: e.noteUnread(&unread), Progress: func(p control.TreeProgress) { shown.progress.at(p.Objects, -1) },
+		Found: found, Unread: e.noteUnread(&unread), Progress: func(p control.TreeProgress) { shown.progress.objects(p.Objects, 0) },
 	})
 	shown.progress.end()
 	if err != nil {
@@ -65,7 +65,7 @@ func (s *shownTreeDifferences) show(d control.TreeDifference) error {
 		s.left++
 		return nil
 	}
-	s.progress.end()
+	s.progress.hide()
 	text := d.Kind + "  " + treeName(d, s.roots)
 	if d.Size > 0 {
 		text += "  " + formatSize(d.Size)

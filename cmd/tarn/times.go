@@ -64,6 +64,6 @@ func roughly(d time.Duration) string {
 	case d >= 2*time.Minute:
 		return fmt.Sprintf("%d minutes", d/time.Minute)
 	default:
-		return fmt.Sprintf("%d seconds", d/time.Second)
+		return counted(int64(d/time.Second), "second")
 	}
 }
