@@ -141,6 +141,30 @@ func (f folder) place(text string) (place, error) {
 	return place{}, fmt.Errorf("%w: %q; see: tarn list-aliases", errNoAlias, name)
 }
 
+// capability is what somebody gives for a single object: its capability, or a place
+// that leads to it, for which a node must run.
+func (e *env) capability(ctx context.Context, o getOptions) (string, error) {
+	text, err := o.readCap(e)
+	if err != nil {
+		return "", err
+	}
+	f, err := e.folder()
+	if err != nil {
+		return "", err
+	}
+	p, err := f.place(text)
+	if err != nil || len(p.path) == 0 {
+		return p.capability, err
+	}
+	n := control.NewClient(f.socket())
+	defer n.Close()
+	object, _, err := n.Object(ctx, p.capability, p.path...)
+	if err != nil {
+		return "", fmt.Errorf("find %s: %w", shownName(strings.Join(p.path, "/")), f.explain(err))
+	}
+	return bestCap(object), nil
+}
+
 func isCapability(text string) bool {
 	for _, prefix := range []string{"URI:", "ro.URI:", "imm.URI:"} {
 		if strings.HasPrefix(text, prefix) {
@@ -177,24 +201,23 @@ type addAliasOptions struct{ name, capability string }
 func newAddAlias(e *env) *cobra.Command {
 	var o addAliasOptions
 	return &cobra.Command{
-		Use:   "add-alias ALIAS [CAP|-]",
+		Use:   "add-alias ALIAS [PLACE|-]",
 		Short: "Give a directory a name",
-		Long: `Gives the directory of a capability a name, with which paths can begin:
-ALIAS:photos/one.jpg. The capability is read from standard input if it is not
-given. Names are kept in private/aliases in the node's folder, as Tahoe-LAFS
+		Long: `Gives a directory a name, with which paths can begin: ALIAS:photos/one.jpg. PLACE is
+its capability, or a path to it; it is read from standard input if it is not given. Names are kept in private/aliases in the node's folder, as Tahoe-LAFS
 keeps them. A path without an alias begins at the alias ` + defaultAlias + `.
 
 ` + capSecrecy,
 		Example: "  tarn add-alias photos < photos.cap\n  tarn add-alias tahoe URI:DIR2-LIT:",
 		Args:    between(1, 2),
-		RunE: action(func(_ context.Context, args []string) error {
+		RunE: action(func(ctx context.Context, args []string) error {
 			o.name, o.capability = strings.TrimSuffix(args[0], ":"), argument(args, 1)
-			return runAddAlias(e, o)
+			return runAddAlias(ctx, e, o)
 		}),
 	}
 }
 
-func runAddAlias(e *env, o addAliasOptions) error {
+func runAddAlias(ctx context.Context, e *env, o addAliasOptions) error {
 	f, err := e.nodeFolder()
 	if err != nil {
 		return err
@@ -202,7 +225,7 @@ func runAddAlias(e *env, o addAliasOptions) error {
 	if err := checkAlias(o.name); err != nil {
 		return err
 	}
-	capability, err := getOptions{capability: o.capability}.readCap(e)
+	capability, err := e.capability(ctx, getOptions{capability: o.capability})
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ type fileOptions struct {
 func newCancel(e *env) *cobra.Command {
 	var o fileOptions
 	c := &cobra.Command{
-		Use:   "cancel CAP",
+		Use:   "cancel PLACE",
 		Short: "Give up a file: nobody pays for it any more on your behalf",
 		Long: `Ends this account's leases on the shares of a file and takes it off the node's
 list, so that it is renewed no more. Servers delete at once what nobody else
@@ -42,7 +42,7 @@ itself; it is named with the day.
 func newKeep(e *env) *cobra.Command {
 	var o fileOptions
 	c := &cobra.Command{
-		Use:   "keep CAP",
+		Use:   "keep PLACE",
 		Short: "Renew the leases on a file, from now on",
 		Long: `Renews the leases that this node's account has on a file at every server that
 can be reached, and puts the file on the node's list, so that they are renewed
@@ -60,9 +60,10 @@ capability, which reads nothing, is enough.
 	return c
 }
 
-const capSecrecy = `Other users of this machine may see a command's arguments: to keep the
-capability from them, give - as CAP and the capability on standard input, or
-use --cap-file.`
+const capSecrecy = `Other users of this machine may see a command's arguments: to keep a
+capability from them, use the path of an alias (ALIAS:letters/one.txt, see
+add-alias), or give - and the capability on standard input, or use --cap-file
+where there is that.`
 
 // bind makes the command do something to the file that its options name.
 func (o *fileOptions) bind(e *env, c *cobra.Command, do func(*control.Client, context.Context, string) ([]control.FileLeases, error), say func(control.FileLeases) string) {
@@ -71,7 +72,7 @@ func (o *fileOptions) bind(e *env, c *cobra.Command, do func(*control.Client, co
 	c.Flags().BoolVar(&o.json, "json", false, "for programs")
 	c.RunE = action(func(ctx context.Context, args []string) error {
 		if (o.cap.capFile == "") != (len(args) == 1) {
-			return usageError{errors.New("which file? Give its capability, or --cap-file"), c.CommandPath()}
+			return usageError{errors.New("which file? Give its capability, a path to it, or --cap-file"), c.CommandPath()}
 		}
 		o.cap.capability = argument(args, 0)
 		n, f, err := e.node()
@@ -82,7 +83,7 @@ func (o *fileOptions) bind(e *env, c *cobra.Command, do func(*control.Client, co
 		if n, err = e.under(n, o.authority); err != nil {
 			return err
 		}
-		capability, err := o.cap.readCap(e)
+		capability, err := e.capability(ctx, o.cap)
 		if err != nil {
 			return err
 		}

@@ -43,18 +43,18 @@ of them.
 func newCheck(e *env) *cobra.Command {
 	var o checkOptions
 	c := &cobra.Command{
-		Use:   "check CAP",
+		Use:   "check PLACE",
 		Short: "See how many of a file's shares are there, and where",
 		Long: checkHelp + `
 The exit code is 0 for a file that is healthy, or is so after the repair, 8 for
 one that is not but can be read, and 4 for one that can't be read now.
 
 ` + capSecrecy,
-		Example: "  tarn check - < letter.cap\n  tarn check --verify --cap-file letter.cap\n  tarn check --raw --cap-file letter.cap | jq .happiness\n  tarn check --repair - < letter.verify-cap",
+		Example: "  tarn check work:letters/one.txt\n  tarn check - < letter.cap\n  tarn check --verify --cap-file letter.cap\n  tarn check --raw --cap-file letter.cap | jq .happiness\n  tarn check --repair - < letter.verify-cap",
 		Args:    between(0, 1),
 		RunE: action(func(ctx context.Context, args []string) error {
 			if (o.cap.capFile == "") != (len(args) == 1) {
-				return usageError{errors.New("which file? Give its capability, or --cap-file"), "tarn check"}
+				return usageError{errors.New("which file? Give its capability, a path to it, or --cap-file"), "tarn check"}
 			}
 			o.cap.capability = argument(args, 0)
 			return runCheck(ctx, e, o)
@@ -78,7 +78,7 @@ func runCheck(ctx context.Context, e *env, o checkOptions) error {
 	if n, err = e.under(n, o.authority); err != nil {
 		return err
 	}
-	capability, err := o.cap.readCap(e)
+	capability, err := e.capability(ctx, o.cap)
 	if err != nil {
 		return err
 	}

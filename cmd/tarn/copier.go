@@ -29,10 +29,12 @@ const copiesAtOnce = 16
 type copier struct {
 	node     *control.Client
 	options  cpOptions
+	place    func(text string) (place, error)
 	note     func(path string)
 	progress *progress
 	turns    chan struct{} // has an element for each file on its way
 	failed   func(error)   // ends all the rest
+	contents bool          // what is in a directory is copied, not that itself
 	files    atomic.Int64
 }
 

@@ -30,7 +30,8 @@ func newCp(e *env) *cobra.Command {
 		Use:   "cp FROM... TO",
 		Short: "Copy files and directories to the grid, from it, and on it",
 		Long: `Copies files, and with -r directories with all that is in them. What is on the grid
-is a capability or begins with an alias (work:letters), all else is on this machine.
+is a capability, - for one on standard input, or begins with an alias (work:letters);
+all else is on this machine.
 
 Where TO is a directory, or there are several FROM, or it ends with a slash, the
 copies are in it under their own names; of a FROM that ends with a slash the contents
@@ -56,6 +57,9 @@ those below TO can't, which is quicker.`,
 }
 
 func runCp(ctx context.Context, e *env, o cpOptions) error {
+	if timesIn("-", append([]string{o.to, o.authority}, o.from...)...) > 1 {
+		return usageError{errors.New("standard input can be only one of what is read"), "tarn cp"}
+	}
 	n, f, err := e.node()
 	if err != nil {
 		return err
@@ -68,10 +72,11 @@ func runCp(ctx context.Context, e *env, o cpOptions) error {
 	defer cancel(nil)
 	progress := e.filesProgress("copying")
 	defer progress.end()
-	c := &copier{node: n, failed: cancel, options: o, note: e.noteCopies(progress, o.verbose), progress: progress, turns: make(chan struct{}, copiesAtOnce)}
+	place := func(text string) (place, error) { return e.place(f, text) }
+	c := &copier{node: n, place: place, failed: cancel, options: o, note: e.noteCopies(progress, o.verbose), progress: progress, turns: make(chan struct{}, copiesAtOnce)}
 	var items []original
 	for _, text := range o.from {
-		more, err := c.source(ctx, f, text)
+		more, err := c.source(ctx, text)
 		if err != nil {
 			return fmt.Errorf("copy: %w", f.explain(err))
 		}
@@ -79,7 +84,7 @@ func runCp(ctx context.Context, e *env, o cpOptions) error {
 	}
 	defer e.beside(ctx, func(ctx context.Context) { c.count(ctx, items) })()
 	if onGrid(o.to) {
-		err = c.toGrid(ctx, f, items)
+		err = c.toGrid(ctx, items)
 	} else {
 		err = c.toMachine(ctx, items)
 	}
@@ -101,11 +106,12 @@ func (e *env) noteCopies(p *progress, verbose bool) func(string) {
 	}
 }
 
-// onGrid tells places on the grid from files on this machine: a capability, or an
+// onGrid tells places on the grid from files on this machine: a capability, - for
+// one on standard input, or an
 // alias before a colon that no slash comes before.
 func onGrid(text string) bool {
 	name, _, ok := strings.Cut(text, ":")
-	return isCapability(text) || ok && !strings.Contains(name, "/")
+	return text == "-" || isCapability(text) || ok && !strings.Contains(name, "/")
 }
 
 // original is a file or directory that is to be copied.
@@ -125,8 +131,8 @@ var errTooDeep = fmt.Errorf("there are more than %d directories in each other, o
 
 // source is what an argument means: one original, or those in a directory that is
 // given with a slash at the end.
-func (c *copier) source(ctx context.Context, f folder, text string) ([]original, error) {
-	i, contents, err := c.find(ctx, f, text)
+func (c *copier) source(ctx context.Context, text string) ([]original, error) {
+	i, contents, err := c.find(ctx, text)
 	if err != nil {
 		return nil, err
 	}
@@ -140,12 +146,13 @@ func (c *copier) source(ctx context.Context, f folder, text string) ([]original,
 		return nil, usageError{err: fmt.Errorf("%s is a directory; it is copied with -r", text)}
 	}
 	if contents || i.name == "" {
+		c.contents = true
 		return c.inside(ctx, i)
 	}
 	return []original{i}, nil
 }
 
-func (c *copier) find(ctx context.Context, f folder, text string) (i original, contents bool, err error) {
+func (c *copier) find(ctx context.Context, text string) (i original, contents bool, err error) {
 	if !onGrid(text) {
 		info, err := os.Stat(text)
 		if err != nil {
@@ -157,7 +164,7 @@ func (c *copier) find(ctx context.Context, f folder, text string) (i original, c
 		}
 		return original{name: filepath.Base(absolute), path: absolute, folder: info.IsDir(), size: info.Size()}, strings.HasSuffix(text, "/"), nil
 	}
-	p, err := f.place(text)
+	p, err := c.place(text)
 	if err != nil {
 		return original{}, false, err
 	}
@@ -252,8 +259,8 @@ func (c *copier) countAll(ctx context.Context, items []original) bool {
 }
 
 // toGrid copies to a place on the grid.
-func (c *copier) toGrid(ctx context.Context, f folder, items []original) error {
-	to, err := f.place(c.options.to)
+func (c *copier) toGrid(ctx context.Context, items []original) error {
+	to, err := c.place(c.options.to)
 	if err != nil {
 		return err
 	}
@@ -262,8 +269,11 @@ func (c *copier) toGrid(ctx context.Context, f folder, items []original) error {
 	if err != nil && !missing {
 		return err
 	}
-	into := to.folder || len(c.options.from) > 1 || there.Kind == tahoe.Directory || len(items) != 1 || items[0].folder || items[0].name == ""
-	if !into {
+	if to.folder || there.Kind == tahoe.Directory || c.several(items) {
+		if err := allNamed(items); err != nil {
+			return err
+		}
+	} else {
 		items[0].name = to.name()
 		return c.fileAt(ctx, to, there, items[0])
 	}
@@ -281,12 +291,31 @@ func (c *copier) toGrid(ctx context.Context, f folder, items []original) error {
 	return err
 }
 
+// several says that the copies are to be in a directory, even of what is a single
+// file.
+func (c *copier) several(items []original) bool {
+	return c.contents || len(c.options.from) > 1 || len(items) != 1 || items[0].folder
+}
+
+// allNamed refuses files that are known by a capability alone.
+func allNamed(items []original) error {
+	for _, it := range items {
+		if it.name == "" {
+			return usageError{err: errors.New("a capability has no name; say how its copy is to be called")}
+		}
+	}
+	return nil
+}
+
 // toMachine copies to a folder or file on this machine.
 func (c *copier) toMachine(ctx context.Context, items []original) error {
 	to := c.options.to
 	info, err := os.Stat(to)
 	isFolder := err == nil && info.IsDir()
-	if isFolder || strings.HasSuffix(to, "/") || len(items) != 1 || items[0].folder || len(c.options.from) > 1 {
+	if isFolder || strings.HasSuffix(to, "/") || c.several(items) {
+		if err := allNamed(items); err != nil {
+			return err
+		}
 		return c.write(ctx, to, items)
 	}
 	return c.writeFile(ctx, to, items[0])

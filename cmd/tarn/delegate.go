@@ -40,7 +40,7 @@ func (o *grantFlags) register(c *cobra.Command) {
 	f.StringVar(&o.until, "until", "", "when it ends: a date such as 2027-01-31, a time, or a duration such as 30d or 12h")
 	f.StringArrayVar(&o.servers, "server", nil, "only at this server, v0-...; may be given several times")
 	f.StringVar(&o.storageIndex, "storage-index", "", "only this file")
-	f.StringVar(&o.capText, "cap", "", "only this file, by a capability of it; its content is fixed, too")
+	f.StringVar(&o.capText, "cap", "", "only this file, by a capability of it, a path to it or -; its content is fixed, too")
 	f.StringVar(&o.capFile, "cap-file", "", "the same, with the capability in a file, or -")
 	f.StringVar(&o.uebHash, "ueb-hash", "", "only this content")
 	f.StringSliceVar(&o.operation, "operation", nil, "only these: "+lease.AllOperations.String())
@@ -72,7 +72,7 @@ Where you have a different key at every server, so has the receiver; he gets a
 certificate for each server that you know, or for those named with --server.`,
 		Example: "  tarn authority delegate --space 50GB --until 30d --output bob.authority\n  tarn authority delegate --to pub-v0-caaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa --operation renew-lease",
 		Args:    between(0, 0),
-		RunE:    action(func(_ context.Context, _ []string) error { return runDelegate(e, o) }),
+		RunE:    action(func(ctx context.Context, _ []string) error { return runDelegate(ctx, e, o) }),
 	}
 	o.register(c)
 	c.Flags().StringArrayVar(&o.to, "to", nil, "public key that gets it, pub-v0-...; may be given several times")
@@ -93,7 +93,7 @@ KEY is pub-v0-...; FILE has keys in it, as tarn client account-key prints them. 
 signer is this node or, with --authority, a key in a file.`,
 		Example: "  tarn client account-key --list > bob.keys\n  tarn sign bob.keys --space 50GB --until 30d > bob.card",
 		Args:    between(1, 1000),
-		RunE: action(func(_ context.Context, args []string) error {
+		RunE: action(func(ctx context.Context, args []string) error {
 			for _, a := range args {
 				if strings.HasPrefix(a, "pub-v0-") {
 					o.to = append(o.to, a)
@@ -104,15 +104,15 @@ signer is this node or, with --authority, a key in a file.`,
 				}
 				o.keys = a
 			}
-			return runDelegate(e, o)
+			return runDelegate(ctx, e, o)
 		}),
 	}
 	o.register(c)
 	return c
 }
 
-func runDelegate(e *env, o delegateOptions) error {
-	d, servers, err := o.parse(e, time.Now())
+func runDelegate(ctx context.Context, e *env, o delegateOptions) error {
+	d, servers, err := o.parse(ctx, e, time.Now())
 	if err != nil {
 		return err
 	}
@@ -193,7 +193,7 @@ func eachServer(d lease.Delegation, servers []grid.ServerID, do func(lease.Deleg
 // oneInput refuses to read standard input twice.
 func (o delegateOptions) oneInput() error {
 	n := 0
-	for _, name := range []string{o.authority, o.keys, o.capFile} {
+	for _, name := range []string{o.authority, o.keys, o.capText, o.capFile} {
 		if name == "-" {
 			n++
 		}
@@ -338,11 +338,11 @@ func readKeyLine(line string) (key *grid.PublicKey, server *grid.ServerID, err e
 }
 
 // parse reads the limits, and the servers to which each certificate is limited.
-func (o grantFlags) parse(e *env, now time.Time) (lease.Delegation, []grid.ServerID, error) {
+func (o grantFlags) parse(ctx context.Context, e *env, now time.Time) (lease.Delegation, []grid.ServerID, error) {
 	d := lease.Delegation{SignerGetsLease: o.signerGetsLease}
 	for _, part := range []func(*lease.Delegation) error{
 		o.parseSizes, func(d *lease.Delegation) error { return o.parseUntil(d, now) }, o.parseRoot, o.parseOperation,
-		func(d *lease.Delegation) error { return o.parseFile(e, d) },
+		func(d *lease.Delegation) error { return o.parseFile(ctx, e, d) },
 	} {
 		if err := part(&d); err != nil {
 			return d, nil, err
@@ -416,8 +416,8 @@ func (o grantFlags) parseOperation(d *lease.Delegation) error {
 }
 
 // parseFile limits to one file, by its storage index or a capability.
-func (o grantFlags) parseFile(e *env, d *lease.Delegation) error {
-	if err := o.parseCap(e, d); err != nil {
+func (o grantFlags) parseFile(ctx context.Context, e *env, d *lease.Delegation) error {
+	if err := o.parseCap(ctx, e, d); err != nil {
 		return err
 	}
 	if o.storageIndex != "" {
@@ -444,11 +444,11 @@ func (o grantFlags) parseFile(e *env, d *lease.Delegation) error {
 	return nil
 }
 
-func (o grantFlags) parseCap(e *env, d *lease.Delegation) error {
+func (o grantFlags) parseCap(ctx context.Context, e *env, d *lease.Delegation) error {
 	if o.capText == "" && o.capFile == "" {
 		return nil
 	}
-	text, err := getOptions{capability: o.capText, capFile: o.capFile}.readCap(e)
+	text, err := e.capability(ctx, getOptions{capability: o.capText, capFile: o.capFile})
 	if err != nil {
 		return err
 	}

@@ -203,7 +203,8 @@ func newLn(e *env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "ln FROM TO",
 		Short: "Give something on the grid one more name",
-		Long: `Gives a file or directory one more name. FROM can be a capability. Where TO ends with
+		Long: `Gives a file or directory one more name. FROM can be a capability, or - for
+one on standard input. Where TO ends with
 a slash it keeps its name. A file that is there is replaced, a directory is not.`,
 		Example: "  tarn ln work:letters/one.txt photos:letter.txt",
 		Args:    between(2, 2),
@@ -222,11 +223,14 @@ func runMv(ctx context.Context, e *env, o mvOptions) error {
 		return err
 	}
 	defer n.Close()
-	from, err := f.place(o.from)
+	if timesIn("-", o.from, o.to, o.authority) > 1 {
+		return usageError{err: errors.New("standard input can be only one of what is read")}
+	}
+	from, err := e.place(f, o.from)
 	if err != nil {
 		return err
 	}
-	to, err := f.place(o.to)
+	to, err := e.place(f, o.to)
 	if err != nil {
 		return err
 	}

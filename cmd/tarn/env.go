@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/tarn-grid/tarn/file"
 	"github.com/tarn-grid/tarn/web/control"
 )
 
@@ -78,15 +77,12 @@ func (e *env) nodeFolder() (folder, error) {
 	return f, f.check()
 }
 
-// place is what people give for something on the grid; - is a capability that
-// standard input has, with a path behind it or not.
+// place is what people give for something on the grid; - is what standard input has
+// of that.
 func (e *env) place(f folder, text string) (place, error) {
-	if text == "-" {
-		read, err := e.readText("-", "capability", file.MaxText)
-		if err != nil {
-			return place{}, err
-		}
-		text = string(read)
+	text, err := getOptions{capability: text}.readCap(e)
+	if err != nil {
+		return place{}, err
 	}
 	return f.place(text)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -103,6 +104,9 @@ func (o getOptions) readCap(e *env) (string, error) {
 		name = "-"
 	}
 	text, err := e.readText(name, "capability", file.MaxText)
+	if err == nil && len(bytes.TrimSpace(text)) == 0 {
+		err = usageError{err: fmt.Errorf("there is no capability in %s", nameOf(name))}
+	}
 	return string(text), err
 }
 

@@ -106,15 +106,28 @@ Try it with nothing but this machine: tarn demo
 	root.SetErr(e.stderr)
 	root.SetFlagErrorFunc(flagError)
 	root.PersistentFlags().StringVarP(&e.dirFlag, "node-directory", "d", "", "the node's folder (default ~/.tarn)")
-	root.AddCommand(
-		newCreateIntroducer(e), newCreateNode(e), newCreateClient(e), newCreateManager(e), newCreateAggregator(e), newCreateHelper(e), newCreateRelay(e), newCreateRenewer(e), newRun(e),
-		newCreateRepairer(e), newRepairer(e), newRepairCap(e),
-		newStatus(e), newServers(e), newPut(e), newGet(e), newCap(e), newUsage(e),
-		newLeases(e), newReconcile(e), newCancel(e), newKeep(e), newCheck(e), newRenewalCap(e),
-		newServer(e), newShare(e), newClient(e), newAuthority(e), newSign(e), newManager(e), newAggregator(e), newRenewer(e), newUser(e), newDemo(e), newVersion(e),
-	)
-	root.AddCommand(newLs(e), newCp(e), newMkdir(e), newMv(e), newLn(e), newUnlink(e), newWebopen(e), newBackup(e), newRestore(e), newDeepCheck(e), newManifest(e), newStats(e), newCreateAlias(e), newAddAlias(e), newListAliases(e))
+	addCommands(root, "Start here:", newDemo(e), newCreateClient(e), newCreateNode(e), newRun(e), newStatus(e), newServers(e))
+	addCommands(root, "Files and directories:", newPut(e), newGet(e), newLs(e), newCp(e), newMv(e), newLn(e), newUnlink(e), newMkdir(e), newBackup(e), newRestore(e), newWebopen(e),
+		newCreateAlias(e), newAddAlias(e), newListAliases(e), newCap(e))
+	addCommands(root, "What becomes of them:", newCheck(e), newDeepCheck(e), newStats(e), newManifest(e), newLeases(e), newKeep(e), newCancel(e), newReconcile(e), newUsage(e), newRenewalCap(e), newRepairCap(e))
+	addCommands(root, "Accounts and who may use them:", newClient(e), newAuthority(e), newSign(e), newUser(e))
+	addCommands(root, "For operators:", newServer(e), newShare(e), newManager(e), newAggregator(e), newRenewer(e), newRepairer(e),
+		newCreateIntroducer(e), newCreateManager(e), newCreateAggregator(e), newCreateHelper(e), newCreateRelay(e), newCreateRenewer(e), newCreateRepairer(e))
+	root.AddCommand(newVersion(e))
 	return root
+}
+
+// Help lists commands as they are given.
+func init() { cobra.EnableCommandSorting = false }
+
+// addCommands adds commands below a heading of their own: what is wanted most comes
+// first.
+func addCommands(root *cobra.Command, heading string, commands ...*cobra.Command) {
+	root.AddGroup(&cobra.Group{ID: heading, Title: heading})
+	for _, c := range commands {
+		c.GroupID = heading
+	}
+	root.AddCommand(commands...)
 }
 
 // runError marks what a command itself reports; all else that cobra returns

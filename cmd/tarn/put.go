@@ -91,10 +91,10 @@ func runPut(ctx context.Context, e *env, o putOptions) error {
 		return err
 	}
 	defer n.Close()
-	if o.file == "-" && o.authority == "-" {
-		return usageError{errors.New("standard input can be only one of file and authority"), "tarn put"}
+	if timesIn("-", o.file, o.into, o.intoFile, o.keyFile, o.authority) > 1 {
+		return usageError{errors.New("standard input can be only one of what is read"), "tarn put"}
 	}
-	if o.at, err = o.findPlace(ctx, n, f); err != nil {
+	if o.at, err = o.findPlace(ctx, e, n, f); err != nil {
 		return fmt.Errorf("store the file: %w", f.explain(err))
 	}
 	if o.keep && o.authority == "" {
@@ -149,11 +149,11 @@ func runPut(ctx context.Context, e *env, o putOptions) error {
 
 // findPlace makes of the second argument the mutable file that is to be written,
 // or the place at which the file is to be; nil if it is to have no name.
-func (o *putOptions) findPlace(ctx context.Context, n *control.Client, f folder) (*place, error) {
-	if o.into == "" || o.into == "-" {
+func (o *putOptions) findPlace(ctx context.Context, e *env, n *control.Client, f folder) (*place, error) {
+	if o.into == "" {
 		return nil, nil
 	}
-	p, err := f.place(o.into)
+	p, err := e.place(f, o.into)
 	if err != nil {
 		return nil, err
 	}

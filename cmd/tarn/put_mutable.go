@@ -35,8 +35,6 @@ func (o *putOptions) checkMutable() error {
 		return wrong("--private-key goes with --mutable")
 	case (o.mutable || into) && (o.randomKey || o.helper != ""):
 		return wrong("--random-key and --helper are for files that are not mutable")
-	case timesIn("-", o.file, o.into, o.intoFile, o.keyFile, o.authority) > 1:
-		return wrong("standard input can be only one of what is read")
 	}
 	o.mutable = o.mutable || into
 	return nil
@@ -73,7 +71,7 @@ func (o putOptions) putMutable(ctx context.Context, e *env, n *control.Client, f
 
 func (o putOptions) writeMutable(ctx context.Context, e *env, n *control.Client, input io.Reader) (control.MutableResult, error) {
 	if o.into != "" || o.intoFile != "" {
-		capability, err := getOptions{capability: o.into, capFile: o.intoFile}.readCap(e)
+		capability, err := e.capability(ctx, getOptions{capability: o.into, capFile: o.intoFile})
 		if err != nil {
 			return control.MutableResult{}, err
 		}

@@ -18,10 +18,10 @@ type repairCapOptions struct {
 func newRepairCap(e *env) *cobra.Command {
 	var o repairCapOptions
 	c := &cobra.Command{
-		Use:   "repair-cap {KEY|FILE|-} [CAP]",
+		Use:   "repair-cap {KEY|FILE|-} [PLACE]",
 		Short: "Let a repairer keep a file whole while this node is off",
 		Long: `Prints a repair cap for the repairer whose public key is KEY, or stands in FILE:
-the verify capability of the file with the capability CAP, certificates by which
+the verify capability of the file at PLACE, certificates by which
 that repairer may store and lease shares of that very file and do nothing else,
 and where it finds servers and your account manager, which gives it newer
 membership cards. Send it to the repairer's operator, who adds it with tarn
@@ -37,7 +37,7 @@ it keeps the leases on it, too: who gives the file up has it removed there.
 		Args: between(1, 2),
 		RunE: action(func(ctx context.Context, args []string) error {
 			if (o.cap.capFile == "") != (len(args) == 2) {
-				return usageError{errors.New("which file? Give its capability, or --cap-file"), "tarn repair-cap"}
+				return usageError{errors.New("which file? Give its capability, a path to it, or --cap-file"), "tarn repair-cap"}
 			}
 			o.key, o.cap.capability = args[0], argument(args, 1)
 			return runRepairCap(ctx, e, o)
@@ -56,7 +56,7 @@ func runRepairCap(ctx context.Context, e *env, o repairCapOptions) error {
 	if err != nil {
 		return err
 	}
-	capability, err := o.cap.readCap(e)
+	capability, err := e.capability(ctx, o.cap)
 	if err != nil {
 		return err
 	}
