@@ -289,7 +289,7 @@ func (n *Node) EditDirectory(ctx context.Context, dir string, change func(*direc
 	}
 	for tries := 1; ; tries++ {
 		result, err := n.Modify(ctx, c.File.String(), edit, how...)
-		if !errors.Is(err, ErrConflict) || tries == editTries {
+		if !errors.Is(err, ErrConflict) || tries == editTries || optionsOf(how).onto != nil {
 			return result, err
 		}
 		select {

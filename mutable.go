@@ -105,8 +105,9 @@ func (v Version) String() string {
 	return fmt.Sprintf("%d-%s", v.prefix.Seqnum, grid.EncodeBase32(v.prefix.Root[:10]))
 }
 
-// Onto has a write change this version and no other; ErrConflict if there is
-// another one by now.
+// Onto has a call that writes one mutable file or directory change this version and no
+// other; ErrConflict if there is another one by now. Modify and EditDirectory then do
+// not begin anew.
 func Onto(v Version) Option {
 	return func(o *options) { o.onto = &v }
 }
@@ -363,9 +364,12 @@ const (
 // once or, if there is an error, perhaps. A change that returns nil and no error
 // leaves all as it is. Errors: ErrConflict, those of Overwrite, and change's own.
 func (n *Node) Modify(ctx context.Context, capability string, change func(old []byte) ([]byte, error), how ...Option) (MutableResult, error) {
-	pause := modifyPause
+	pause, onto := modifyPause, optionsOf(how).onto
 	for tries := 1; ; tries++ {
-		old, v, err := n.readMutable(ctx, capability, tries == 1, how)
+		old, v, err := n.readMutable(ctx, capability, tries == 1 && onto == nil, how)
+		if err == nil && onto != nil && v != *onto {
+			err = fmt.Errorf("%w: it is version %v by now", ErrConflict, v)
+		}
 		if err != nil {
 			return MutableResult{}, err
 		}
@@ -378,7 +382,7 @@ func (n *Node) Modify(ctx context.Context, capability string, change func(old []
 		}
 		result, err := n.Overwrite(ctx, capability, bytes.NewReader(changed), append(how[:len(how):len(how)], Onto(v))...)
 		var conflict *client.ConflictError
-		if !errors.As(err, &conflict) || !conflict.Clean || tries == modifyTries {
+		if !errors.As(err, &conflict) || !conflict.Clean || onto != nil || tries == modifyTries {
 			return result, err
 		}
 		if tries == 1 {

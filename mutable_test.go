@@ -237,3 +237,45 @@ func (f onRead) Read([]byte) (int, error) {
 	f()
 	return 0, io.EOF
 }
+
+// A change that is meant for one version changes no other, and is not begun anew.
+func TestChangesOfOneVersion(t *testing.T) {
+	p := file.Params{Needed: 1, Happy: 1, Total: 1, SegmentSize: 128 << 10}
+	g := newGrid(t, 1, p)
+	ctx := t.Context()
+	first := g.createMutable([]byte("one"), tarn.MutableOptions{})
+	calls := 0
+	add := func(old []byte) ([]byte, error) { calls++; return append(old, "+"...), nil }
+	second, err := g.client.Modify(ctx, first.Cap, add, tarn.Onto(first.Version))
+	if err != nil || calls != 1 {
+		t.Fatalf("%v after %d calls", err, calls)
+	}
+	if _, err := g.client.Modify(ctx, first.Cap, add, tarn.Onto(first.Version)); !errors.Is(err, tarn.ErrConflict) || calls != 1 {
+		t.Errorf("onto the version before: %v after %d calls", err, calls)
+	}
+	slow := func(old []byte) ([]byte, error) { // somebody else is faster
+		if _, err := g.client.Overwrite(ctx, first.Cap, bytes.NewReader([]byte("theirs"))); err != nil {
+			t.Error(err)
+		}
+		return add(old)
+	}
+	if _, err := g.client.Modify(ctx, first.Cap, slow, tarn.Onto(second.Version)); !errors.Is(err, tarn.ErrConflict) || calls != 2 {
+		t.Errorf("while another one wrote: %v after %d calls", err, calls)
+	}
+	g.wantMutable(g.client, first.Cap, []byte("theirs"))
+
+	dir, err := g.client.MakeDirectory(ctx, tarn.MutableOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := func(name string, onto tarn.Version) error {
+		_, err := g.client.Link(ctx, dir.Cap, []tarn.Link{{Name: name, Cap: "URI:LIT:"}}, tarn.Onto(onto))
+		return err
+	}
+	if err := link("a", dir.Version); err != nil {
+		t.Error(err)
+	}
+	if err := link("b", dir.Version); !errors.Is(err, tarn.ErrConflict) {
+		t.Errorf("a directory that changed: %v", err)
+	}
+}
