@@ -197,7 +197,8 @@ func optionsOf(how []Option) (o options) {
 }
 
 // Under has a call use an authority instead of the node's own: over connections
-// of its own, which servers can't tell to be this node's.
+// of its own, which servers can't tell to be this node's. An authority without
+// holdings is none, and the node's own is used.
 func Under(a lease.Authority) Option { return func(o *options) { o.authority = a } }
 
 // AuthorityOf is what Under was given, empty if it is not among the options: for
