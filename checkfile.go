@@ -10,6 +10,7 @@ import (
 	"github.com/tarn-grid/tarn/file"
 	"github.com/tarn-grid/tarn/file/health"
 	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/lease"
 )
 
 // CheckOptions change how a file is checked, or repaired; the zero value believes
@@ -36,18 +37,19 @@ type CheckResult struct {
 	Unleased []ServerError
 }
 
-// Check asks every server what it has of a file, by any capability of it: the
-// verify capability is enough for all that is done. A file that can't be
-// recovered is no error. Errors: ErrCap.
+// Check asks every server what it has of a file or directory, by any capability of
+// it: the verify capability is enough for all that is done, but only who can write
+// a mutable file can prove the copies of its key. A file that can't be recovered is
+// no error. Errors: ErrCap.
 func (n *Node) Check(ctx context.Context, capability string, o CheckOptions, how ...Option) (CheckResult, error) {
-	spec, literal, err := n.checkSpec(capability, o)
+	what, literal, err := n.checkable(capability, o)
 	if err != nil || literal {
 		return CheckResult{Report: health.Report{Literal: literal}}, err
 	}
 	ctx, cancel := n.until(ctx)
 	defer cancel()
 	checked, err := progressing[client.Checked](ctx, n, o.Progress, func(replyTo *env.PID) any {
-		return actors.ToClient{Message: client.Check{ReplyTo: replyTo, CheckSpec: spec, Authority: AuthorityOf(how...)}}
+		return actors.ToClient{Message: what.check(replyTo, AuthorityOf(how...))}
 	})
 	if err != nil {
 		return CheckResult{}, n.cause(public(err))
@@ -79,16 +81,20 @@ type RepairResult struct {
 // memory. The verify capability is enough. All shares that count have leases of
 // the caller's authority then, and are renewed from now on. Errors: ErrCap.
 func (n *Node) Repair(ctx context.Context, capability string, o CheckOptions, how ...Option) (RepairResult, error) {
-	spec, literal, err := n.checkSpec(capability, o)
+	what, literal, err := n.checkable(capability, o)
 	if err != nil || literal {
 		whole := CheckResult{Report: health.Report{Literal: literal}}
 		return RepairResult{Before: whole, After: whole}, err
 	}
 	ctx, cancel := n.until(ctx)
 	defer cancel()
+	chk, ok := what.(checkableCHK)
+	if !ok {
+		return RepairResult{}, fmt.Errorf("%w: a mutable file can't be repaired yet", ErrCap)
+	}
 	authority := AuthorityOf(how...)
 	m, err := progressing[client.Repaired](ctx, n, o.Progress, func(replyTo *env.PID) any {
-		return actors.ToClient{Message: client.Repair{ReplyTo: replyTo, CheckSpec: spec, Authority: authority}}
+		return actors.ToClient{Message: chk.repair(replyTo, authority)}
 	})
 	if err != nil {
 		return RepairResult{}, n.cause(public(err))
@@ -103,38 +109,58 @@ func (n *Node) Repair(ctx context.Context, capability string, o CheckOptions, ho
 	return result, nil
 }
 
-// checkSpec is what is to be checked, unless that lies in its capability.
-func (n *Node) checkSpec(capability string, o CheckOptions) (s client.CheckSpec, literal bool, err error) {
-	if n.config.Client == nil {
-		return s, false, ErrNoClient
-	}
-	v, literal, err := checkable(capability)
-	return client.CheckSpec{Cap: v, Happy: n.config.Client.Params.Happy, Verify: o.Verify, AddLease: o.AddLease}, literal, err
-}
-
 func checkResult(c client.Checked) CheckResult {
 	return CheckResult{Report: c.Report, Names: c.Names, Leased: c.Leased, Unleased: leftOut(c.Unleased)}
 }
 
-// checkable is the verify capability of an immutable file, or of an immutable
-// directory, which is one.
-func checkable(capability string) (v file.CHKVerifier, literal bool, err error) {
+// checkable is what can be checked, as messages to the client branch.
+type checkable interface {
+	check(replyTo *env.PID, a lease.Authority) any
+}
+
+type checkableCHK struct{ client.CheckSpec }
+
+func (c checkableCHK) check(replyTo *env.PID, a lease.Authority) any {
+	return client.Check{ReplyTo: replyTo, CheckSpec: c.CheckSpec, Authority: a}
+}
+
+func (c checkableCHK) repair(replyTo *env.PID, a lease.Authority) any {
+	return client.Repair{ReplyTo: replyTo, CheckSpec: c.CheckSpec, Authority: a}
+}
+
+type checkableMutable struct{ client.MutableSpec }
+
+func (c checkableMutable) check(replyTo *env.PID, a lease.Authority) any {
+	return client.CheckMutable{ReplyTo: replyTo, MutableSpec: c.MutableSpec, Authority: a}
+}
+
+// checkable is what a capability names, unless that lies in it.
+func (n *Node) checkable(capability string, o CheckOptions) (what checkable, literal bool, err error) {
+	if n.config.Client == nil {
+		return nil, false, ErrNoClient
+	}
 	parsed, err := file.Parse(capability)
 	if err != nil {
-		return v, false, kind{ErrCap, err}
+		return nil, false, kind{ErrCap, err}
 	}
 	if d, ok := parsed.(file.Directory); ok {
 		parsed = d.File
 	}
+	params := n.config.Client.Params
+	chk := client.CheckSpec{Happy: params.Happy, Verify: o.Verify, AddLease: o.AddLease}
 	switch c := parsed.(type) {
 	case file.LIT:
-		return v, true, nil
+		return nil, true, nil
 	case file.CHK:
-		return c.Verifier(), false, nil
+		chk.Cap = c.Verifier()
+		return checkableCHK{chk}, false, nil
 	case file.CHKVerifier:
-		return c, false, nil
+		chk.Cap = c
+		return checkableCHK{chk}, false, nil
+	case file.Mutable:
+		return checkableMutable{client.MutableSpec{Cap: c, Params: params, Verify: o.Verify, AddLease: o.AddLease}}, false, nil
 	}
-	return v, false, fmt.Errorf("%w: a capability of the kind %s can't be checked yet", ErrCap, parsed.Kind())
+	return nil, false, fmt.Errorf("%w: a capability of the kind %s can't be checked", ErrCap, parsed.Kind())
 }
 
 // progressing sends a message to the client branch and waits for its answer,

@@ -121,3 +121,44 @@ func TestCheckOfWhatHasNoShares(t *testing.T) {
 		t.Errorf("a node without a client: %v", err)
 	}
 }
+
+// Mutable files and directories are checked by any of their capabilities.
+func TestCheckOfWhatChanges(t *testing.T) {
+	g := newGrid(t, 4, file.Params{Needed: 2, Happy: 3, Total: 4, SegmentSize: 128 << 10})
+	made := g.createMutable(someBytes(1, 700_000), tarn.MutableOptions{Format: tarn.MDMF})
+	dir, err := g.client.MakeDirectory(t.Context(), tarn.MutableOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []string{made.Cap, made.ReadCap, verifierText(t, made.Cap), dir.Cap, verifierText(t, dir.Cap)} {
+		r, err := g.client.Check(t.Context(), c, tarn.CheckOptions{Verify: true})
+		if err != nil || !r.Healthy() || r.Happiness() != 4 || r.Shares() != 4 || len(r.Names) != 4 {
+			t.Errorf("%.12s: %s (%v), %v", c, r.Summary(), r.Report, err)
+		}
+	}
+	g.leave(0)
+	if _, err := g.client.Overwrite(t.Context(), made.Cap, bytes.NewReader(someBytes(2, 1000))); err != nil {
+		t.Fatal(err)
+	}
+	r, err := g.client.Check(t.Context(), made.Cap, tarn.CheckOptions{})
+	if err != nil || r.Shares() != 4 || r.Happiness() != 3 || len(r.Silent) != 1 || !r.Healthy() {
+		t.Errorf("a server is gone, and its share is elsewhere: %s (%v), %v", r.Summary(), r.Report, err)
+	}
+	r, err = g.client.Check(t.Context(), dir.ReadCap, tarn.CheckOptions{AddLease: true})
+	if err != nil || r.Shares() != 3 || r.Healthy() || !r.Recoverable() || r.Leased != 3 {
+		t.Errorf("a server is gone: %s (%v), %v", r.Summary(), r.Report, err)
+	}
+}
+
+func verifierText(t *testing.T, capability string) string {
+	t.Helper()
+	parsed, err := file.Parse(capability)
+	if err != nil {
+		t.Fatal(err)
+	}
+	verifier, err := file.Verifier(parsed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return verifier.String()
+}

@@ -11,18 +11,23 @@ import (
 	"github.com/tarn-grid/tarn/lease"
 )
 
-// RepairCap is by what a repairer, who has the key, may keep one file whole until
-// then, by any capability of the file, and do nothing else: not even read it. It
+// RepairCap is by what a repairer, who has the key, may keep one immutable file whole
+// until then, by any capability of the file, and do nothing else: not even read it. It
 // has what the repairer needs besides: where introducers and account managers are.
 // Errors: ErrCap, lease.ErrNoCommonServer where this node may store nowhere.
 func (n *Node) RepairCap(_ context.Context, capability string, repairer grid.PublicKey, until time.Time) (lease.RepairCap, error) {
-	spec, literal, err := n.checkSpec(capability, CheckOptions{})
+	what, literal, err := n.checkable(capability, CheckOptions{})
 	if err != nil {
 		return lease.RepairCap{}, err
 	}
 	if literal {
 		return lease.RepairCap{}, kind{ErrCap, errors.New("so small a file is in its capability, and has no shares that could be lost")}
 	}
+	chk, ok := what.(checkableCHK)
+	if !ok {
+		return lease.RepairCap{}, kind{ErrCap, errors.New("who puts back the shares of a mutable file could also overwrite it, so there are no repair capabilities for those; a renewal capability keeps it alive")}
+	}
+	spec := chk.CheckSpec
 	w, err := OpenWallet(n.config)
 	if err != nil {
 		return lease.RepairCap{}, err

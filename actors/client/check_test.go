@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/asynkron/protoactor-go/actor"
+
 	"github.com/tarn-grid/tarn/actors/client"
 	"github.com/tarn-grid/tarn/file"
 	"github.com/tarn-grid/tarn/file/health"
@@ -20,6 +22,7 @@ import (
 
 // checking is a Check under way.
 type checking struct {
+	replyTo  *actor.PID
 	result   *client.Checked
 	err      error
 	progress []client.Progress
@@ -27,18 +30,21 @@ type checking struct {
 
 func (r *rig) beginCheck(spec client.CheckSpec) *checking {
 	c := &checking{}
-	to := r.inbox(func(m any) {
-		switch m := m.(type) {
-		case client.Progress:
-			c.progress = append(c.progress, m)
-		case client.Checked:
-			c.result = &m
-		case error:
-			c.err = m
-		}
-	})
-	r.send(client.Check{ReplyTo: to, CheckSpec: spec})
+	c.replyTo = r.inbox(c.take)
+	r.send(client.Check{ReplyTo: c.replyTo, CheckSpec: spec})
 	return c
+}
+
+// take is for what comes of it.
+func (c *checking) take(m any) {
+	switch m := m.(type) {
+	case client.Progress:
+		c.progress = append(c.progress, m)
+	case client.Checked:
+		c.result = &m
+	case error:
+		c.err = m
+	}
 }
 
 func (r *rig) check(spec client.CheckSpec) client.Checked {

@@ -278,7 +278,9 @@ func (c *Client) Receive(ctx actor.Context) {
 	case CreateMutable:
 		c.createMutable(ctx, m)
 	case OpenMutable:
-		c.openMutable(ctx, m)
+		c.lookAtMutable(ctx, "open", m.ReplyTo, m.Cap, m.Authority, m)
+	case CheckMutable:
+		c.lookAtMutable(ctx, "check", m.ReplyTo, m.Cap, m.Authority, m)
 	case ReadMutable:
 		c.useMutable(ctx, m.Cap, m.Authority, m)
 	case WriteMutable:

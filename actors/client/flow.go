@@ -172,6 +172,23 @@ func (f *flow) gather(all []*asked, patience time.Duration, enough func(late boo
 	}
 }
 
+// gatherBut waits until all replies have come, but for those that are lost within
+// this node.
+func (f *flow) gatherBut(all []*asked) {
+	f.gather(all, lostTime, func(late bool) bool { return late })
+	f.giveUp(all)
+}
+
+// giveUp has an error stand for each reply that has not come.
+func (f *flow) giveUp(all []*asked) {
+	f.leave(all)
+	for _, a := range all {
+		if a.open() {
+			a.reply = &Reply{Err: errLostWithin}
+		}
+	}
+}
+
 // leave waits for replies no more.
 func (f *flow) leave(all []*asked) {
 	for _, a := range all {

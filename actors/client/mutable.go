@@ -125,7 +125,7 @@ type mutableFile struct {
 	flow      *flow
 	uses      int  // requests that came
 	forwarded int  // of them, by way of the client
-	reader    bool // it was opened, and ends when it is closed
+	alone     bool // it is for one who asked, and ends with that
 	stopRest  func()
 
 	key     *mutable.Key
@@ -181,15 +181,13 @@ func (m *mutableFile) Receive(ctx actor.Context) {
 			born := *m.born
 			m.add(ctx, &mutableJob{replyTo: born.ReplyTo, content: born.Content, run: func(f *flow) { m.create(f, born) }})
 		}
-	case ReadMutable:
-		m.request(ctx, msg)
-	case OpenMutable:
+	case ReadMutable, OpenMutable, CheckMutable:
 		m.request(ctx, msg)
 	case CloseFile:
 		ctx.Stop(ctx.Self())
 	case Cancel:
 		m.cancel(ctx, msg.ReplyTo)
-		if m.reader {
+		if m.alone {
 			ctx.Stop(ctx.Self()) // nobody will close it
 		}
 	case StopReading:
@@ -219,9 +217,12 @@ func (m *mutableFile) request(ctx actor.Context, msg any) {
 	m.uses++
 	switch msg := msg.(type) {
 	case OpenMutable:
-		m.reader = true
+		m.alone = true
 		m.use(msg.Cap)
 		m.add(ctx, &mutableJob{replyTo: msg.ReplyTo, run: func(f *flow) { m.openVersion(f, msg) }})
+	case CheckMutable:
+		m.alone = true
+		m.add(ctx, &mutableJob{replyTo: msg.ReplyTo, run: func(f *flow) { m.check(f, msg) }})
 	case ReadMutable:
 		m.use(msg.Cap)
 		job := &mutableJob{replyTo: msg.ReplyTo, credit: msg.Credit}
@@ -266,7 +267,7 @@ func (m *mutableFile) next(ctx actor.Context) {
 // could find it.
 func (m *mutableFile) rest(ctx actor.Context) {
 	switch {
-	case m.reader: // ends when it is closed
+	case m.alone: // ends when it is closed, or has answered
 	case m.born != nil:
 		ctx.Stop(ctx.Self())
 	default:
@@ -394,12 +395,13 @@ func (c *Client) createMutable(ctx actor.Context, m CreateMutable) {
 	c.using[pid.Id] = done
 }
 
-// openMutable starts an actor for who reads: of those that a file may have many.
-func (c *Client) openMutable(ctx actor.Context, m OpenMutable) {
-	broker, done := c.under(ctx, m.Authority)
+// lookAtMutable starts an actor for one who reads or checks: of those a file may
+// have many.
+func (c *Client) lookAtMutable(ctx actor.Context, kind string, replyTo *actor.PID, capability file.Mutable, a lease.Authority, m any) {
+	broker, done := c.under(ctx, a)
 	c.mutables.count++
-	name := fmt.Sprintf("mutable/%d/for-%s", c.mutables.count, m.ReplyTo.Id)
-	pid := c.env.Spawn.Child(ctx, name, newMutableFile(c.env, c.config, broker, c.mutables.keys, c.job("open"), m.Cap, nil))
+	name := fmt.Sprintf("mutable/%d/for-%s", c.mutables.count, replyTo.Id)
+	pid := c.env.Spawn.Child(ctx, name, newMutableFile(c.env, c.config, broker, c.mutables.keys, c.job(kind), capability, nil))
 	c.using[pid.Id] = done
 	ctx.Send(pid, m)
 }

@@ -56,7 +56,7 @@ func (m *mutableFile) read(f *flow, r ReadMutable, job *mutableJob) {
 		case err == nil && r.Version != nil && *r.Version != v.Prefix:
 			err = ErrChanged
 		case err == nil:
-			if m.reader {
+			if m.alone {
 				m.last = s
 			}
 			if err = m.opened(f, r, job, v.Prefix, s); !errors.Is(err, errOverwritten) {

@@ -34,7 +34,11 @@ type heldShare struct {
 	// tree is the block hash tree with the share's hash chain, once it is proven.
 	blocks *mutable.Blocks
 	failed bool // to give what it should have
+	unread bool // err is why it could not be read, and says nothing of what it is
 }
+
+// lose notes that a share can't be read.
+func (h *heldShare) lose(err error) { h.err, h.unread = err, true }
 
 // checkstringSize is how much of a share a writer wants to be unchanged: it says
 // which version it is of.
@@ -44,11 +48,16 @@ const checkstringSize = 57
 func (h *heldShare) seen() []byte { return h.head[:min(len(h.head), checkstringSize)] }
 
 // candidates are the servers that are connected, or of those only the ones that
-// store something for us.
-func (m *mutableFile) candidates(f *flow, want int, storing bool) candidateList {
+// store something for us, as c says.
+func (m *mutableFile) candidates(f *flow, c candidates) candidateList {
+	c.replyTo, c.si = f.ctx.Self(), m.cap.StorageIndex()
+	patience := 2 * settleTime
+	if c.patient {
+		patience += patientTime
+	}
 	for {
-		f.ctx.Send(m.broker, candidates{replyTo: f.ctx.Self(), si: m.cap.StorageIndex(), want: want, storing: storing})
-		t := f.timer(2 * settleTime) // the broker may have failed and forgotten us
+		f.ctx.Send(m.broker, c)
+		t := f.timer(patience) // the broker may have failed and forgotten us
 		for again := false; !again; {
 			switch msg := f.wait().(type) {
 			case candidateList:
@@ -70,7 +79,7 @@ func (m *mutableFile) survey(f *flow, p file.Params, writing bool) (*survey, err
 	if writing {
 		want = p.Happy
 	}
-	s := &survey{servers: m.candidates(f, want, false).servers}
+	s := &survey{servers: m.candidates(f, candidates{want: want}).servers}
 	patience := hedgeTime
 	if writing {
 		patience = surveyPatience
@@ -78,32 +87,33 @@ func (m *mutableFile) survey(f *flow, p file.Params, writing bool) (*survey, err
 	for first := p.Total + p.Needed; ; first = len(s.servers) {
 		some := s.servers[s.asked:min(first, len(s.servers))]
 		s.asked += len(some)
-		m.askHolders(f, s, some, patience)
+		m.askHolders(f, s, some, patience, plausible)
 		if _, err := mutable.Best(s.versions); err == nil || s.asked == len(s.servers) {
 			return s, nil
 		}
 	}
 }
 
-// askHolders asks some servers and proves what they say.
-func (m *mutableFile) askHolders(f *flow, s *survey, some []candidate, patience time.Duration) {
+// askHolders asks some servers and proves what they say. After a while, what has
+// come may be enough.
+func (m *mutableFile) askHolders(f *flow, s *survey, some []candidate, patience time.Duration, enough func([]candidate, []*asked) bool) {
 	var all []*asked
 	for _, c := range some {
 		find := &wire.Find{StorageIndex: m.cap.StorageIndex(), Ranges: []wire.Range{{Length: surveySize}}}
 		all = append(all, f.ask(c.pid, Call{Frame: wire.Frame{Message: find}}))
 	}
 	f.gather(all, patience, func(late bool) bool {
-		return late && plausible(some, all)
+		return late && enough(some, all)
 	})
 	f.leave(all)
 	var found []*heldShare
 	for i, a := range all {
 		if a.reply == nil {
-			s.silent = append(s.silent, LeftOut{some[i].id, "", ErrNoAnswer})
+			s.silent = append(s.silent, LeftOut{some[i].id, some[i].name, ErrNoAnswer})
 			continue
 		}
 		if _, ok := a.reply.Frame.Message.(*wire.Found); !ok {
-			s.silent = append(s.silent, LeftOut{some[i].id, "", unexpected(*a.reply)})
+			s.silent = append(s.silent, LeftOut{some[i].id, some[i].name, unexpected(*a.reply)})
 		}
 		for _, h := range holdings(some[i], *a.reply) {
 			h.head = bytes.Clone(h.head)
@@ -123,12 +133,13 @@ func holdings(c candidate, r Reply) (list []*heldShare) {
 		return nil
 	}
 	body := r.Frame.Bytes()
+	seen := map[grid.ShareNum]bool{}
 	for _, s := range f.Shares {
 		parts, rest, ok := cut(body, s.Lengths)
-		if !ok || len(parts) > 1 {
+		if !ok || len(parts) > 1 || seen[s.Num] {
 			return list
 		}
-		body = rest
+		body, seen[s.Num] = rest, true
 		h := &heldShare{server: c, num: s.Num}
 		if len(parts) == 1 {
 			h.head = parts[0]
@@ -179,6 +190,8 @@ func (m *mutableFile) readHeads(f *flow, found []*heldShare) {
 	for i, a := range all {
 		if _, ok := a.reply.Frame.Message.(*wire.Data); ok {
 			of[i].head = bytes.Clone(a.reply.Frame.Bytes())
+		} else {
+			of[i].lose(unexpected(*a.reply))
 		}
 		a.reply.Frame.Release()
 	}
@@ -193,6 +206,9 @@ func (m *mutableFile) prove(f *flow, found []*heldShare) []*heldShare {
 	do(f, env.CPU, func() bool {
 		proven := map[mutable.Prefix]bool{}
 		for _, h := range found {
+			if h.unread {
+				continue
+			}
 			h.share, h.err = mutable.Cut(h.head)
 			if h.err == nil && !proven[h.share.Header.Prefix] {
 				h.err = h.share.VerifyVersion(c)

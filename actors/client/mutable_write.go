@@ -79,7 +79,7 @@ func (m *mutableFile) create(f *flow, c CreateMutable) {
 		return
 	}
 	w := m.newWriting(&survey{}, nil, d, c.Params)
-	list := m.candidates(f, c.Params.Happy, true)
+	list := m.candidates(f, candidates{want: c.Params.Happy, storing: true})
 	w.left, w.room = list.left, list.servers
 	err = m.place(f, w)
 	if err == nil && w.happiness() < c.Params.Happy {
@@ -585,7 +585,7 @@ func (m *mutableFile) homeless(f *flow, w *writing) (groups [][]target) {
 		return nil
 	}
 	if w.room == nil {
-		list := m.candidates(f, w.params.Happy, true)
+		list := m.candidates(f, candidates{want: w.params.Happy, storing: true})
 		w.room, w.left = list.servers, list.left
 	}
 	given := map[grid.ServerID]int{}
@@ -880,27 +880,41 @@ func (m *mutableFile) note(f *flow, w *writing) error {
 	if m.journal == nil {
 		return nil
 	}
-	now := m.env.Clock.Now().Unix()
 	var fresh bool
 	var leases []lease.PlacedLease
 	for _, num := range slices.Sorted(maps.Keys(w.placed)) {
 		for _, id := range w.placed[num] {
-			l := lease.JournalLease{Share: lease.ShareID{StorageIndex: m.cap.StorageIndex(), Num: num}, Label: w.labels[id]}
-			fresh = fresh || !m.noted[lease.PlacedLease{Server: id, JournalLease: l}]
-			m.noted[lease.PlacedLease{Server: id, JournalLease: l}] = true
-			l.Renewed = now
-			leases = append(leases, lease.PlacedLease{Server: id, JournalLease: l})
+			l := m.placedLease(id, num, w.labels[id], 0)
+			name := l
+			name.Renewed = 0
+			fresh = fresh || !m.noted[name]
+			m.noted[name] = true
+			leases = append(leases, l)
 		}
 	}
 	if !fresh {
 		return nil
 	}
-	entry := lease.JournalFile{StorageIndex: m.cap.StorageIndex(), VerifyCap: m.cap.Verifier().String(), Size: w.prefix.Size, Stored: now}
+	return m.journalLeases(f, w.prefix.Size, leases)
+}
+
+// placedLease is one that was made now.
+func (m *mutableFile) placedLease(at grid.ServerID, num grid.ShareNum, label grid.PublicKey, expires int64) lease.PlacedLease {
+	id := lease.ShareID{StorageIndex: m.cap.StorageIndex(), Num: num}
+	return lease.PlacedLease{Server: at, JournalLease: lease.JournalLease{Share: id, Label: label, Renewed: m.env.Clock.Now().Unix(), Expires: expires}}
+}
+
+// journalLeases has leases renewed from now on.
+func (m *mutableFile) journalLeases(f *flow, size int64, leases []lease.PlacedLease) error {
+	if m.journal == nil || len(leases) == 0 {
+		return nil
+	}
+	entry := lease.JournalFile{StorageIndex: m.cap.StorageIndex(), VerifyCap: m.cap.Verifier().String(), Size: size, Stored: m.env.Clock.Now().Unix()}
 	journal := m.journal
 	type noted struct{ err error }
 	got := do(f, env.Disk, func() noted { return noted{journal.Add(entry, leases)} })
 	if got.err != nil {
-		return fmt.Errorf("the file is stored but could not be written into the journal, so its leases will not be renewed: %w", got.err)
+		return fmt.Errorf("leases were made but could not be written into the journal, so they will not be renewed: %w", got.err)
 	}
 	return nil
 }

@@ -21,10 +21,11 @@ type checkOptions struct {
 	authority string // file, - or empty for the node's own
 }
 
-const checkHelp = `Asks every server which shares of a file it has, and tells how well the file is:
-how many of its shares are there, and on how many distinct servers. A file is
-healthy when all of its shares are there, and on as many servers as shares-happy
-in the node's tarn.yaml says.
+const checkHelp = `Asks every server which shares of a file or directory it has, and tells how well
+that is: how many of its shares are there, and on how many distinct servers. A file
+is healthy when all of its shares are there, and on as many servers as shares-happy
+in the node's tarn.yaml says; one that can be changed, when they are besides of one
+version.
 
 Servers are believed, unless --verify is given: then each share is read to its
 end and proven, and damaged ones are named. --add-lease makes leases on the
@@ -140,6 +141,7 @@ func (e *env) writeCheck(r control.CheckResult) error {
 	text := fmt.Sprintf("Summary: %s\n storage index: %s\n", j.Summary, j.StorageIndex)
 	text += fmt.Sprintf(" good-shares: %d (encoding is %d-of-%d), on %s\n", c.SharesGood, c.SharesNeeded, c.SharesExpected, counted(int64(c.GoodShareHosts), "server"))
 	text += fmt.Sprintf(" happiness: %d (want %d)\n wrong-shares: %d\n", c.Happiness, min(r.Happy, c.SharesExpected), c.WrongShares)
+	text += versionsText(r)
 	text += faultsText("corrupt shares", r.Corrupt) + faultsText("shares that could not be read", r.Unread)
 	text += silentText("servers that were not asked", r.Silent)
 	if r.Leased > 0 {
@@ -168,6 +170,22 @@ func (e *env) writeRepair(r control.RepairResult) error {
 		text += fmt.Sprintf(" nobody renews the leases at server %s: this node does not have that authority\n", short(id))
 	}
 	return e.print("%s", text)
+}
+
+// versionsText names the versions of a mutable file.
+func versionsText(r control.CheckResult) string {
+	if r.Version == "" {
+		return ""
+	}
+	others := ""
+	for _, v := range r.Others {
+		others += fmt.Sprintf("  %s: %s (encoding is %d-of-%d)", v.Name, counted(int64(v.Shares), "share"), v.Needed, v.Total)
+		if v.Newer {
+			others += ", newer"
+		}
+		others += "\n"
+	}
+	return fmt.Sprintf(" version: %s\n", r.Version) + headed("other versions", others)
 }
 
 func faultsText(what string, list []control.ShareFault) string {

@@ -30,6 +30,19 @@ type Copy struct {
 	Version string
 }
 
+// Version is one of a mutable file that does not count, though shares of it are
+// there.
+type Version struct {
+	Name          string // as in Copy
+	Needed, Total int
+	Shares        int // different ones
+	// Newer says that it is newer than the one that counts, and can't be read.
+	Newer bool
+}
+
+// Recoverable reports whether the version can be read.
+func (v Version) Recoverable() bool { return v.Shares >= v.Needed }
+
 // Fault is a share that does not count, and why.
 type Fault struct {
 	Copy
@@ -53,12 +66,16 @@ type Report struct {
 	// Verified says that every share was read and proven; else servers were
 	// believed.
 	Verified bool
-	// Good shares count: those of the version that a reader would get.
+	// Good shares count: those of the version that a reader would get or, where
+	// none can be read, of the newest.
 	Good []Copy
-	// Wrong shares are of other versions of a mutable file, how many of which can
-	// be read, or can't.
-	Wrong                              []Copy
-	OtherRecoverable, OtherUnrecovered int
+	// Mutable says that the file has versions. Version is the one that counts,
+	// empty where there is none; Others are those besides, the newest first, and
+	// Wrong the shares of them.
+	Mutable bool
+	Version string
+	Others  []Version
+	Wrong   []Copy
 	// Corrupt shares are proven not to be what they should be; Unread ones could
 	// not be read to the end.
 	Corrupt, Unread []Fault
@@ -99,7 +116,19 @@ func (r Report) Recoverable() bool { return r.Literal || r.Shares() >= r.Needed 
 // Healthy reports whether all shares are there, on as many servers as they
 // should be, and of one version. Damaged copies beside those do no harm.
 func (r Report) Healthy() bool {
-	return r.Literal || r.Shares() >= r.Total && r.happy() && r.OtherRecoverable+r.OtherUnrecovered == 0
+	return r.Literal || r.Shares() >= r.Total && r.happy() && len(r.Others) == 0
+}
+
+// Newer is how many versions are newer than the one that counts, and can't be
+// read: who writes now, or repairs, gives them up.
+func (r Report) Newer() int {
+	n := 0
+	for _, v := range r.Others {
+		if v.Newer {
+			n++
+		}
+	}
+	return n
 }
 
 // Summary is one line for people, which begins as Tahoe-LAFS's does.
@@ -112,7 +141,11 @@ func (r Report) Summary() string {
 	}
 	text := fmt.Sprintf("Not Healthy: %s (enc %d-of-%d)", count(r.Shares(), "share"), r.Needed, r.Total)
 	var also []string
-	if others := r.OtherRecoverable + r.OtherUnrecovered; others > 0 {
+	newer := r.Newer()
+	if newer > 0 {
+		also = append(also, count(newer, "newer version")+" that can't be read")
+	}
+	if others := len(r.Others) - newer; others > 0 {
 		also = append(also, count(others, "other version"))
 	}
 	switch {

@@ -67,8 +67,12 @@ func TestReport(t *testing.T) {
 			r.Corrupt = []health.Fault{{Copy: health.Copy{Server: server(11), Num: 4}, Err: errors.New("bad")}}
 		}), 10, 10, true, true, "Healthy", 0},
 		"another version besides": {with(at(each(10)...), func(r *health.Report) {
-			r.Wrong, r.OtherUnrecovered = []health.Copy{{Server: server(11), Num: 4, Version: "seq1-aaaa"}}, 1
+			r.Wrong = []health.Copy{{Server: server(11), Num: 4, Version: "seq1-aaaa"}}
+			r.Others = []health.Version{{Name: "seq1-aaaa", Needed: 3, Total: 10, Shares: 1}}
 		}), 10, 10, false, true, "Not Healthy: 10 shares (enc 3-of-10), 1 other version", 0},
+		"a newer version in pieces": {with(at(each(10)...), func(r *health.Report) {
+			r.Others = []health.Version{{Name: "seq3-aaaa", Needed: 3, Total: 10, Shares: 1, Newer: true}, {Name: "seq1-aaaa", Needed: 3, Total: 10, Shares: 1}}
+		}), 10, 10, false, true, "Not Healthy: 10 shares (enc 3-of-10), 1 newer version that can't be read, 1 other version", 0},
 	} {
 		r := c.report
 		if r.Shares() != c.shares || r.Happiness() != c.happiness || r.Healthy() != c.healthy || r.Recoverable() != c.recoverable || r.Summary() != c.summary || len(r.Missing()) != c.missing {
@@ -153,10 +157,16 @@ func TestJSON(t *testing.T) {
 
 // Shares of a mutable file are named with their versions.
 func TestShareMapOfVersions(t *testing.T) {
-	r := health.Report{Needed: 1, Total: 1, Happy: 1, Good: []health.Copy{{Server: server(1), Version: "seq2-abcd"}}, Wrong: []health.Copy{{Server: server(2), Version: "seq1-efgh"}}, OtherRecoverable: 1}
+	r := health.Report{Mutable: true, Version: "seq2-abcd", Needed: 1, Total: 1, Happy: 1, Good: []health.Copy{{Server: server(1), Version: "seq2-abcd"}}}
+	r.Wrong = []health.Copy{{Server: server(2), Version: "seq1-efgh"}}
+	r.Others = []health.Version{{Name: "seq3-ijkl", Needed: 2, Shares: 1}, {Name: "seq1-efgh", Needed: 1, Shares: 1}}
 	got := r.JSON().Results
-	if len(got.ShareMap["seq2-abcd-sh0"]) != 1 || len(got.ShareMap["seq1-efgh-sh0"]) != 1 || got.WrongShares != 1 || got.RecoverableVersions != 2 || got.Healthy {
+	if len(got.ShareMap["seq2-abcd-sh0"]) != 1 || len(got.ShareMap["seq1-efgh-sh0"]) != 1 || got.WrongShares != 1 || got.RecoverableVersions != 2 || got.UnrecoverableVersions != 1 || got.Healthy {
 		t.Errorf("%+v", got.Counts)
+	}
+	nothing := health.Report{Mutable: true, Needed: 3, Total: 10}.JSON().Results
+	if nothing.RecoverableVersions != 0 || nothing.UnrecoverableVersions != 0 || nothing.Recoverable {
+		t.Errorf("of a file of which nothing was found: %+v", nothing.Counts)
 	}
 }
 

@@ -68,14 +68,9 @@ func (r Report) counts(happiness int) *Counts {
 	c := &Counts{
 		Happiness: happiness, SharesGood: r.Shares(), SharesNeeded: r.Needed, SharesExpected: r.Total,
 		GoodShareHosts: r.Servers(), WrongShares: len(r.Wrong), Recoverable: r.Recoverable(),
-		RecoverableVersions: r.OtherRecoverable, UnrecoverableVersions: r.OtherUnrecovered,
 		CorruptShares: len(r.Corrupt), ListCorrupt: [][3]any{}, Responding: names(r.Responding), ShareMap: map[string][]string{},
 	}
-	if r.Recoverable() {
-		c.RecoverableVersions++
-	} else {
-		c.UnrecoverableVersions++
-	}
+	c.RecoverableVersions, c.UnrecoverableVersions = r.versions()
 	for _, f := range r.Corrupt {
 		c.ListCorrupt = append(c.ListCorrupt, [3]any{f.Server.String(), r.StorageIndex.String(), f.Num})
 	}
@@ -93,6 +88,25 @@ func (r Report) counts(happiness int) *Counts {
 		c.ShareMap[id] = names(slices.Collect(maps.Keys(servers)))
 	}
 	return c
+}
+
+// versions counts those that can be read and those that can't. An immutable file
+// has one.
+func (r Report) versions() (recoverable, unrecoverable int) {
+	for _, v := range r.Others {
+		if v.Recoverable() {
+			recoverable++
+		} else {
+			unrecoverable++
+		}
+	}
+	switch {
+	case r.Recoverable():
+		recoverable++
+	case !r.Mutable || r.Version != "":
+		unrecoverable++
+	}
+	return recoverable, unrecoverable
 }
 
 // shareID names a share among all versions.

@@ -9,6 +9,7 @@ import (
 	"github.com/tarn-grid/tarn/file"
 	"github.com/tarn-grid/tarn/file/hashtree"
 	"github.com/tarn-grid/tarn/file/tagged"
+	"github.com/tarn-grid/tarn/grid"
 )
 
 // Lengths of what a share begins with, in bytes.
@@ -36,6 +37,12 @@ type Prefix struct {
 // with the greater root, so that all readers choose alike.
 func (p Prefix) Compare(q Prefix) int {
 	return cmp.Or(cmp.Compare(p.Seqnum, q.Seqnum), bytes.Compare(p.Root[:], q.Root[:]))
+}
+
+// Name is what people call the version: seq5-k7qs, its sequence number and the
+// beginning of its root, as in Tahoe-LAFS.
+func (p Prefix) Name() string {
+	return fmt.Sprintf("seq%d-%s", p.Seqnum, grid.EncodeBase32(p.Root[:])[:4])
 }
 
 // Encode writes the signed bytes: version, sequence number, root, in SDMF the

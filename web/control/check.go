@@ -18,14 +18,26 @@ type CheckOptions = tarn.CheckOptions
 // CheckResult is tarn.CheckResult as JSON: Report is what Tahoe-LAFS's web API
 // says of it, the rest is what that does not say.
 type CheckResult struct {
-	Report   health.JSON   `json:"report"`
-	Happy    int           `json:"happy"`
-	Verified bool          `json:"verified"`
+	Report   health.JSON `json:"report"`
+	Happy    int         `json:"happy"`
+	Verified bool        `json:"verified"`
+	// Version is that of a mutable file whose shares count, Others those besides.
+	Version  string        `json:"version,omitempty"`
+	Others   []Version     `json:"other_versions,omitempty"`
 	Corrupt  []ShareFault  `json:"corrupt"`
 	Unread   []ShareFault  `json:"unread"`
 	Silent   []ServerError `json:"silent"`
 	Leased   int           `json:"leased"`
 	Unleased []ServerError `json:"unleased"`
+}
+
+// Version is one of a mutable file of which shares are there.
+type Version struct {
+	Name   string `json:"name"`
+	Shares int    `json:"shares"`
+	Needed int    `json:"needed"`
+	Total  int    `json:"total"`
+	Newer  bool   `json:"newer"` // than the one that counts, and can't be read
 }
 
 // RepairResult is tarn.RepairResult as JSON: Report is what Tahoe-LAFS's web API
@@ -69,10 +81,14 @@ func checkResultOf(c tarn.CheckResult) *CheckResult {
 		return ShareFault{f.Server.String(), c.Names[f.Server], int(f.Num), errorText(f.Err)}
 	}
 	return &CheckResult{
-		Report: c.JSON(), Happy: c.Happy, Verified: c.Verified,
+		Report: c.JSON(), Happy: c.Happy, Verified: c.Verified, Version: c.Version, Others: listOf(c.Others, versionOf),
 		Corrupt: listOf(c.Corrupt, fault), Unread: listOf(c.Unread, fault), Silent: silentOf(c.Silent, c.Names),
 		Leased: c.Leased, Unleased: serverErrorsOf(c.Unleased),
 	}
+}
+
+func versionOf(v health.Version) Version {
+	return Version{v.Name, v.Shares, v.Needed, v.Total, v.Newer}
 }
 
 func repairResultOf(r tarn.RepairResult) *RepairResult {
