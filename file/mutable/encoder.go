@@ -65,13 +65,37 @@ func (e *Encoder) EncodeSegment(i int64, content []byte, salt [SaltSize]byte) (*
 	s := &Segment{Index: i, salt: salt}
 	bare := e.newBlocks(s)
 	e.encrypt(bare, content, salt)
-	if err := e.coder.Encode(bare); err != nil {
+	return s, e.code(s, bare)
+}
+
+// Recode makes all blocks of segment i of a version that is there from those of k
+// or more shares, which were checked. They are as they were: it needs no key. It is
+// safe to call for several segments at once.
+func (e *Encoder) Recode(p Prefix, i int64, blocks map[grid.ShareNum][]byte) (*Segment, error) {
+	if p.Layout != e.layout || i < 0 || i >= p.NumSegments() {
+		return nil, fmt.Errorf("%w: segment %d of %d", ErrSize, i, e.layout.NumSegments())
+	}
+	salt, known, err := p.cutSalts(i, blocks)
+	if err != nil {
+		return nil, err
+	}
+	s := &Segment{Index: i, salt: salt}
+	bare := e.newBlocks(s)
+	if err := e.coder.Decode(bare[:p.Needed], known); err != nil {
 		return nil, fmt.Errorf("segment %d: %w", i, err)
+	}
+	return s, e.code(s, bare)
+}
+
+// code makes the other blocks from the first k, and hashes all.
+func (e *Encoder) code(s *Segment, bare [][]byte) error {
+	if err := e.coder.Encode(bare); err != nil {
+		return fmt.Errorf("segment %d: %w", s.Index, err)
 	}
 	for _, b := range s.Blocks {
 		s.hashes = append(s.hashes, tagged.Sum(tagged.Block, b))
 	}
-	return s, nil
+	return nil
 }
 
 // newBlocks makes the blocks of a segment, with their salts, and returns what
@@ -119,10 +143,8 @@ func (e *Encoder) Keep(i int64, hashes []tagged.Hash) error {
 // Finish signs the version under its sequence number, once all segments are
 // there. It takes at most 48 bytes from random.
 func (e *Encoder) Finish(seqnum uint64, random io.Reader) (Prefix, error) {
-	for i, known := range e.known {
-		if !known {
-			return Prefix{}, fmt.Errorf("%w: finished without segment %d of %d", ErrOrder, i, len(e.known))
-		}
+	if err := e.checkComplete(); err != nil {
+		return Prefix{}, err
 	}
 	if e.layout.Format == SDMF && len(e.known) == 0 {
 		if _, err := io.ReadFull(random, e.salt[:]); err != nil {
@@ -135,9 +157,40 @@ func (e *Encoder) Finish(seqnum uint64, random io.Reader) (Prefix, error) {
 	if err != nil {
 		return Prefix{}, err
 	}
+	e.sign(p, signature)
+	return p, nil
+}
+
+// FinishAs makes the shares those of the version p, from which all segments were
+// recoded, with its signature. An ErrShare says that they are not: whoever wrote
+// the version gave it shares that don't belong together.
+func (e *Encoder) FinishAs(p Prefix, signature []byte) error {
+	if err := e.checkComplete(); err != nil {
+		return err
+	}
+	e.sharetree = hashtree.Build(e.roots())
+	if p.Layout != e.layout || e.sharetree.Root() != p.Root {
+		return fmt.Errorf("%w: the shares of version %d don't belong together", ErrShare, p.Seqnum)
+	}
+	if err := checkSignature(e.key.Fingerprint(), p, e.key.public, signature); err != nil {
+		return err
+	}
+	e.sign(p, signature)
+	return nil
+}
+
+func (e *Encoder) checkComplete() error {
+	for i, known := range e.known {
+		if !known {
+			return fmt.Errorf("%w: finished without segment %d of %d", ErrOrder, i, len(e.known))
+		}
+	}
+	return nil
+}
+
+func (e *Encoder) sign(p Prefix, signature []byte) {
 	e.signature = signature
 	e.header = newHeader(p, len(e.key.public), len(signature), len(e.chain(0)), len(e.key.der))
-	return p, nil
 }
 
 // roots are the roots of the shares' block trees.
@@ -230,10 +283,10 @@ func Encode(l Layout, key *Key, seqnum uint64, content []byte, random io.Reader)
 	if err != nil {
 		return Prefix{}, nil, err
 	}
-	data := make([][]byte, l.Total)
-	for i := range l.NumSegments() {
-		off := i * l.SegmentSize
-		if err := e.encodeInto(data, i, content[off:off+l.SegmentLen(i)], random); err != nil {
+	segments := make([]*Segment, l.NumSegments())
+	for i := range segments {
+		off := int64(i) * l.SegmentSize
+		if segments[i], err = e.encodeNext(int64(i), content[off:off+l.SegmentLen(int64(i))], random); err != nil {
 			return Prefix{}, nil, err
 		}
 	}
@@ -241,27 +294,25 @@ func Encode(l Layout, key *Key, seqnum uint64, content []byte, random io.Reader)
 	if err != nil {
 		return Prefix{}, nil, err
 	}
-	shares, err := e.assemble(data)
+	shares, err := e.Shares(segments)
 	return p, shares, err
 }
 
-func (e *Encoder) encodeInto(data [][]byte, i int64, content []byte, random io.Reader) error {
+func (e *Encoder) encodeNext(i int64, content []byte, random io.Reader) (*Segment, error) {
 	var salt [SaltSize]byte
 	if _, err := io.ReadFull(random, salt[:]); err != nil {
-		return fmt.Errorf("draw a salt: %w", err)
+		return nil, fmt.Errorf("draw a salt: %w", err)
 	}
 	s, err := e.EncodeSegment(i, content, salt)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for n, b := range s.Blocks {
-		data[n] = append(data[n], b...)
-	}
-	return e.Add(s)
+	return s, e.Add(s)
 }
 
-func (e *Encoder) assemble(data [][]byte) ([][]byte, error) {
-	shares := make([][]byte, len(data))
+// Shares puts all shares together, once finished, from all segments in their order.
+func (e *Encoder) Shares(segments []*Segment) ([][]byte, error) {
+	shares := make([][]byte, e.layout.Total)
 	for n := range shares {
 		head, err := e.Head(grid.ShareNum(n))
 		if err != nil {
@@ -271,7 +322,11 @@ func (e *Encoder) assemble(data [][]byte) ([][]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		shares[n] = append(append(head, data[n]...), tail...)
+		share := append(make([]byte, 0, e.header.Size()), head...)
+		for _, s := range segments {
+			share = append(share, s.Blocks[n]...)
+		}
+		shares[n] = append(share, tail...)
 	}
 	return shares, nil
 }

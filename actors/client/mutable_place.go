@@ -1,0 +1,239 @@
+package client
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/file/mutable"
+	"github.com/tarn-grid/tarn/file/placement"
+	"github.com/tarn-grid/tarn/grid"
+	"github.com/tarn-grid/tarn/transport/wire"
+)
+
+// target is a place for a share.
+type target struct {
+	server candidate
+	num    grid.ShareNum
+	seen   []byte // what is there, nil for nothing
+}
+
+// writing is a version on its way to its servers.
+type writing struct {
+	*draft
+	params file.Params
+	found  *survey
+	over   *mutable.Prefix // the version before, nil for a new file
+	room   []candidate     // that may get new shares; nil until they were asked for
+	left   []LeftOut
+	begun  time.Time
+
+	placed    map[grid.ShareNum][]grid.ServerID
+	labels    map[grid.ServerID]grid.PublicKey
+	at        []target // where it is
+	refused   map[grid.ServerID]error
+	conflicts []uint64 // sequence numbers of what others wrote
+}
+
+func (m *mutableFile) newWriting(s *survey, over *mutable.Prefix, d *draft, p file.Params) *writing {
+	return &writing{draft: d, params: p, found: s, over: over, placed: map[grid.ShareNum][]grid.ServerID{},
+		labels: map[grid.ServerID]grid.PublicKey{}, refused: map[grid.ServerID]error{}}
+}
+
+func (w *writing) happiness() int {
+	var edges []placement.Edge
+	for num, ids := range w.placed {
+		for _, id := range ids {
+			edges = append(edges, placement.Edge{Server: id, Share: num})
+		}
+	}
+	return placement.Happiness(edges)
+}
+
+func (w *writing) reasons() map[grid.ServerID]error {
+	all := maps.Clone(w.refused)
+	for _, l := range w.left {
+		all[l.Server] = l.Err
+	}
+	return all
+}
+
+// place writes a version: to the server that decides, to all others that hold
+// shares, and where shares have no place to servers that have the fewest.
+func (m *mutableFile) place(f *flow, w *writing) error {
+	err := m.placeAll(f, w)
+	m.unstage(f.ctx)
+	return err
+}
+
+func (m *mutableFile) placeAll(f *flow, w *writing) error {
+	w.begun = m.env.Clock.Now()
+	groups := w.existing()
+	if w.stream != nil {
+		w.at = w.planned(groups)
+		more := m.homeless(f, w)
+		w.at = nil
+		if err := m.stageStream(f, w, slices.Concat(groups, more)); err != nil {
+			return err
+		}
+		groups = append(groups, more...)
+	}
+	for len(groups) > 0 && len(w.at) == 0 {
+		first := groups[0]
+		groups = groups[1:]
+		if err := m.decide(f, w, first); err != nil {
+			return err
+		}
+	}
+	m.sendAll(f, w, groups)
+	for len(w.conflicts) == 0 && w.whole {
+		more := m.homeless(f, w)
+		if len(more) == 0 {
+			break
+		}
+		if w.stream != nil {
+			if err := m.stageStream(f, w, more); err != nil {
+				return err
+			}
+		}
+		m.sendAll(f, w, more)
+	}
+	return w.verdict(m.env.Clock.Now())
+}
+
+// decide writes to the server that decides. One that is gone or refuses leaves it
+// to the next.
+func (m *mutableFile) decide(f *flow, w *writing, group []target) error {
+	for tries := 0; ; tries++ {
+		if late := m.send(f, w, [][]target{group}); len(late) > 0 {
+			return &ConflictError{Clean: true}
+		}
+		err := w.refused[group[0].server.id]
+		switch {
+		case len(w.conflicts) > 0:
+			return &ConflictError{Clean: true}
+		case err == nil || tries >= 3 || !busy(err):
+			return nil
+		}
+		delete(w.refused, group[0].server.id)
+		f.sleep(m.env.Jitter(writeAgain))
+	}
+}
+
+func busy(err error) bool { return errors.Is(err, &wire.Error{Code: wire.Busy}) }
+
+// existing are the places that hold shares, by server, in the order of the file,
+// but that the one which decides comes first. Where parts are written only shares of the version they are of count.
+func (w *writing) existing() (groups [][]target) {
+	decides := -1
+	for _, c := range w.found.servers {
+		var group []target
+		newest := false
+		for _, h := range w.found.shares {
+			if h.server.id != c.id || int(h.num) >= w.prefix.Total {
+				continue
+			}
+			if w.base != nil && (h.err != nil || h.share.Header.Prefix != *w.base) {
+				continue
+			}
+			group = append(group, target{h.server, h.num, h.seen()})
+			newest = newest || h.err == nil && w.over != nil && h.share.Header.Prefix == *w.over
+		}
+		if newest && decides < 0 {
+			decides = len(groups)
+		}
+		if len(group) > 0 {
+			slices.SortFunc(group, func(a, b target) int { return int(a.num) - int(b.num) })
+			groups = append(groups, group)
+		}
+	}
+	if decides > 0 {
+		first := groups[decides]
+		groups = slices.Insert(slices.Delete(groups, decides, decides+1), 0, first)
+	}
+	return groups
+}
+
+// planned are the places of all groups.
+func (w *writing) planned(groups [][]target) (all []target) {
+	for _, group := range groups {
+		all = append(all, group...)
+	}
+	return all
+}
+
+// homeless finds places for shares that have none.
+func (m *mutableFile) homeless(f *flow, w *writing) (groups [][]target) {
+	var nums []grid.ShareNum
+	for n := range w.prefix.Total {
+		num := grid.ShareNum(n)
+		if len(w.placed[num]) == 0 && !slices.ContainsFunc(w.at, func(t target) bool { return t.num == num }) {
+			nums = append(nums, num)
+		}
+	}
+	if len(nums) == 0 {
+		return nil
+	}
+	if w.room == nil {
+		list := m.candidates(f, candidates{want: w.params.Happy, storing: true})
+		w.room, w.left = list.servers, list.left
+	}
+	given := map[grid.ServerID]int{}
+	for _, t := range w.at {
+		given[t.server.id]++
+	}
+	at := map[grid.ServerID]int{}
+	for _, num := range nums {
+		c, ok := w.emptiest(given)
+		if !ok {
+			return groups
+		}
+		given[c.id]++
+		i, ok := at[c.id]
+		if !ok {
+			i = len(groups)
+			at[c.id], groups = i, append(groups, nil)
+		}
+		groups[i] = append(groups[i], target{c, num, w.found.seenAt(c.id, num)})
+	}
+	return groups
+}
+
+// emptiest is the server with the fewest shares that has refused none.
+func (w *writing) emptiest(given map[grid.ServerID]int) (best candidate, ok bool) {
+	for _, c := range w.room {
+		if w.refused[c.id] == nil && (!ok || given[c.id] < given[best.id]) {
+			best, ok = c, true
+		}
+	}
+	return best, ok
+}
+
+// seenAt is what a server was found to hold as a share.
+func (s *survey) seenAt(id grid.ServerID, num grid.ShareNum) []byte {
+	for _, h := range s.shares {
+		if h.server.id == id && h.num == num {
+			return h.seen()
+		}
+	}
+	return nil
+}
+
+// verdict says whether the version counts: enough of its shares are durable, and
+// who wrote at the same time has seen them.
+func (w *writing) verdict(now time.Time) error {
+	if len(w.placed) < w.prefix.Needed {
+		if len(w.conflicts) > 0 {
+			return &ConflictError{Clean: len(w.at) == 0}
+		}
+		return &UploadError{Err: &placement.TooFewServers{Happy: w.prefix.Needed, Reachable: w.happiness()}, Reasons: w.reasons()}
+	}
+	for _, seqnum := range w.conflicts {
+		if seqnum <= w.prefix.Seqnum || now.Sub(w.begun) >= writePatience/2 {
+			return &ConflictError{}
+		}
+	}
+	return nil
+}
