@@ -20,6 +20,9 @@ type CheckOptions struct {
 	Verify bool
 	// AddLease makes leases on the good shares, which are renewed from now on.
 	AddLease bool
+	// Force has a repair of a mutable file give up a version that Err would else be
+	// ErrMustForce for.
+	Force bool
 	// Progress, if not nil, is called now and then with the bytes that have been
 	// read of shares, and how many there are, if they are read; of a repair then
 	// with those of the file that have been encoded.
@@ -70,16 +73,20 @@ type RepairResult struct {
 	// Unrenewed are the servers where nobody renews the file's leases: it was
 	// repaired under an authority that this node does not have.
 	Unrenewed []grid.ServerID
-	// Err is why it was given up: too few shares are left (ErrNotEnoughShares), or
-	// something failed on the way. Where servers were too few, that is no error:
-	// what can be done is done, and After says how far that is.
+	// Err is why it was given up: too few shares are left (ErrNotEnoughShares), the
+	// file is mutable and the capability not the one that can write (ErrReadOnly: then
+	// nothing was attempted), another version of it would be lost (ErrMustForce), or
+	// something failed on the way. Where servers were too few, that is no error: what
+	// can be done is done, and After says how far that is.
 	Err error
 }
 
-// Repair checks a file and, unless it is healthy, makes its shares once more from
-// those that are good and brings them to as many servers as can be, in bounded
-// memory. The verify capability is enough. All shares that count have leases of
-// the caller's authority then, and are renewed from now on. Errors: ErrCap.
+// Repair checks a file or directory and, unless it is healthy, makes its shares once
+// more from those that are good and brings them to as many servers as can be, in
+// bounded memory. All shares that count have leases of the caller's authority then,
+// and are renewed from now on. The verify capability is enough for an immutable file;
+// a mutable one takes the write capability. Where that one has several versions, the
+// newest that can be read is written as a new one. Errors: ErrCap.
 func (n *Node) Repair(ctx context.Context, capability string, o CheckOptions, how ...Option) (RepairResult, error) {
 	what, literal, err := n.checkable(capability, o)
 	if err != nil || literal {
@@ -88,13 +95,9 @@ func (n *Node) Repair(ctx context.Context, capability string, o CheckOptions, ho
 	}
 	ctx, cancel := n.until(ctx)
 	defer cancel()
-	chk, ok := what.(checkableCHK)
-	if !ok {
-		return RepairResult{}, fmt.Errorf("%w: a mutable file can't be repaired yet", ErrCap)
-	}
 	authority := AuthorityOf(how...)
 	m, err := progressing[client.Repaired](ctx, n, o.Progress, func(replyTo *env.PID) any {
-		return actors.ToClient{Message: chk.repair(replyTo, authority)}
+		return actors.ToClient{Message: what.repair(replyTo, authority)}
 	})
 	if err != nil {
 		return RepairResult{}, n.cause(public(err))
@@ -116,6 +119,7 @@ func checkResult(c client.Checked) CheckResult {
 // checkable is what can be checked, as messages to the client branch.
 type checkable interface {
 	check(replyTo *env.PID, a lease.Authority) any
+	repair(replyTo *env.PID, a lease.Authority) any
 }
 
 type checkableCHK struct{ client.CheckSpec }
@@ -128,10 +132,17 @@ func (c checkableCHK) repair(replyTo *env.PID, a lease.Authority) any {
 	return client.Repair{ReplyTo: replyTo, CheckSpec: c.CheckSpec, Authority: a}
 }
 
-type checkableMutable struct{ client.MutableSpec }
+type checkableMutable struct {
+	client.MutableSpec
+	force bool
+}
 
 func (c checkableMutable) check(replyTo *env.PID, a lease.Authority) any {
 	return client.CheckMutable{ReplyTo: replyTo, MutableSpec: c.MutableSpec, Authority: a}
+}
+
+func (c checkableMutable) repair(replyTo *env.PID, a lease.Authority) any {
+	return client.RepairMutable{ReplyTo: replyTo, MutableSpec: c.MutableSpec, Force: c.force, Authority: a}
 }
 
 // checkable is what a capability names, unless that lies in it.
@@ -158,7 +169,7 @@ func (n *Node) checkable(capability string, o CheckOptions) (what checkable, lit
 		chk.Cap = c
 		return checkableCHK{chk}, false, nil
 	case file.Mutable:
-		return checkableMutable{client.MutableSpec{Cap: c, Params: params, Verify: o.Verify, AddLease: o.AddLease}}, false, nil
+		return checkableMutable{client.MutableSpec{Cap: c, Params: params, Verify: o.Verify, AddLease: o.AddLease}, o.Force}, false, nil
 	}
 	return nil, false, fmt.Errorf("%w: a capability of the kind %s can't be checked", ErrCap, parsed.Kind())
 }

@@ -50,6 +50,9 @@ var (
 	ErrReadOnly = errors.New("the capability can only read")
 	ErrConflict = errors.New("somebody else wrote at the same time")
 	ErrChanged  = errors.New("the file has been changed meanwhile")
+	// ErrMustForce means that repairing a mutable file would give up a version of it
+	// that cannot be read now, or was written at the same time as another.
+	ErrMustForce = client.ErrMustForce
 	// ErrClosed means that the node was closed.
 	ErrClosed = errors.New("the node is closed")
 )
@@ -86,6 +89,8 @@ func public(err error) error {
 		return kind{ErrConflict, err}
 	case errors.Is(err, client.ErrChanged):
 		return kind{ErrChanged, err}
+	case errors.Is(err, client.ErrRepairTakesWriteCap):
+		return kind{ErrReadOnly, err}
 	case errors.Is(err, mutable.ErrUnrecoverable):
 		return kind{ErrNotEnoughShares, err}
 	case errors.As(err, &few):

@@ -30,6 +30,9 @@ func (q *request) checkHow() (h checkHow, err error) {
 	if h.AddLease, err = q.args.flag("add-lease", false); err != nil {
 		return h, err
 	}
+	if h.Force, err = q.args.flag("force", false); err != nil {
+		return h, err
+	}
 	h.repair, err = q.args.flag("repair", false)
 	return h, err
 }

@@ -281,6 +281,8 @@ func (c *Client) Receive(ctx actor.Context) {
 		c.lookAtMutable(ctx, "open", m.ReplyTo, m.Cap, m.Authority, m)
 	case CheckMutable:
 		c.lookAtMutable(ctx, "check", m.ReplyTo, m.Cap, m.Authority, m)
+	case RepairMutable:
+		c.lookAtMutable(ctx, "repair", m.ReplyTo, m.Cap, m.Authority, m)
 	case ReadMutable:
 		c.useMutable(ctx, m.Cap, m.Authority, m)
 	case WriteMutable:
@@ -293,6 +295,8 @@ func (c *Client) Receive(ctx actor.Context) {
 		}
 	case idleMutable:
 		c.idleMutable(ctx, m)
+	case mutableMended:
+		c.mutableMended(ctx, m)
 	case Repair:
 		broker, done := c.under(ctx, m.Authority)
 		pid := c.env.Spawn.Child(ctx, "repair"+jobName(m.ReplyTo), newRepair(c.env, c.config, broker, c.job("repair"), m))

@@ -168,6 +168,8 @@ type (
 		uses int
 	}
 	mutableRests struct{ uses int }
+	// mutableMended tells who uses a file that shares of it are where none were.
+	mutableMended struct{ si grid.StorageIndex }
 )
 
 // Receive implements actor.Actor.
@@ -181,7 +183,7 @@ func (m *mutableFile) Receive(ctx actor.Context) {
 			born := *m.born
 			m.add(ctx, &mutableJob{replyTo: born.ReplyTo, content: born.Content, run: func(f *flow) { m.create(f, born) }})
 		}
-	case ReadMutable, OpenMutable, CheckMutable:
+	case ReadMutable, OpenMutable, CheckMutable, RepairMutable:
 		m.request(ctx, msg)
 	case CloseFile:
 		ctx.Stop(ctx.Self())
@@ -201,6 +203,8 @@ func (m *mutableFile) Receive(ctx actor.Context) {
 		if msg.uses == m.uses && len(m.queue) == 0 {
 			ctx.Send(ctx.Parent(), idleMutable{ctx.Self(), m.forwarded})
 		}
+	case mutableMended:
+		m.known = nil
 	case *actor.Restarting:
 		m.endAll(ctx) // the next incarnation only ends
 		ctx.Stop(ctx.Self())
@@ -223,6 +227,9 @@ func (m *mutableFile) request(ctx actor.Context, msg any) {
 	case CheckMutable:
 		m.alone = true
 		m.add(ctx, &mutableJob{replyTo: msg.ReplyTo, run: func(f *flow) { m.check(f, msg) }})
+	case RepairMutable:
+		m.alone = true
+		m.add(ctx, &mutableJob{replyTo: msg.ReplyTo, run: func(f *flow) { m.repair(f, msg) }})
 	case ReadMutable:
 		m.use(msg.Cap)
 		job := &mutableJob{replyTo: msg.ReplyTo, credit: msg.Credit}
@@ -468,6 +475,15 @@ func (c *Client) idleMutable(ctx actor.Context, m idleMutable) {
 	}
 	c.mutables.gone(m.pid)
 	ctx.Poison(m.pid)
+}
+
+// mutableMended tells those who use a file, under whatever authority.
+func (c *Client) mutableMended(ctx actor.Context, m mutableMended) {
+	for _, child := range ctx.Children() {
+		if name, ok := c.mutables.names[child.Id]; ok && name.si == m.si {
+			ctx.Send(child, m)
+		}
+	}
 }
 
 // gone forgets a file that has ended.

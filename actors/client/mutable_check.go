@@ -141,7 +141,7 @@ func (m *mutableFile) checked(found *inspection) Checked {
 	}
 	for _, other := range found.versions {
 		if other.Prefix != v.Prefix {
-			newer := v.Recoverable() && other.Compare(v.Prefix) > 0
+			newer := v.Recoverable() && other.Seqnum > v.Seqnum
 			out.Others = append(out.Others, health.Version{Name: other.Name(), Needed: other.Needed, Total: other.Total, Shares: len(other.Shares), Newer: newer})
 		}
 	}

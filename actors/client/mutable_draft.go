@@ -44,13 +44,17 @@ func (m *mutableFile) encode(f *flow, l mutable.Layout, seqnum uint64, content [
 	if got.err != nil {
 		return nil, got.err
 	}
-	d := &draft{prefix: got.prefix, heads: map[grid.ShareNum][]byte{}, parts: map[grid.ShareNum][]part{}, whole: true}
-	for n, share := range got.shares {
+	return draftOfShares(got.prefix, got.shares), nil
+}
+
+func draftOfShares(p mutable.Prefix, shares [][]byte) *draft {
+	d := &draft{prefix: p, heads: map[grid.ShareNum][]byte{}, parts: map[grid.ShareNum][]part{}, whole: true}
+	for n, share := range shares {
 		num := grid.ShareNum(n)
 		d.size = int64(len(share))
 		d.heads[num], d.parts[num] = share[:min(len(share), surveySize)], []part{{0, share}}
 	}
-	return d, nil
+	return d
 }
 
 // draft makes the new version: of a large file of which a part is written only
@@ -166,8 +170,7 @@ func (m *mutableFile) proveTrees(f *flow, s *survey, p mutable.Prefix) (map[grid
 	var failed error
 	for _, t := range all {
 		if _, err := m.takeBlocks(f, t, 0, -1); err != nil {
-			t.of.failed = true
-			failed = err
+			t.of.failed, failed = err, err
 		}
 		t.release()
 	}

@@ -38,20 +38,37 @@ func (m *mutableFile) remember(w *writing, content []byte) {
 	if len(w.conflicts) > 0 {
 		return
 	}
-	s := &survey{servers: w.found.servers}
-	for _, t := range w.at {
+	shares, err := w.held()
+	if err != nil {
+		return
+	}
+	m.known = m.surveyOf(w.found.servers, shares)
+}
+
+// held are the shares that were written.
+func (w *writing) held() ([]*heldShare, error) {
+	var shares []*heldShare
+	for _, t := range w.at[w.kept:] {
 		h := &heldShare{server: t.server, num: t.num, head: w.heads[t.num]}
 		if h.share, h.err = mutable.Cut(h.head); h.err != nil {
-			return
+			return nil, h.err
 		}
-		s.shares = append(s.shares, h)
-		if !slices.ContainsFunc(s.servers, func(c candidate) bool { return c.id == t.server.id }) {
-			s.servers = append(slices.Clip(s.servers), t.server)
+		shares = append(shares, h)
+	}
+	return shares, nil
+}
+
+// surveyOf is what asking servers would find, by the shares that they hold.
+func (m *mutableFile) surveyOf(servers []candidate, shares []*heldShare) *survey {
+	s := &survey{servers: slices.Clip(servers), shares: shares}
+	for _, h := range shares {
+		if !slices.ContainsFunc(s.servers, func(c candidate) bool { return c.id == h.server.id }) {
+			s.servers = append(s.servers, h.server)
 		}
 	}
 	s.order(m.cap.StorageIndex())
 	s.count()
-	m.known = s
+	return s
 }
 
 // note writes leases that are new into the journal.

@@ -26,20 +26,26 @@ type writing struct {
 	params file.Params
 	found  *survey
 	over   *mutable.Prefix // the version before, nil for a new file
-	room   []candidate     // that may get new shares; nil until they were asked for
+	// spread has shares go to as many servers as can be, not only those that have
+	// no place; may are the servers that get any then, nil for all.
+	spread bool
+	may    map[grid.ServerID]bool
+	never  map[grid.ServerID][]grid.ShareNum // that are held there for others
+	room   []candidate                       // that may get new shares; nil until they were asked for
 	left   []LeftOut
 	begun  time.Time
 
 	placed    map[grid.ShareNum][]grid.ServerID
 	labels    map[grid.ServerID]grid.PublicKey
 	at        []target // where it is
+	kept      int      // of these, where it was before, the first ones
 	refused   map[grid.ServerID]error
 	conflicts []uint64 // sequence numbers of what others wrote
 }
 
 func (m *mutableFile) newWriting(s *survey, over *mutable.Prefix, d *draft, p file.Params) *writing {
 	return &writing{draft: d, params: p, found: s, over: over, placed: map[grid.ShareNum][]grid.ServerID{},
-		labels: map[grid.ServerID]grid.PublicKey{}, refused: map[grid.ServerID]error{}}
+		labels: map[grid.ServerID]grid.PublicKey{}, refused: map[grid.ServerID]error{}, never: map[grid.ServerID][]grid.ShareNum{}}
 }
 
 func (w *writing) happiness() int {
@@ -73,7 +79,7 @@ func (m *mutableFile) placeAll(f *flow, w *writing) error {
 	groups := w.existing()
 	if w.stream != nil {
 		w.at = w.planned(groups)
-		more := m.homeless(f, w)
+		more := m.places(f, w)
 		w.at = nil
 		if err := m.stageStream(f, w, slices.Concat(groups, more)); err != nil {
 			return err
@@ -89,18 +95,26 @@ func (m *mutableFile) placeAll(f *flow, w *writing) error {
 	}
 	m.sendAll(f, w, groups)
 	for len(w.conflicts) == 0 && w.whole {
-		more := m.homeless(f, w)
+		more := m.places(f, w)
 		if len(more) == 0 {
 			break
 		}
-		if w.stream != nil {
-			if err := m.stageStream(f, w, more); err != nil {
-				return err
-			}
+		if err := m.sendMore(f, w, more); err != nil {
+			return err
 		}
-		m.sendAll(f, w, more)
 	}
 	return w.verdict(m.env.Clock.Now())
+}
+
+// sendMore writes to some places, wherever the content is.
+func (m *mutableFile) sendMore(f *flow, w *writing, groups [][]target) error {
+	if w.stream != nil {
+		if err := m.stageStream(f, w, groups); err != nil {
+			return err
+		}
+	}
+	m.sendAll(f, w, groups)
+	return nil
 }
 
 // decide writes to the server that decides. One that is gone or refuses leaves it
@@ -164,6 +178,67 @@ func (w *writing) planned(groups [][]target) (all []target) {
 	return all
 }
 
+// places are where shares are still to go.
+func (m *mutableFile) places(f *flow, w *writing) [][]target {
+	if w.spread {
+		return m.spread(f, w)
+	}
+	return m.homeless(f, w)
+}
+
+// spread finds places so that as many distinct servers as can be hold distinct
+// shares.
+func (m *mutableFile) spread(f *flow, w *writing) (groups [][]target) {
+	m.askRoom(f, w)
+	held := map[grid.ServerID][]grid.ShareNum{}
+	for _, t := range w.at {
+		held[t.server.id] = append(held[t.server.id], t.num)
+	}
+	in := placement.Input{Total: w.prefix.Total}
+	gets := map[grid.ServerID]candidate{}
+	for _, c := range w.room {
+		if w.refused[c.id] == nil && (w.may == nil || w.may[c.id]) {
+			gets[c.id] = c
+			in.Servers = append(in.Servers, placement.Server{ID: c.id, Shares: held[c.id], Never: w.never[c.id]})
+		}
+	}
+	for _, t := range w.at {
+		if _, listed := gets[t.server.id]; !listed {
+			gets[t.server.id] = t.server
+			in.Servers = append(in.Servers, placement.Server{ID: t.server.id, ReadOnly: true, Shares: held[t.server.id]})
+		}
+	}
+	plan, err := placement.NewPlan(in)
+	if err != nil {
+		return nil // which is not for any happiness
+	}
+	for _, a := range plan.Assignments {
+		if !slices.Contains(held[a.Server], a.Share) {
+			groups = addTarget(groups, target{gets[a.Server], a.Share, w.found.seenAt(a.Server, a.Share)})
+		}
+	}
+	return groups
+}
+
+// addTarget puts a place to the others at its server.
+func addTarget(groups [][]target, t target) [][]target {
+	for i, group := range groups {
+		if group[0].server.id == t.server.id {
+			groups[i] = append(group, t)
+			return groups
+		}
+	}
+	return append(groups, []target{t})
+}
+
+// askRoom finds out, once, who may get new shares.
+func (m *mutableFile) askRoom(f *flow, w *writing) {
+	if w.room == nil {
+		list := m.candidates(f, candidates{want: w.params.Happy, storing: true})
+		w.room, w.left = list.servers, list.left
+	}
+}
+
 // homeless finds places for shares that have none.
 func (m *mutableFile) homeless(f *flow, w *writing) (groups [][]target) {
 	var nums []grid.ShareNum
@@ -176,27 +251,18 @@ func (m *mutableFile) homeless(f *flow, w *writing) (groups [][]target) {
 	if len(nums) == 0 {
 		return nil
 	}
-	if w.room == nil {
-		list := m.candidates(f, candidates{want: w.params.Happy, storing: true})
-		w.room, w.left = list.servers, list.left
-	}
+	m.askRoom(f, w)
 	given := map[grid.ServerID]int{}
 	for _, t := range w.at {
 		given[t.server.id]++
 	}
-	at := map[grid.ServerID]int{}
 	for _, num := range nums {
 		c, ok := w.emptiest(given)
 		if !ok {
 			return groups
 		}
 		given[c.id]++
-		i, ok := at[c.id]
-		if !ok {
-			i = len(groups)
-			at[c.id], groups = i, append(groups, nil)
-		}
-		groups[i] = append(groups[i], target{c, num, w.found.seenAt(c.id, num)})
+		groups = addTarget(groups, target{c, num, w.found.seenAt(c.id, num)})
 	}
 	return groups
 }

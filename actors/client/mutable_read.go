@@ -14,11 +14,8 @@ import (
 
 // openVersion finds the version that a reader is to see.
 func (m *mutableFile) openVersion(f *flow, o OpenMutable) {
-	s, err := m.survey(f, o.Params, false)
-	var v mutable.Version
-	if err == nil {
-		v, err = s.best()
-	}
+	s := m.survey(f, o.Params, false)
+	v, err := s.best()
 	if err != nil {
 		m.answer(f, o.ReplyTo, err)
 		f.ctx.Stop(f.ctx.Self()) // there is nothing to be closed
@@ -45,11 +42,7 @@ func (m *mutableFile) read(f *flow, r ReadMutable, job *mutableJob) {
 	}
 	for tries := 0; ; tries++ {
 		if s == nil {
-			var err error
-			if s, err = m.survey(f, r.Params, false); err != nil {
-				m.answer(f, r.ReplyTo, err)
-				return
-			}
+			s = m.survey(f, r.Params, false)
 		}
 		v, err := s.best()
 		switch {
@@ -139,9 +132,18 @@ func (m *mutableFile) whole(f *flow, s *survey, p mutable.Prefix) ([]byte, error
 	return all, err
 }
 
-// segments fetches some segments that follow each other, from as many servers as
-// are needed; where one is late, bad or gone, another one is asked.
+// segments is the content of some segments that follow each other.
 func (m *mutableFile) segments(f *flow, s *survey, p mutable.Prefix, first, last int64) ([]byte, error) {
+	good, err := m.blocks(f, s, p, first, last)
+	if err != nil {
+		return nil, err
+	}
+	return m.decode(f, p, first, last, good)
+}
+
+// blocks fetches the blocks of some segments that follow each other, from as many
+// servers as are needed; where one is late, bad or gone, another one is asked.
+func (m *mutableFile) blocks(f *flow, s *survey, p mutable.Prefix, first, last int64) (map[grid.ShareNum][][]byte, error) {
 	holders := m.order(s.of(p))
 	good := map[grid.ShareNum][][]byte{}
 	var under []*fetch
@@ -151,7 +153,7 @@ func (m *mutableFile) segments(f *flow, s *survey, p mutable.Prefix, first, last
 			h := holders[0]
 			holders = holders[1:]
 			_, have := good[h.num]
-			if !h.failed && !have && !slices.ContainsFunc(under, func(t *fetch) bool { return t.of.num == h.num }) {
+			if h.failed == nil && !have && !slices.ContainsFunc(under, func(t *fetch) bool { return t.of.num == h.num }) {
 				under = append(under, m.fetch(f, h, h.wanted(first, last)))
 				return true
 			}
@@ -183,7 +185,7 @@ func (m *mutableFile) segments(f *flow, s *survey, p mutable.Prefix, first, last
 			blocks, err := m.takeBlocks(f, t, first, last)
 			t.release()
 			if err != nil {
-				t.of.failed = true
+				t.of.failed = err
 				reasons = append(reasons, fmt.Errorf("%s: share %d: %w", t.of.server.id.Short(), t.of.num, err))
 				m.log.Warn("share not read", "server", t.of.server.id.Short(), "share", t.of.num, "error", err)
 				return true
@@ -196,7 +198,7 @@ func (m *mutableFile) segments(f *flow, s *survey, p mutable.Prefix, first, last
 		f.leave(t.asked)
 		t.release()
 	}
-	return m.decode(f, p, first, last, good)
+	return good, nil
 }
 
 // order begins with those that have answered before, and have small numbers: of

@@ -145,7 +145,7 @@ func (w *writing) took(group []target, r Reply) []target {
 		return nil
 	}
 	if !answer.Done {
-		now, ours := w.held(group, answer, r.Frame.Bytes())
+		now, ours := w.overtaken(group, answer, r.Frame.Bytes())
 		if !ours && now != nil && w.stream != nil && len(w.at) > 0 {
 			w.refused[id] = errStaleStage
 			return nil
@@ -162,10 +162,10 @@ func (w *writing) took(group []target, r Reply) []target {
 	return nil
 }
 
-// held is what a server holds in place of what was seen there. It is ours already
+// overtaken is what a server holds in place of what was seen there. It is ours already
 // where an answer was lost. A version that is not older than ours is a conflict, and
 // noted.
-func (w *writing) held(group []target, answer *wire.Mutated, body []byte) (now []target, ours bool) {
+func (w *writing) overtaken(group []target, answer *wire.Mutated, body []byte) (now []target, ours bool) {
 	heads := map[grid.ShareNum][]byte{}
 	for _, s := range answer.Shares {
 		parts, rest, ok := cut(body, s.Lengths)

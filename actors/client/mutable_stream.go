@@ -20,11 +20,12 @@ import (
 type stream struct {
 	encoder *mutable.Encoder
 	layout  mutable.Layout
-	content Content
-	seqnum  uint64
-	salts   [][mutable.SaltSize]byte // of the segments, so that a share can be made once more
-	done    bool                     // the version is signed
-	secrets map[placeOf]wire.Secret
+	// segments encodes some that follow each other: the same ones whenever it is
+	// asked, so that a share can be made once more.
+	segments func(f *flow, first, last int64) ([]*mutable.Segment, error)
+	finish   func() (mutable.Prefix, error) // ends the version; done outside of the actor
+	done     bool
+	secrets  map[placeOf]wire.Secret
 }
 
 // placeOf is a share at a server.
@@ -50,18 +51,66 @@ func (m *mutableFile) draftOf(f *flow, l mutable.Layout, seqnum uint64, c Conten
 		d, err := m.encode(f, l, seqnum, content)
 		return d, content, err
 	}
+	d, err := m.streamDraft(l, seqnum, func(f *flow, off, size int64) ([]byte, error) { return m.load(f, c, off, size) })
+	return d, nil, err
+}
+
+// streamDraft makes a version of what load gives of the content, segments that
+// follow each other at a time.
+func (m *mutableFile) streamDraft(l mutable.Layout, seqnum uint64, load func(f *flow, off, size int64) ([]byte, error)) (*draft, error) {
 	e, err := mutable.NewEncoder(l, m.key)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	s := &stream{encoder: e, layout: l, content: c, seqnum: seqnum, secrets: map[placeOf]wire.Secret{}}
-	s.salts = make([][mutable.SaltSize]byte, l.NumSegments())
-	for i := range s.salts {
-		_, _ = m.env.Rand.Read(s.salts[i][:]) // never fails
+	salts := make([][mutable.SaltSize]byte, l.NumSegments())
+	for i := range salts {
+		_, _ = m.env.Rand.Read(salts[i][:]) // never fails
 	}
-	d := &draft{prefix: mutable.Prefix{Layout: l, Seqnum: seqnum}, size: e.Size(), whole: true, stream: s}
-	d.heads = map[grid.ShareNum][]byte{}
-	return d, nil, nil
+	s := newStream(e, l)
+	s.segments = func(f *flow, first, last int64) ([]*mutable.Segment, error) {
+		from := first * l.SegmentSize
+		content, err := load(f, from, min(l.Size, (last+1)*l.SegmentSize)-from)
+		if err != nil {
+			return nil, err
+		}
+		return each(f, first, last, func(i int64) (*mutable.Segment, error) {
+			at := i*l.SegmentSize - from
+			return e.EncodeSegment(i, content[at:at+l.SegmentLen(i)], salts[i])
+		})
+	}
+	random := m.env.Rand
+	s.finish = func() (mutable.Prefix, error) { return e.Finish(seqnum, random) }
+	return s.draft(mutable.Prefix{Layout: l, Seqnum: seqnum}), nil
+}
+
+func newStream(e *mutable.Encoder, l mutable.Layout) *stream {
+	return &stream{encoder: e, layout: l, secrets: map[placeOf]wire.Secret{}}
+}
+
+// together is how many segments are made at a time.
+func (s *stream) together() int64 { return max(1, readTogether/max(1, s.layout.SegmentSize)) }
+
+func (s *stream) draft(p mutable.Prefix) *draft {
+	return &draft{prefix: p, size: s.encoder.Size(), whole: true, stream: s, heads: map[grid.ShareNum][]byte{}}
+}
+
+// each makes segments, outside of the actor.
+func each(f *flow, first, last int64, encode func(i int64) (*mutable.Segment, error)) ([]*mutable.Segment, error) {
+	type encoded struct {
+		segments []*mutable.Segment
+		err      error
+	}
+	got := do(f, env.CPU, func() (out encoded) {
+		for i := first; i <= last; i++ {
+			segment, err := encode(i)
+			if err != nil {
+				return encoded{err: err}
+			}
+			out.segments = append(out.segments, segment)
+		}
+		return out
+	})
+	return got.segments, got.err
 }
 
 // stagedShare is what was staged and is not written yet.
@@ -99,7 +148,7 @@ func (m *mutableFile) stageStream(f *flow, w *writing, groups [][]target) error 
 			s.secrets[placeOf{t.server.id, t.num}] = m.newStage(t)
 		}
 	}
-	together := max(1, readTogether/s.layout.SegmentSize)
+	together := s.together()
 	for first := int64(0); first < s.layout.NumSegments(); first += together {
 		last := min(first+together, s.layout.NumSegments()) - 1
 		if err := m.stageSegments(f, w, groups, first, last); err != nil {
@@ -135,9 +184,8 @@ func (m *mutableFile) sign(f *flow, w *writing) error {
 		prefix mutable.Prefix
 		err    error
 	}
-	random := m.env.Rand
 	got := do(f, env.CPU, func() signed {
-		p, err := s.encoder.Finish(s.seqnum, random)
+		p, err := s.finish()
 		return signed{p, err}
 	})
 	if got.err != nil {
@@ -157,32 +205,12 @@ func (m *mutableFile) sign(f *flow, w *writing) error {
 // stageSegments encodes some segments and stages their blocks.
 func (m *mutableFile) stageSegments(f *flow, w *writing, groups [][]target, first, last int64) error {
 	s := w.stream
-	from := first * s.layout.SegmentSize
-	to := min(s.layout.Size, (last+1)*s.layout.SegmentSize)
-	content, err := m.load(f, s.content, from, to-from)
+	segments, err := s.segments(f, first, last)
 	if err != nil {
 		return err
 	}
-	type encoded struct {
-		segments []*mutable.Segment
-		err      error
-	}
-	got := do(f, env.CPU, func() (out encoded) {
-		for i := first; i <= last; i++ {
-			at := i*s.layout.SegmentSize - from
-			var segment *mutable.Segment
-			if segment, out.err = s.encoder.EncodeSegment(i, content[at:at+s.layout.SegmentLen(i)], s.salts[i]); out.err != nil {
-				return out
-			}
-			out.segments = append(out.segments, segment)
-		}
-		return out
-	})
-	if got.err != nil {
-		return got.err
-	}
 	var calls []stageCall
-	for _, segment := range got.segments {
+	for _, segment := range segments {
 		if !s.done {
 			if err := s.encoder.Add(segment); err != nil {
 				return err

@@ -33,8 +33,8 @@ type heldShare struct {
 	err    error // why it is no share of the file
 	// tree is the block hash tree with the share's hash chain, once it is proven.
 	blocks *mutable.Blocks
-	failed bool // to give what it should have
-	unread bool // err is why it could not be read, and says nothing of what it is
+	failed error // why it did not give what it should have
+	unread bool  // err is why it could not be read, and says nothing of what it is
 }
 
 // lose notes that a share can't be read.
@@ -74,7 +74,7 @@ func (m *mutableFile) candidates(f *flow, c candidates) candidateList {
 // survey asks what servers hold: first those that come first in the order of the
 // file, all others if those have too little. Who writes waits a while for each of
 // them, who reads only until there is a version that can be read.
-func (m *mutableFile) survey(f *flow, p file.Params, writing bool) (*survey, error) {
+func (m *mutableFile) survey(f *flow, p file.Params, writing bool) *survey {
 	want := p.Needed
 	if writing {
 		want = p.Happy
@@ -89,7 +89,7 @@ func (m *mutableFile) survey(f *flow, p file.Params, writing bool) (*survey, err
 		s.asked += len(some)
 		m.askHolders(f, s, some, patience, plausible)
 		if _, err := mutable.Best(s.versions); err == nil || s.asked == len(s.servers) {
-			return s, nil
+			return s
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/tarn-grid/tarn/file"
 	"github.com/tarn-grid/tarn/file/mutable"
 	"github.com/tarn-grid/tarn/file/placement"
 )
@@ -79,7 +78,7 @@ func (m *mutableFile) write(f *flow, w WriteMutable) {
 	m.known = nil
 	for tries := 0; ; tries++ {
 		if s == nil {
-			s, err = m.settled(f, w.Params)
+			s, err = m.settled(f, func() *survey { return m.survey(f, w.Params, true) })
 		}
 		if err != nil {
 			m.answer(f, w.ReplyTo, err)
@@ -114,14 +113,11 @@ func (m *mutableFile) newer(s *survey, base *mutable.Prefix) bool {
 }
 
 // settled is a survey in which nobody is just writing, or who does has given up.
-func (m *mutableFile) settled(f *flow, p file.Params) (*survey, error) {
+func (m *mutableFile) settled(f *flow, look func() *survey) (*survey, error) {
 	var waited mutable.Prefix
 	var since time.Time
 	for torn := 0; ; {
-		s, err := m.survey(f, p, true)
-		if err != nil {
-			return nil, err
-		}
+		s := look()
 		if _, err := s.best(); err != nil {
 			return nil, err
 		}

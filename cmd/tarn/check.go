@@ -17,6 +17,7 @@ type checkOptions struct {
 	verify    bool
 	repair    bool
 	addLease  bool
+	force     bool
 	raw       bool
 	authority string // file, - or empty for the node's own
 }
@@ -36,7 +37,10 @@ verify capability too.
 that are good, and brings them to as many servers as can be; damaged ones are
 replaced elsewhere. It reads nothing that is not encrypted. The new shares are
 paid for by this node's account, or by --authority, which then has a lease on all
-of them.
+of them. What can be changed, a directory above all, is repaired by its write
+capability alone. If several versions of it are there, the newest that can be read is
+written as a new one. Should that give up a newer version, of which too few shares are
+there now, it takes --force: the others may still come back.
 
 --raw prints what Tahoe-LAFS's web API answers, with the happiness at the top.
 `
@@ -57,6 +61,9 @@ one that is not but can be read, and 4 for one that can't be read now.
 			if (o.cap.capFile == "") != (len(args) == 1) {
 				return usageError{errors.New("which file? Give its capability, a path to it, or --cap-file"), "tarn check"}
 			}
+			if o.force && !o.repair {
+				return usageError{errors.New("--force goes with --repair"), "tarn check"}
+			}
 			o.cap.capability = argument(args, 0)
 			return runCheck(ctx, e, o)
 		}),
@@ -65,6 +72,7 @@ one that is not but can be read, and 4 for one that can't be read now.
 	c.Flags().BoolVar(&o.verify, "verify", false, "read every share and prove it")
 	c.Flags().BoolVar(&o.repair, "repair", false, "make what is missing once more")
 	c.Flags().BoolVar(&o.addLease, "add-lease", false, "make leases on the shares, and renew them")
+	c.Flags().BoolVar(&o.force, "force", false, "with --repair, give up a newer version that can't be read")
 	c.Flags().BoolVar(&o.raw, "raw", false, "for programs: Tahoe-LAFS's JSON")
 	registerAuthority(c, &o.authority)
 	return c
@@ -104,7 +112,7 @@ func runCheck(ctx context.Context, e *env, o checkOptions) error {
 func (o checkOptions) runRepair(ctx context.Context, e *env, n *control.Client, f folder, capability string) error {
 	progress := e.progress("repairing", -1)
 	defer progress.end()
-	r, err := n.Repair(ctx, capability, control.CheckOptions{Verify: o.verify, AddLease: o.addLease, Progress: progress.at})
+	r, err := n.Repair(ctx, capability, control.CheckOptions{Verify: o.verify, AddLease: o.addLease, Force: o.force, Progress: progress.at})
 	if err != nil {
 		return fmt.Errorf("repair the file: %w", f.explain(err))
 	}

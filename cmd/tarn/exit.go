@@ -113,6 +113,7 @@ var exits = []struct {
 	{tarn.ErrTooFewServers, exitRefused},
 	{tarn.ErrReadOnly, exitRefused},
 	{tarn.ErrConflict, exitInTheWay},
+	{tarn.ErrMustForce, exitUnhealthy},
 	{tarn.ErrFormat, exitUsage},
 	{tarn.ErrMutableKey, exitUsage},
 	{tarn.ErrClosed, exitNotRunning},

@@ -65,7 +65,10 @@ func (c *counter) create() error {
 }
 
 // text is the content of the file.
-func (c *counter) text(number int) string { return fmt.Sprintf("%-*d", c.size, number) }
+func (c *counter) text(number int) string {
+	text := strconv.Itoa(number)
+	return text + strings.Repeat(" ", max(0, c.size-len(text)))
+}
 
 // number is what a content says.
 func (c *counter) number(content string) (int, error) {
@@ -93,7 +96,7 @@ func (c *counter) ask(n *clientNode, what string, request func(*job) any, then f
 			return true
 		}
 		switch m := msg.(type) {
-		case client.MutableWritten:
+		case client.MutableWritten, client.Checked, client.Repaired:
 			last = m
 			j.end(nil)
 		case client.MutableOpened:
@@ -316,41 +319,7 @@ func TestHeavyWritersInBadWeatherSeeds(t *testing.T) {
 
 // One server that lies about shares, or forgets what it was told, harms nobody.
 func TestMutableLiesSeeds(t *testing.T) {
-	lies := map[string]func(*simGrid, *liar){
-		"spoils what it reads": func(g *simGrid, l *liar) {
-			l.answers = func(f wire.Frame) []wire.Frame {
-				if _, ok := f.Message.(*wire.Found); ok && f.BodySize() > 0 {
-					return []wire.Frame{g.flip(f)}
-				}
-				return []wire.Frame{f}
-			}
-		},
-		"says that it has nothing": func(_ *simGrid, l *liar) {
-			l.answers = func(f wire.Frame) []wire.Frame {
-				if _, ok := f.Message.(*wire.Found); ok {
-					return []wire.Frame{{ID: f.ID, Answer: true, Message: &wire.Found{}}}
-				}
-				return []wire.Frame{f}
-			}
-		},
-		"refuses every write": func(_ *simGrid, l *liar) {
-			l.hears = func(f wire.Frame) []wire.Frame {
-				if _, ok := f.Message.(*wire.Mutate); ok {
-					return []wire.Frame{{ID: f.ID, Answer: true, Message: &wire.Error{Code: wire.OverQuota}}}
-				}
-				return nil
-			}
-		},
-		"says that it wrote and does not": func(_ *simGrid, l *liar) {
-			l.hears = func(f wire.Frame) []wire.Frame {
-				if _, ok := f.Message.(*wire.Mutate); ok {
-					return []wire.Frame{{ID: f.ID, Answer: true, Message: &wire.Mutated{Done: true}}}
-				}
-				return nil
-			}
-		},
-	}
-	for name, lie := range lies {
+	for name, lie := range mutableLies {
 		for _, seed := range sim.Seeds(2) {
 			err := lying(sim.New(seed, nil), lie)
 			if err != nil {
@@ -358,6 +327,42 @@ func TestMutableLiesSeeds(t *testing.T) {
 			}
 		}
 	}
+}
+
+// mutableLies are what a server may do about mutable files.
+var mutableLies = map[string]func(*simGrid, *liar){
+	"spoils what it reads": func(g *simGrid, l *liar) {
+		l.answers = func(f wire.Frame) []wire.Frame {
+			if _, ok := f.Message.(*wire.Found); ok && f.BodySize() > 0 {
+				return []wire.Frame{g.flip(f)}
+			}
+			return []wire.Frame{f}
+		}
+	},
+	"says that it has nothing": func(_ *simGrid, l *liar) {
+		l.answers = func(f wire.Frame) []wire.Frame {
+			if _, ok := f.Message.(*wire.Found); ok {
+				return []wire.Frame{{ID: f.ID, Answer: true, Message: &wire.Found{}}}
+			}
+			return []wire.Frame{f}
+		}
+	},
+	"refuses every write": func(_ *simGrid, l *liar) {
+		l.hears = func(f wire.Frame) []wire.Frame {
+			if _, ok := f.Message.(*wire.Mutate); ok {
+				return []wire.Frame{{ID: f.ID, Answer: true, Message: &wire.Error{Code: wire.OverQuota}}}
+			}
+			return nil
+		}
+	},
+	"says that it wrote and does not": func(_ *simGrid, l *liar) {
+		l.hears = func(f wire.Frame) []wire.Frame {
+			if _, ok := f.Message.(*wire.Mutate); ok {
+				return []wire.Frame{{ID: f.ID, Answer: true, Message: &wire.Mutated{Done: true}}}
+			}
+			return nil
+		}
+	},
 }
 
 func lying(w *sim.World, lie func(*simGrid, *liar)) error {

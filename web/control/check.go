@@ -73,6 +73,7 @@ type checkRequest struct {
 	Cap       string `json:"cap"`
 	Verify    bool   `json:"verify,omitempty"`
 	AddLease  bool   `json:"add_lease,omitempty"`
+	Force     bool   `json:"force,omitempty"`
 	Authority string `json:"authority,omitempty"`
 }
 
@@ -123,7 +124,7 @@ func checking[A, B any](s *server, do func(context.Context, string, tarn.CheckOp
 			return
 		}
 		events := &eventWriter[B]{encoder: json.NewEncoder(w), flush: http.NewResponseController(w).Flush}
-		result, err := do(r.Context(), ask.Cap, tarn.CheckOptions{Verify: ask.Verify, AddLease: ask.AddLease, Progress: events.progress}, how...)
+		result, err := do(r.Context(), ask.Cap, tarn.CheckOptions{Verify: ask.Verify, AddLease: ask.AddLease, Force: ask.Force, Progress: events.progress}, how...)
 		events.end(of(result), err)
 	}
 }
@@ -140,7 +141,7 @@ func (c *Client) Repair(ctx context.Context, capability string, o CheckOptions) 
 }
 
 func (c *Client) checkRequest(capability string, o CheckOptions) checkRequest {
-	return checkRequest{Cap: capability, Verify: o.Verify, AddLease: o.AddLease, Authority: string(c.authority)}
+	return checkRequest{Cap: capability, Verify: o.Verify, AddLease: o.AddLease, Force: o.Force, Authority: string(c.authority)}
 }
 
 // withProgress asks for what takes its time.

@@ -67,12 +67,15 @@ func TestRepairOverTheSocket(t *testing.T) {
 		"URI:lost":   {Before: before, After: before, Attempted: true, Err: fmt.Errorf("%w: 1 is left", tarn.ErrNotEnoughShares)},
 	}}}
 	c := start(t, node, t.TempDir())
-	r, err := c.Repair(t.Context(), "URI:spoilt", control.CheckOptions{Verify: true})
+	r, err := c.Repair(t.Context(), "URI:spoilt", control.CheckOptions{Verify: true, Force: true})
 	if err != nil || r.Err() != nil {
 		t.Fatal(err, r.Err())
 	}
 	if !*r.Report.Successful || !r.After.Report.Results.Healthy || r.Before.Report.Results.Healthy || r.Pushed != 1 || len(r.LeftOut) != 1 || len(r.Unrenewed) != 1 {
 		t.Errorf("%+v", r)
+	}
+	if asked := node.Health.Asked[0]; !asked.Verify || !asked.Force {
+		t.Errorf("asked %+v", asked)
 	}
 	r, err = c.Repair(t.Context(), "URI:lost", control.CheckOptions{})
 	if err != nil || !errors.Is(r.Err(), tarn.ErrNotEnoughShares) || *r.Report.Successful {

@@ -50,6 +50,7 @@ var codes = []struct {
 	{"tree-unread", tarn.ErrTreeUnread, http.StatusConflict},
 	{"conflict", tarn.ErrConflict, http.StatusConflict},
 	{"changed", tarn.ErrChanged, http.StatusConflict},
+	{"must-force", tarn.ErrMustForce, http.StatusConflict},
 	{"read-only", tarn.ErrReadOnly, http.StatusForbidden},
 	{"bad-format", tarn.ErrFormat, http.StatusBadRequest},
 	{"bad-key", tarn.ErrMutableKey, http.StatusBadRequest},
