@@ -148,6 +148,22 @@ func TestCheckOfWhatChanges(t *testing.T) {
 	if err != nil || r.Shares() != 3 || r.Healthy() || !r.Recoverable() || r.Leased != 3 {
 		t.Errorf("a server is gone: %s (%v), %v", r.Summary(), r.Report, err)
 	}
+	refused, err := g.client.Repair(t.Context(), dir.ReadCap, tarn.CheckOptions{})
+	if err != nil || !errors.Is(refused.Err, tarn.ErrReadOnly) || refused.Attempted {
+		t.Errorf("repaired by who can only read: %+v, %v", refused, err)
+	}
+	repaired, err := g.client.Repair(t.Context(), dir.Cap, tarn.CheckOptions{})
+	if err != nil || repaired.Err != nil || !repaired.Attempted || !repaired.After.Healthy() || repaired.Pushed == 0 || repaired.After.Leased != 4 {
+		t.Errorf("repaired: %+v, %v", repaired, err)
+	}
+	for _, c := range []string{dir.Cap, made.Cap} {
+		if r, err := g.client.Check(t.Context(), c, tarn.CheckOptions{Verify: true}); err != nil || !r.Healthy() {
+			t.Errorf("after the repair: %s, %v", r.Summary(), err)
+		}
+	}
+	if _, err := g.client.RepairCap(t.Context(), made.Cap, grid.PublicKeyOf(newKey(t)), time.Now().Add(time.Hour)); !errors.Is(err, tarn.ErrCap) {
+		t.Errorf("a repair cap of a mutable file: %v", err)
+	}
 }
 
 func verifierText(t *testing.T, capability string) string {

@@ -96,27 +96,28 @@ func (m *mutableFile) addLeases(f *flow, found *inspection) error {
 	if !ok {
 		return nil
 	}
+	held := map[grid.ServerID][]grid.ShareNum{}
+	for _, h := range found.of(v.Prefix) {
+		held[h.server.id] = append(held[h.server.id], h.num)
+	}
 	var all []*asked
 	var at []candidate
-	var nums [][]grid.ShareNum
-	for _, h := range found.of(v.Prefix) {
-		if len(at) == 0 || at[len(at)-1].id != h.server.id {
-			at, nums = append(at, h.server), append(nums, nil)
+	for _, c := range found.servers {
+		if nums := held[c.id]; len(nums) > 0 {
+			slices.Sort(nums)
+			add := &wire.AddLease{StorageIndex: m.cap.StorageIndex(), Nums: nums}
+			all, at = append(all, f.ask(c.pid, Call{Frame: wire.Frame{Message: add}})), append(at, c)
 		}
-		nums[len(nums)-1] = append(nums[len(nums)-1], h.num)
-	}
-	for i, c := range at {
-		add := &wire.AddLease{StorageIndex: m.cap.StorageIndex(), Nums: nums[i]}
-		all = append(all, f.ask(c.pid, Call{Frame: wire.Frame{Message: add}}))
 	}
 	f.gatherBut(all)
 	var made []lease.PlacedLease
 	for i, a := range all {
+		nums := held[at[i].id]
 		leased, ok := a.reply.Frame.Message.(*wire.Leased)
 		if !ok {
 			found.unleased = append(found.unleased, LeftOut{at[i].id, at[i].name, unexpected(*a.reply)})
-		} else if found.leased += int(leased.Count); int(leased.Count) >= len(nums[i]) {
-			for _, num := range nums[i] {
+		} else if found.leased += int(leased.Count); int(leased.Count) >= len(nums) {
+			for _, num := range nums {
 				made = append(made, m.placedLease(at[i].id, num, at[i].label, leased.Expires))
 			}
 		}

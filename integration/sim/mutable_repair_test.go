@@ -170,7 +170,7 @@ func TestMutableRepairSeeds(t *testing.T) {
 			return err
 		}
 		r, err := v.repairNow(v.clients[1], false)
-		if err != nil || r.Err != nil || r.Attempted == before.Healthy() || !r.After.Healthy() || r.Pushed < len(before.Missing()) {
+		if err != nil || r.Err != nil || r.Attempted == before.Healthy() || !r.After.Healthy() || r.Pushed < len(before.Missing()) || r.Attempted && r.After.Leased != len(r.After.Good) {
 			return fmt.Errorf("repaired %+v, %w", r, errors.Join(err, r.Err))
 		}
 		if err := v.whole(); err != nil {
