@@ -227,10 +227,10 @@ func (n *Node) Overwrite(ctx context.Context, capability string, r io.Reader, ho
 }
 
 // WriteAt writes what it reads from r into a mutable file at an offset, which may
-// lie beyond its end: what is between becomes zero bytes. More than MaxPart bytes are
-// several versions, each made of the one before: what fails later leaves the first
-// ones written, and so does who writes in between, which is ErrConflict. Errors are
-// those of Overwrite.
+// lie up to 64 MiB beyond its end: what is between becomes zero bytes. More than
+// MaxPart bytes are several versions, each made of the one before: what fails later
+// leaves the first ones written, and so does who writes in between, which is
+// ErrConflict. Errors are those of Overwrite.
 func (n *Node) WriteAt(ctx context.Context, capability string, r io.Reader, offset int64, how ...Option) (MutableResult, error) {
 	if offset < 0 {
 		return MutableResult{}, fmt.Errorf("%w: offset %d", errRange, offset)

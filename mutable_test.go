@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/tarn-grid/tarn"
 	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/file/mutable"
 )
 
 func (g *testGrid) createMutable(content []byte, o tarn.MutableOptions) tarn.MutableResult {
@@ -277,5 +279,21 @@ func TestChangesOfOneVersion(t *testing.T) {
 	}
 	if err := link("b", dir.Version); !errors.Is(err, tarn.ErrConflict) {
 		t.Errorf("a directory that changed: %v", err)
+	}
+}
+
+// A part far behind the end of a file is refused, and not made of zero bytes.
+func TestFarParts(t *testing.T) {
+	p := file.Params{Needed: 2, Happy: 2, Total: 3, SegmentSize: 128 << 10}
+	g := newGrid(t, 3, p)
+	for _, format := range []tarn.Format{tarn.SDMF, tarn.MDMF} {
+		content := []byte("short")
+		made := g.createMutable(content, tarn.MutableOptions{Format: format})
+		for _, off := range []int64{65 << 20, 1 << 40, file.MaxSize, math.MaxInt64} {
+			if _, err := g.client.WriteAt(t.Context(), made.Cap, strings.NewReader("x"), off); !errors.Is(err, mutable.ErrSize) {
+				t.Errorf("%s at %d: %v", format, off, err)
+			}
+		}
+		g.wantMutable(g.client, made.Cap, content)
 	}
 }

@@ -23,8 +23,13 @@ const (
 	maxForm = lease.MaxAuthoritySize + 1<<20
 	// maxFields is how many fields a form has.
 	maxFields = 1000
-	// maxChildren is the longest description of children, in bytes.
-	maxChildren = 64 << 20
+	// maxChildren is the longest description of children, in bytes, and how many
+	// they are at most.
+	maxChildren     = 64 << 20
+	maxChildrenMany = 1_000_000
+	// maxDepth is how many directories an address leads through, as many as a path
+	// on a disk.
+	maxDepth = 2048
 )
 
 // fieldFile is the field of a form in which a file is sent.
@@ -188,7 +193,7 @@ func (g *gateway) readForm(r *http.Request, a *arguments, boundary string) error
 		if err != nil {
 			return errForm
 		}
-		if left -= int64(len(value)); left < 0 {
+		if left -= int64(len(part.FormName()) + len(value)); left < 0 {
 			return wrong{http.StatusRequestEntityTooLarge, "The form is too long."}
 		}
 		a.form.Add(part.FormName(), string(value))

@@ -22,6 +22,8 @@ type childProperties struct {
 
 var errChildren = badRequest(`The children can't be read. They are a JSON object: {"NAME": ["filenode", {"ro_uri": CAP, "metadata": {}}]}.`)
 
+var errTooMany = wrong{http.StatusRequestEntityTooLarge, "These are too many children for one request."}
+
 // readChildren reads children in the order in which they come; of two with one
 // name the later counts.
 func readChildren(r io.Reader) ([]directory.Entry, error) {
@@ -30,7 +32,7 @@ func readChildren(r io.Reader) ([]directory.Entry, error) {
 	case err != nil:
 		return nil, badRequest("The children broke off.")
 	case len(text) > maxChildren:
-		return nil, wrong{http.StatusRequestEntityTooLarge, "These are too many children for one request."}
+		return nil, errTooMany
 	case len(bytes.TrimSpace(text)) == 0:
 		return nil, nil
 	}
@@ -40,6 +42,9 @@ func readChildren(r io.Reader) ([]directory.Entry, error) {
 	}
 	var all []directory.Entry
 	for in.More() {
+		if len(all) == maxChildrenMany {
+			return nil, errTooMany
+		}
 		t, err := in.Token()
 		name, ok := t.(string)
 		if err != nil || !ok {

@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"strings"
 	"testing"
@@ -317,4 +318,31 @@ func TestPagesAreNotKept(t *testing.T) {
 	if !strings.HasPrefix(icon.Header.Get("Content-Security-Policy"), "sandbox") {
 		t.Errorf("%v", icon.Header)
 	}
+}
+
+// TestPageOfMany: a page shows a part of a large directory, directories first, and
+// leads to the other parts.
+func TestPageOfMany(t *testing.T) {
+	address := start(t, &memnode.Node{})
+	var kids strings.Builder
+	for i := range 2500 {
+		fmt.Fprintf(&kids, `"%04d": ["filenode", {"ro_uri": "URI:LIT:"}], `, i)
+	}
+	made := post(t, address+"/uri?t=mkdir-immutable", "{"+kids.String()+`"zz": ["dirnode", {"ro_uri": "URI:DIR2-LIT:"}]}`)
+	at := address + "/uri/" + string(made.body)
+	for page, want := range map[string]struct {
+		rows                  int
+		first, later, earlier string
+	}{"": {1000, "zz", "?page=2", ""}, "?page=2": {1000, "0999", "?page=3", "?page=1"}, "?page=3": {501, "1999", "", "?page=2"}} {
+		a := ask(t, "GET", at+"/"+page, nil)
+		body := string(a.body)
+		_, rows, _ := strings.Cut(body, "<tbody>")
+		if n := strings.Count(rows, "<tr>"); n != want.rows || !strings.Contains(rows[:600], ">"+want.first+"<") {
+			t.Errorf("page %s: %d rows, %.600s", page, n, rows)
+		}
+		if strings.Contains(body, "Later") != (want.later != "") || !strings.Contains(body, want.later) || strings.Contains(body, "Earlier") != (want.earlier != "") || !strings.Contains(body, want.earlier) {
+			t.Errorf("page %s leads elsewhere", page)
+		}
+	}
+	ask(t, "GET", at+"/?page=4", nil).want(t, 400, "no such page")
 }

@@ -50,16 +50,24 @@ func (q *request) directoryPage(l tarn.Found, c file.Directory) error {
 	if err != nil {
 		return err
 	}
-	v := q.directoryView(l, c, content)
-	return v.showPage(q)
+	v := directoryView{
+		Title: "Directory", Kind: directoryKind(c), Trail: q.trail(len(q.address.path())), Entries: content.Len(),
+		Here: objectPath(q.address.elements[0], q.address.path()...) + "/", Writable: c.Writable(),
+	}
+	if l.Name != "" {
+		v.Title = l.Name
+	}
+	return v.showPage(q, content)
 }
 
 // showPage answers with the entries of the page that page= names.
-func (v directoryView) showPage(q *request) error {
+func (v directoryView) showPage(q *request, content *directory.Directory) error {
+	names, damaged := directoriesFirst(content)
+	v.Damaged = damaged
 	number := 1
 	if q.args.has("page") {
 		n, err := strconv.Atoi(q.args.get("page"))
-		if err != nil || n < 1 || n > 1 && (n-1)*rowsPerPage >= len(v.Rows) {
+		if err != nil || n < 1 || n > 1 && n > (len(names)+rowsPerPage-1)/rowsPerPage {
 			return badRequest("There is no such page; page= is a number from 1 on.")
 		}
 		number = n
@@ -68,39 +76,32 @@ func (v directoryView) showPage(q *request) error {
 	if number > 1 {
 		v.Earlier = to(number - 1)
 	}
-	if number*rowsPerPage < len(v.Rows) {
+	if number*rowsPerPage < len(names) {
 		v.Later = to(number + 1)
 	}
-	v.Rows = v.Rows[(number-1)*rowsPerPage : min(number*rowsPerPage, len(v.Rows))]
+	for _, name := range names[(number-1)*rowsPerPage : min(number*rowsPerPage, len(names))] {
+		e, _ := content.Entry(name)
+		v.Rows = append(v.Rows, rowOf(e, v.Here))
+	}
 	return q.page(directoryPage, v)
 }
 
-func (q *request) directoryView(l tarn.Found, c file.Directory, content *directory.Directory) directoryView {
-	root, path := q.address.elements[0], q.address.path()
-	v := directoryView{
-		Title: "Directory", Kind: directoryKind(c), Entries: content.Len(),
-		Here: objectPath(root, path...) + "/", Writable: c.Writable(),
-	}
-	if l.Name != "" {
-		v.Title = l.Name
-	}
-	v.Trail = q.trail(len(path))
-	var files []entryRow
+// directoriesFirst are the names of all entries, those of directories before the
+// others, and how many can't be used.
+func directoriesFirst(content *directory.Directory) (names []string, damaged int) {
+	var others []string
 	for _, name := range content.Names() {
 		e, _ := content.Entry(name)
-		row, isDirectory := rowOf(e, v.Here)
-		switch {
-		case e.Err != nil:
-			v.Damaged++
-			files = append(files, row)
-		case isDirectory:
-			v.Rows = append(v.Rows, row)
-		default:
-			files = append(files, row)
+		if e.Err != nil {
+			damaged++
+		}
+		if _, isDirectory := e.Capability().(file.Directory); isDirectory {
+			names = append(names, name)
+		} else {
+			others = append(others, name)
 		}
 	}
-	v.Rows = append(v.Rows, files...)
-	return v
+	return append(names, others...), damaged
 }
 
 // trail are the directories of which the address goes through n, from its
@@ -128,11 +129,11 @@ func directoryKind(c file.Directory) string {
 	return "read-only"
 }
 
-func rowOf(e directory.Entry, here string) (row entryRow, isDirectory bool) {
-	row = entryRow{Name: e.Name, Changed: changed(e.Metadata), Rename: here + "?t=rename-form&name=" + url.QueryEscape(e.Name)}
+func rowOf(e directory.Entry, here string) entryRow {
+	row := entryRow{Name: e.Name, Changed: changed(e.Metadata), Rename: here + "?t=rename-form&name=" + url.QueryEscape(e.Name)}
 	if e.Err != nil {
 		row.Kind = "damaged"
-		return row, false
+		return row
 	}
 	c := e.Capability()
 	row.Info = objectPath(c.String()) + "?t=info"
@@ -140,11 +141,11 @@ func rowOf(e directory.Entry, here string) (row entryRow, isDirectory bool) {
 	case file.Directory:
 		row.Kind = "directory"
 		row.Link = here + url.PathEscape(e.Name) + "/"
-		return row, true
+		return row
 	case file.Unknown:
 		row.Kind = "unknown"
 		row.Info = here + url.PathEscape(e.Name) + "?t=info" // both capabilities are in the directory alone
-		return row, false
+		return row
 	case file.Mutable:
 		row.Kind = "mutable file"
 	default:
@@ -154,7 +155,7 @@ func rowOf(e directory.Entry, here string) (row entryRow, isDirectory bool) {
 		}
 	}
 	row.Link = namedPath(c.String(), e.Name)
-	return row, false
+	return row
 }
 
 // changed is when a link last changed, or when the file that it names did,

@@ -11,6 +11,7 @@ import (
 	"github.com/tarn-grid/tarn"
 	"github.com/tarn-grid/tarn/file"
 	"github.com/tarn-grid/tarn/file/directory"
+	"github.com/tarn-grid/tarn/file/mutable"
 	"github.com/tarn-grid/tarn/lease"
 )
 
@@ -26,6 +27,7 @@ var statuses = []struct {
 	{directory.ErrReadOnly, http.StatusForbidden},
 	{tarn.ErrConflict, http.StatusConflict},
 	{tarn.ErrChanged, http.StatusConflict},
+	{mutable.ErrSize, http.StatusRequestEntityTooLarge},
 	{tarn.ErrMutableKey, http.StatusBadRequest},
 	{tarn.ErrBadEntry, http.StatusBadRequest},
 	{directory.ErrDirectory, http.StatusUnprocessableEntity},

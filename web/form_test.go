@@ -183,3 +183,50 @@ func TestAuthorityOfARequest(t *testing.T) {
 		t.Errorf("%d files were stored under no authority", n)
 	}
 }
+
+// TestHugeRequests: what a client sends besides a file is bounded, whatever it is
+// in, and is refused in words.
+func TestHugeRequests(t *testing.T) {
+	node := &memnode.Node{}
+	address := start(t, node)
+	part := "--b\r\nContent-Disposition: form-data; name=\"" + strings.Repeat("x", 2<<20) + "\"\r\n\r\nv\r\n"
+	nested := func(n int) string { return strings.Repeat(`{"a":`, n) + "1" + strings.Repeat("}", n) }
+	child := func(metadata string) string {
+		return `{"a": ["filenode", {"ro_uri": "URI:LIT:", "metadata": ` + metadata + `}]}`
+	}
+	for name, c := range map[string]struct {
+		query, kind, body string
+		status            int
+	}{
+		"long names of fields": {"t=mkdir", "multipart/form-data; boundary=b", strings.Repeat(part, 4) + "--b--\r\n", 413},
+		"many fields":          {"t=mkdir", "application/x-www-form-urlencoded", strings.Repeat("a&", 100_000), 400},
+		"many children":        {"t=mkdir-immutable", "", `{"a":["",{}]` + strings.Repeat(`,"a":["",{}]`, 1_000_000) + "}", 413},
+		"nested children":      {"t=mkdir-immutable", "", nested(20_000), 400},
+		"nested metadata":      {"t=mkdir-immutable", "", child(nested(20_000)), 400},
+		"long metadata":        {"t=mkdir-immutable", "", child(`{"a": "` + strings.Repeat("x", 2<<20) + `"}`), 400},
+		"numbers":              {"t=mkdir-immutable", "", child(strings.Repeat("9", 1000)), 400},
+	} {
+		a := ask(t, "POST", address+"/uri?"+c.query, strings.NewReader(c.body), "Content-Type", c.kind)
+		if a.StatusCode != c.status || len(a.body) > 1000 || !strings.HasSuffix(string(a.body), ".\n") {
+			t.Errorf("%s: %d %.200s", name, a.StatusCode, a.body)
+		}
+	}
+	for path, status := range map[string]int{
+		"/uri/URI:DIR2-LIT:" + strings.Repeat("/x", 3000):                        400,
+		"/uri/URI:DIR2-LIT:/" + strings.Repeat("x", 100_000):                     404,
+		"/uri/URI:CHK:" + strings.Repeat("a", 100_000):                           400,
+		"/uri/URI:LIT:?filename=" + strings.Repeat("x", 100_000):                 200,
+		"/uri/URI:LIT:?" + strings.Repeat("a=b&", 20_000):                        400,
+		"/operations/" + strings.Repeat("x", 100_000):                            404,
+		"/uri/URI:DIR2-LIT:?page=99999999999999999999":                           400,
+		"/uri/URI:DIR2-LIT:?page=-1":                                             400,
+		"/uri/URI:DIR2-LIT:/" + strings.Repeat("%F0%9F%98%80", 1000) + "?t=json": 404,
+	} {
+		ask(t, "GET", address+path, nil).want(t, status, "")
+	}
+	ranges := "bytes=" + strings.Repeat("0-,", 10_000)
+	ask(t, "GET", address+"/uri/URI:LIT:krugkidfnzsc4", nil, "Range", ranges).want(t, 200, "The end.")
+	if n := len(node.Options()); n != 0 {
+		t.Errorf("%d things were stored", n)
+	}
+}

@@ -112,6 +112,10 @@ func (g *gateway) route(w http.ResponseWriter, r *http.Request) {
 		tell(w, r, http.StatusBadRequest, "There are two slashes in a row in the address, and a name between them can't be empty.")
 		return
 	}
+	if len(a.elements) > maxDepth {
+		tell(w, r, http.StatusBadRequest, "The address leads through too many directories.")
+		return
+	}
 	methods := g.methods(a)
 	do, known := methods[r.Method]
 	switch {

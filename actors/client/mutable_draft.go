@@ -74,6 +74,9 @@ func (m *mutableFile) draft(f *flow, w WriteMutable, s *survey, p mutable.Prefix
 	if len(data) == 0 {
 		off, data = 0, nil // nothing changes but the version
 	}
+	if err := checkPart(p, off, int64(len(data))); err != nil {
+		return nil, nil, err
+	}
 	if p.Format == mutable.MDMF && len(data) > 0 && p.NumSegments() > 1 {
 		if d, err := m.update(f, s, p, seqnum, off, data); !errors.Is(err, errNotAllShares) {
 			return d, nil, err
@@ -90,6 +93,19 @@ func (m *mutableFile) draft(f *flow, w WriteMutable, s *survey, p mutable.Prefix
 	}
 	d, err := m.encode(f, l, seqnum, all)
 	return d, all, err
+}
+
+// maxGap is how far behind the end of a file a part of it can begin, in bytes: what
+// is between is made, encoded and sent as any other content.
+const maxGap = 64 << 20
+
+// checkPart says why a part can't be written where it is to be.
+func checkPart(p mutable.Prefix, off, length int64) error {
+	if off > file.MaxSize || off-p.Size > maxGap {
+		return fmt.Errorf("%w: a part at %d of a file of %d bytes (want at most %d bytes between)", mutable.ErrSize, off, p.Size, maxGap)
+	}
+	_, err := layoutOf(p, max(p.Size, off+length))
+	return err
 }
 
 // layoutOf cuts a new version as the one before was.
