@@ -72,7 +72,11 @@ func (q *request) check(l tarn.Found) error {
 	case strings.EqualFold(q.args.get("output"), "json"):
 		return q.json(resultsJSON(result, h.repair))
 	}
-	return q.page(infoPage, infoView{Title: "Check", Facts: resultFacts(l, result, h.repair)})
+	path := q.address.path()
+	return q.page(infoPage, infoView{
+		Title: "Check", Trail: q.trail(len(path)), Facts: resultFacts(l, result, h.repair),
+		Links: []step{{"About it", objectPath(q.address.elements[0], path...) + "?t=info"}},
+	})
 }
 
 // resultsJSON is what Tahoe says of one object.

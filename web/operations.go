@@ -22,6 +22,9 @@ const (
 // wanted, the oldest of those whose operation has ended goes.
 const maxOperations = 200
 
+// maxHandle is the longest handle, in bytes.
+const maxHandle = 1000
+
 // longOperation is one that is asked about while it goes on.
 type longOperation interface {
 	// run does it. It ends soon after its context does.
@@ -163,6 +166,9 @@ func (q *request) startOperation(op longOperation) error {
 	handle := q.args.get("ophandle")
 	if handle == "" {
 		return badRequest("A slow operation needs a handle to be asked about by; choose one with ophandle=.")
+	}
+	if len(handle) > maxHandle {
+		return badRequest("The handle is too long.")
 	}
 	retain, retained, err := q.args.seconds("retain-for")
 	if err != nil {

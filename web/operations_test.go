@@ -67,6 +67,7 @@ func TestOperationsUnderHandles(t *testing.T) {
 	address := start(t, &memnode.Node{})
 	at := address + "/uri/" + tree(t, address)
 	post(t, at+"?t=start-manifest", "").want(t, 400, "ophandle=")
+	post(t, at+"?t=start-manifest", "ophandle="+strings.Repeat("x", 1<<20)).want(t, 400, "too long")
 	for what, want := range map[string][]string{
 		"manifest":   {`"finished": true`, `"origin": "`, `"count-files": 3`, `"verifycaps": [`, `"storage-index": [`, `"large.bin"`},
 		"deep-stats": {`"finished": true`, `"count-literal-files": 2`, `"largest-directory-children": 4`, `"size-files-histogram": [`},

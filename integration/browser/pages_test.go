@@ -67,6 +67,7 @@ func places(t *testing.T, at string) []place {
 		{"deep-stats", at + "operations/deep-stats", 200},
 		{"manifest", at + "operations/manifest", 200},
 		{"deep-check", at + "operations/deep-check", 200},
+		{"transfers", at + "status", 200},
 		{"statistics", at + "statistics", 200},
 		{"error-name", dir + "/nothing/of/that/name", 404},
 		{"error-capability", at + "uri/URI:CHK:nonsense", 400},

@@ -118,6 +118,7 @@ func TestForms(t *testing.T) {
 	b.link("About letter")
 	b.press(200, button(`[name=verify]`))
 	b.says("Healthy")
+	b.link("About it")
 	b.visit(top, 200)
 	b.link("About this directory")
 	b.follow(200, chromedp.Click(button(`[name=ophandle]`)))
