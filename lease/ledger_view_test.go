@@ -236,7 +236,7 @@ func chainOf(path string, space func(string) *int64) lease.Grant {
 		if i > 0 {
 			pair := lease.Pair{Signer: named(names[i-1]), Delegate: named(name), Space: space(name)}
 			if !slices.ContainsFunc(g.Pairs, func(p lease.Pair) bool { return p.Signer == pair.Signer && p.Delegate == pair.Delegate }) {
-				g.Pairs = append(g.Pairs, pair) // each once, as in a real grant
+				g.Pairs = append(g.Pairs, pair) // each once
 			}
 		}
 	}

@@ -222,7 +222,7 @@ type link struct {
 	name     string
 	to       file.Capability
 	moved    *tarn.Entry
-	modified time.Time // of the content; zero for now
+	modified time.Time // of the content; zero where nobody said when
 	replace  tarn.Replace
 }
 
