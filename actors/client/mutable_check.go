@@ -128,7 +128,7 @@ func (m *mutableFile) addLeases(f *flow, found *inspection) error {
 
 // checked puts together what is known.
 func (m *mutableFile) checked(found *inspection) Checked {
-	spec, v := found.spec, mutable.Version{}
+	spec := found.spec
 	out := Checked{
 		Report: health.Report{
 			StorageIndex: m.cap.StorageIndex(), Mutable: true, Verified: spec.Verify,
@@ -136,8 +136,8 @@ func (m *mutableFile) checked(found *inspection) Checked {
 		},
 		Names: map[grid.ServerID]string{}, Leased: found.leased, Unleased: found.unleased,
 	}
-	var ok bool
-	if v, ok = found.counts(); ok {
+	v, ok := found.counts()
+	if ok {
 		out.Version, out.Needed, out.Total = v.Name(), v.Needed, v.Total
 	}
 	for _, other := range found.versions {
