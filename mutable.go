@@ -221,7 +221,9 @@ func mutableCap(text string) (file.Mutable, error) {
 }
 
 // Overwrite makes what it reads from r the content of a mutable file. Errors:
-// ErrCap, ErrReadOnly, ErrConflict, ErrNotEnoughShares, ErrTooFewServers.
+// ErrCap, ErrReadOnly, ErrConflict, ErrNotEnoughShares, ErrTooFewServers. With the
+// last one the version may be written all the same, and be lost again while the few
+// servers that have it are away.
 func (n *Node) Overwrite(ctx context.Context, capability string, r io.Reader, how ...Option) (MutableResult, error) {
 	return n.writeMutable(ctx, capability, r, client.WriteMutable{}, how)
 }

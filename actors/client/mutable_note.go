@@ -14,10 +14,14 @@ import (
 )
 
 // finish notes where the version is, for the renewer before anybody is told, and
-// for what is done next with the file.
+// for what is done next with the file. On too few servers it does not count: should
+// they be away at once, who writes then does not know of it.
 func (m *mutableFile) finish(f *flow, to *actor.PID, w *writing, err error, content []byte) {
 	if err == nil {
 		err = m.note(f, w)
+	}
+	if err == nil {
+		err = w.tooFew()
 	}
 	if err != nil {
 		m.forget()
@@ -34,9 +38,6 @@ func (m *mutableFile) remember(w *writing, content []byte) {
 	m.content, m.of, m.known = nil, nil, nil
 	if content != nil && len(content) <= keptContent {
 		m.content, m.of = content, &w.prefix
-	}
-	if len(w.conflicts) > 0 {
-		return
 	}
 	shares, err := w.held()
 	if err != nil {

@@ -2,9 +2,9 @@ package client
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/tarn-grid/tarn/file"
 	"github.com/tarn-grid/tarn/file/mutable"
@@ -33,14 +33,13 @@ type writing struct {
 	never  map[grid.ServerID][]grid.ShareNum // that are held there for others
 	room   []candidate                       // that may get new shares; nil until they were asked for
 	left   []LeftOut
-	begun  time.Time
 
 	placed    map[grid.ShareNum][]grid.ServerID
 	labels    map[grid.ServerID]grid.PublicKey
 	at        []target // where it is
 	kept      int      // of these, where it was before, the first ones
 	refused   map[grid.ServerID]error
-	conflicts []uint64 // sequence numbers of what others wrote
+	conflicts int // places where others wrote at the same time
 }
 
 func (m *mutableFile) newWriting(s *survey, over *mutable.Prefix, d *draft, p file.Params) *writing {
@@ -75,7 +74,6 @@ func (m *mutableFile) place(f *flow, w *writing) error {
 }
 
 func (m *mutableFile) placeAll(f *flow, w *writing) error {
-	w.begun = m.env.Clock.Now()
 	groups := w.existing()
 	if w.stream != nil {
 		w.at = w.planned(groups)
@@ -94,7 +92,7 @@ func (m *mutableFile) placeAll(f *flow, w *writing) error {
 		}
 	}
 	m.sendAll(f, w, groups)
-	for len(w.conflicts) == 0 && w.whole {
+	for w.conflicts == 0 && w.whole {
 		more := m.places(f, w)
 		if len(more) == 0 {
 			break
@@ -103,7 +101,7 @@ func (m *mutableFile) placeAll(f *flow, w *writing) error {
 			return err
 		}
 	}
-	return w.verdict(m.env.Clock.Now())
+	return w.verdict()
 }
 
 // sendMore writes to some places, wherever the content is.
@@ -126,7 +124,7 @@ func (m *mutableFile) decide(f *flow, w *writing, group []target) error {
 		}
 		err := w.refused[group[0].server.id]
 		switch {
-		case len(w.conflicts) > 0:
+		case w.conflicts > 0:
 			return &ConflictError{Clean: true}
 		case err == nil || tries >= 3 || !busy(err):
 			return nil
@@ -288,18 +286,49 @@ func (s *survey) seenAt(id grid.ServerID, num grid.ShareNum) []byte {
 }
 
 // verdict says whether the version counts: enough of its shares are durable, and
-// who wrote at the same time has seen them.
-func (w *writing) verdict(now time.Time) error {
-	if len(w.placed) < w.prefix.Needed {
-		if len(w.conflicts) > 0 {
-			return &ConflictError{Clean: len(w.at) == 0}
-		}
-		return &UploadError{Err: &placement.TooFewServers{Happy: w.prefix.Needed, Reachable: w.happiness()}, Reasons: w.reasons()}
+// nobody wrote at the same time. Who tells of a newer version may have seen this one,
+// or another one of the same number that was written where this writer could not
+// reach: nothing in it tells.
+func (w *writing) verdict() error {
+	switch {
+	case len(w.placed) >= w.prefix.Needed && w.conflicts == 0:
+		return nil
+	case len(w.placed) >= w.prefix.Needed:
+		return &ConflictError{}
+	case w.conflicts > 0:
+		return &ConflictError{Clean: len(w.at) == 0}
 	}
-	for _, seqnum := range w.conflicts {
-		if seqnum <= w.prefix.Seqnum || now.Sub(w.begun) >= writePatience/2 {
-			return &ConflictError{}
+	return w.tooFewFor(w.prefix.Needed)
+}
+
+// tooFewFor counts the servers of which too few hold the version.
+func (w *writing) tooFewFor(want int) error {
+	few := &placement.TooFewServers{Happy: want, Happiness: w.happiness(), Total: w.prefix.Total}
+	counted := map[grid.ServerID]bool{}
+	for _, c := range slices.Concat(w.found.servers, w.room) {
+		if counted[c.id] {
+			continue
+		}
+		counted[c.id] = true
+		few.Reachable++
+		if w.refused[c.id] == nil {
+			few.Writable++
+		}
+		if slices.ContainsFunc(w.at, func(t target) bool { return t.server.id == c.id }) {
+			few.Holding++
 		}
 	}
-	return nil
+	return &UploadError{Err: few, Reasons: w.reasons()}
+}
+
+// tooFew is an error where the version is not on as many servers as it should be.
+func (w *writing) tooFew() error {
+	want := min(w.params.Happy, w.prefix.Total)
+	switch {
+	case w.happiness() >= want:
+		return nil
+	case w.over == nil:
+		return w.tooFewFor(want)
+	}
+	return fmt.Errorf("the new version is written, but not where it would last: %w", w.tooFewFor(want))
 }

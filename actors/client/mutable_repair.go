@@ -289,7 +289,7 @@ func (m *mutableFile) putBack(f *flow, found *inspection, w *writing, damaged []
 		}
 		w.passOver(damaged)
 	}
-	for len(w.conflicts) == 0 {
+	for w.conflicts == 0 {
 		more := m.places(f, w)
 		if len(more) == 0 {
 			return nil

@@ -16,9 +16,7 @@ func (m *mutableFile) sendAll(f *flow, w *writing, groups [][]target) {
 	for tries := 0; len(groups) > 0; tries++ {
 		groups = m.send(f, w, groups)
 		if tries == maxSurveys {
-			for range groups {
-				w.conflicts = append(w.conflicts, 0)
-			}
+			w.conflicts += len(groups)
 			return
 		}
 	}
@@ -182,8 +180,8 @@ func (w *writing) overtaken(group []target, answer *wire.Mutated, body []byte) (
 		head := heads[t.num]
 		same := bytes.HasPrefix(head, w.prefix.Checkstring())
 		ours = ours && same
-		if seqnum := seqnumOf(head); !same && seqnum >= w.prefix.Seqnum {
-			w.conflicts = append(w.conflicts, seqnum)
+		if !same && seqnumOf(head) >= w.prefix.Seqnum {
+			w.conflicts++
 			return nil, false
 		}
 		now = append(now, target{t.server, t.num, head})

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/tarn-grid/tarn/file/mutable"
-	"github.com/tarn-grid/tarn/file/placement"
 )
 
 // How a version is written. The first server, in the order of the file, that
@@ -44,8 +43,8 @@ func (m *mutableFile) create(f *flow, c CreateMutable) {
 	list := m.candidates(f, candidates{want: c.Params.Happy, storing: true})
 	w.left, w.room = list.left, list.servers
 	err = m.place(f, w)
-	if err == nil && w.happiness() < c.Params.Happy {
-		err = &UploadError{Err: &placement.TooFewServers{Happy: c.Params.Happy, Reachable: w.happiness()}, Reasons: w.reasons()}
+	if err == nil {
+		err = w.tooFew()
 	}
 	m.finish(f, c.ReplyTo, w, err, content)
 }
