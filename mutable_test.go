@@ -138,7 +138,10 @@ func TestTwoWritersOfACounter(t *testing.T) {
 	g := newGrid(t, 4, p)
 	other := g.secondClient(p)
 	made := g.createMutable([]byte("0"), tarn.MutableOptions{})
-	const each = 200
+	each := 1000
+	if testing.Short() {
+		each = 200
+	}
 	var writers sync.WaitGroup
 	acked := make([]int, 2)
 	for i, n := range []*tarn.Node{g.client, other} {
