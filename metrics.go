@@ -33,12 +33,20 @@ func (n *Node) newRegistry() *prometheus.Registry {
 	r.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		n.counters.puts, n.counters.putErrors, n.counters.putBytes, n.counters.gets, n.counters.getBytes, n.counters.getErrors,
+		n.transferred(Publish, "publish_files_total", "New versions of mutable files written."),
+		n.transferred(Retrieve, "retrieve_files_total", "Readings of mutable files."),
 		gauges{n},
 	)
 	if n.config.Aggregator != nil {
 		r.MustRegister(gridGauges{runningAggregator{n}})
 	}
 	return r
+}
+
+// transferred counts the transfers of a kind that ended well.
+func (n *Node) transferred(kind TransferKind, name, help string) prometheus.Collector {
+	o := prometheus.CounterOpts{Namespace: "tarn", Name: name, Help: help}
+	return prometheus.NewCounterFunc(o, func() float64 { return n.transfers.endedWell(kind) })
 }
 
 // gauges asks the node how it is whenever somebody reads the metrics.

@@ -50,7 +50,8 @@ const recentTransfers = 50
 type transfers struct {
 	mu     sync.Mutex
 	active map[*ongoingTransfer]bool
-	recent []Transfer // the last one ended last
+	recent []Transfer          // the last one ended last
+	well   [Retrieve + 1]int64 // how many ended without an error, by kind
 }
 
 // ongoingTransfer is one on its way.
@@ -105,10 +106,20 @@ func (x *ongoingTransfer) end(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.active, x)
+	if err == nil {
+		t.well[told.Kind]++
+	}
 	if len(t.recent) == recentTransfers {
 		t.recent = append(t.recent[:0], t.recent[1:]...)
 	}
 	t.recent = append(t.recent, told)
+}
+
+// endedWell is how many of a kind there were.
+func (t *transfers) endedWell(kind TransferKind) float64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return float64(t.well[kind])
 }
 
 // Transfers are the files that are on their way, the latest first, and the last

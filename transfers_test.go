@@ -71,6 +71,16 @@ func TestTransfers(t *testing.T) {
 	if _, recent := g.client.Transfers(); len(recent) != 50 || recent[49].Kind != tarn.Retrieve || recent[0].Done != 100 {
 		t.Errorf("%d are remembered, the last is %+v", len(recent), recent[0])
 	}
+	families, err := g.client.Metrics().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		want, ok := map[string]float64{"tarn_publish_files_total": 1, "tarn_retrieve_files_total": 60}[f.GetName()]
+		if got := f.GetMetric()[0].GetCounter().GetValue(); ok && got != want {
+			t.Errorf("%s: %v, want %v", f.GetName(), got, want)
+		}
+	}
 }
 
 type writerFunc func([]byte) error

@@ -16,6 +16,7 @@ const (
 	rootOperations = "operations"
 	rootStatistics = "statistics"
 	rootStatus     = "status"
+	rootHelper     = "helper_status"
 	rootStyle      = "style.css"
 	rootIcon       = "icon.svg"
 )

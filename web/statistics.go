@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/tarn-grid/tarn"
 	"github.com/tarn-grid/tarn/grid"
 )
 
@@ -17,10 +18,12 @@ type tahoeStatistics struct {
 
 // counterNames are Tahoe's names of the node's counters.
 var counterNames = map[string]string{
-	"tarn_put_files_total": "uploader.files_uploaded",
-	"tarn_put_bytes_total": "uploader.bytes_uploaded",
-	"tarn_get_files_total": "downloader.files_downloaded",
-	"tarn_get_bytes_total": "downloader.bytes_downloaded",
+	"tarn_put_files_total":      "uploader.files_uploaded",
+	"tarn_put_bytes_total":      "uploader.bytes_uploaded",
+	"tarn_get_files_total":      "downloader.files_downloaded",
+	"tarn_get_bytes_total":      "downloader.bytes_downloaded",
+	"tarn_publish_files_total":  "mutable.files_published",
+	"tarn_retrieve_files_total": "mutable.files_retrieved",
 }
 
 // statistics are what the node counted since it was started.
@@ -73,7 +76,45 @@ func statisticsView(s tahoeStatistics) infoView {
 			{"Running for", up.String()},
 			{"Files stored", count("uploader.files_uploaded")}, {"Bytes stored", size("uploader.bytes_uploaded")},
 			{"Files read", count("downloader.files_downloaded")}, {"Bytes read", size("downloader.bytes_downloaded")},
+			{"Versions of mutable files written", count("mutable.files_published")}, {"Readings of mutable files", count("mutable.files_retrieved")},
 		},
 		Links: []step{{"As JSON", "/" + rootStatistics + "?t=json"}},
 	}
+}
+
+// tahoeHelper is what Tahoe's GET /helper_status?t=json answers for a helper
+// (allmydata/immutable/offloaded.py), as far as it makes sense here.
+type tahoeHelper struct {
+	Active   int   `json:"chk_upload_helper.active_uploads"`
+	Incoming int64 `json:"chk_upload_helper.incoming_size"`
+}
+
+// helperStatus is how the node's helper is; of a node without one it is empty.
+func (q *request) helperStatus() error {
+	status, err := q.node.Status(q.r.Context())
+	if err != nil {
+		return err
+	}
+	h := status.Helper
+	q.w.Header().Set("Cache-Control", "no-store")
+	switch what := q.args.what(); {
+	case what == "json" && h == nil:
+		return q.json(struct{}{})
+	case what == "json":
+		return q.json(tahoeHelper{h.Jobs, h.Spooled})
+	case what == "":
+		return q.page(infoPage, helperView(h))
+	}
+	return badRequest("Unknown t=; there is t=json.")
+}
+
+func helperView(h *tarn.HelperStatus) infoView {
+	v := infoView{Title: "Helper", Facts: []fact{{"Helper", "This node is none."}}, Links: []step{{"As JSON", "/" + rootHelper + "?t=json"}}}
+	if h != nil {
+		v.Facts = []fact{
+			{"Files on their way", strconv.Itoa(h.Jobs)}, {"Clients connected", strconv.Itoa(h.Sessions)},
+			{"Kept until it is placed", fmt.Sprintf("%s of at most %s", grid.FormatSize(h.Spooled), grid.FormatSize(h.Space))},
+		}
+	}
+	return v
 }

@@ -56,3 +56,14 @@ func TestTransfers(t *testing.T) {
 	post(t, address+"/status", "").want(t, 405, "POST")
 	ask(t, "GET", start(t, &memnode.Node{})+"/status?t=json", nil).want(t, 200, "{\n \"active\": [],\n \"recent\": []\n}")
 }
+
+// TestHelperStatus: a node that is no helper answers with nothing, as Tahoe-LAFS does.
+func TestHelperStatus(t *testing.T) {
+	address := start(t, &memnode.Node{})
+	ask(t, "GET", address+"/helper_status?t=json", nil).want(t, 200, "{}")
+	ask(t, "GET", address+"/helper_status", nil).want(t, 200, "This node is none.")
+	ask(t, "GET", address+"/helper_status?t=odd", nil).want(t, 400, "Unknown")
+	address = start(t, &memnode.Node{Now: tarn.Status{Helper: &tarn.HelperStatus{Jobs: 3, Sessions: 2, Spooled: 5000, Space: 1e9}}})
+	ask(t, "GET", address+"/helper_status/?t=json", nil).want(t, 200, "{\n \"chk_upload_helper.active_uploads\": 3,\n \"chk_upload_helper.incoming_size\": 5000\n}")
+	ask(t, "GET", address+"/helper_status", nil).want(t, 200, "5kB of at most 1GB")
+}
