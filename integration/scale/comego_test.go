@@ -3,6 +3,7 @@
 package scale
 
 import (
+	"fmt"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -20,7 +21,7 @@ func TestServersComeAndGo(t *testing.T) {
 	var flock [servers]transport.Listener
 	clauses := ""
 	for n := range flock {
-		flock[n] = mustServe(t, n, loopback)
+		flock[n] = mustServe(t, n, []string{ownAddress(n)})
 		clauses += clauseOf(keyOf(n), flock[n].Hints())
 	}
 	node := client(t, folder(t, clauses), newAccount(t))
@@ -54,6 +55,10 @@ func TestServersComeAndGo(t *testing.T) {
 		}
 	}
 }
+
+// ownAddress is at an address that no connection begins at: so the port that a server
+// had is still free when it comes back.
+func ownAddress(n int) string { return fmt.Sprintf("/ip4/127.1.0.%d/tcp/0", n+1) }
 
 // maxNodeLeft is maxLeft for a node, whose logs and caches grow to their size.
 const maxNodeLeft = 2 << 10
