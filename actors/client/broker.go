@@ -434,9 +434,10 @@ func (b *broker) patience() time.Duration {
 
 // enough reports whether as many servers are ready as are wanted, and no new
 // one may be in a moment: a node that has just started would else put all
-// shares on the first servers that it reaches, or look for them only there.
+// shares on the first servers that it reaches, or look for them only there. So would
+// a broker that began anew and has not been told yet which servers there are.
 func (b *broker) enough(w *waiter) bool {
-	if b.count(w.ready) < w.want {
+	if b.count(w.ready) < w.want || !b.own.known || len(b.intros) < b.total {
 		return false
 	}
 	now := b.env.Clock.Now()
