@@ -24,14 +24,14 @@ type verifying struct {
 // verify reads every share to its end and proves it, several at a time and one at
 // each server. It reports whether some were overwritten meanwhile.
 func (m *mutableFile) verify(f *flow, s *survey, replyTo *actor.PID) (overwritten bool) {
-	todo := slices.DeleteFunc(slices.Clone(s.shares), func(h *heldShare) bool { return h.err != nil })
+	waiting := slices.DeleteFunc(slices.Clone(s.shares), func(h *heldShare) bool { return h.err != nil })
 	done, total := int64(0), int64(0)
-	for _, h := range todo {
+	for _, h := range waiting {
 		total += h.share.Header.Size()
 	}
 	var under []*verifying
 	for {
-		under, todo = m.verifyMore(f, under, todo)
+		under, waiting = m.verifyMore(f, under, waiting)
 		if len(under) == 0 {
 			break
 		}
@@ -56,12 +56,12 @@ func (m *mutableFile) verify(f *flow, s *survey, replyTo *actor.PID) (overwritte
 }
 
 // verifyMore begins to read what can be read now.
-func (m *mutableFile) verifyMore(f *flow, under []*verifying, todo []*heldShare) ([]*verifying, []*heldShare) {
+func (m *mutableFile) verifyMore(f *flow, under []*verifying, waiting []*heldShare) ([]*verifying, []*heldShare) {
 	busy := map[grid.ServerID]bool{}
 	for _, v := range under {
 		busy[v.server.id] = true
 	}
-	todo = slices.DeleteFunc(todo, func(h *heldShare) bool {
+	waiting = slices.DeleteFunc(waiting, func(h *heldShare) bool {
 		if busy[h.server.id] || len(under) >= verifyAtOnce {
 			return false
 		}
@@ -73,7 +73,7 @@ func (m *mutableFile) verifyMore(f *flow, under []*verifying, todo []*heldShare)
 		under = append(under, &verifying{heldShare: h, fetch: m.fetch(f, h, wanted), last: -1})
 		return true
 	})
-	return under, todo
+	return under, waiting
 }
 
 // waitForOne waits until one of the shares goes on. What is lost within this node
