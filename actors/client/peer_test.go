@@ -32,6 +32,8 @@ type peer struct {
 	expires  time.Duration                 // of references
 	leases   map[lease.ShareID]int64       // when each ends, Unix seconds; nil holds all that it is asked about
 	batches  [][]lease.ShareID             // that were to be renewed
+	column   []lease.HeldLease             // what it lists, by share
+	lists    int                           // how many parts of it it was asked for
 	instead  func(s *peerSession, f wire.Frame) bool
 	patience int // reads outstanding in a pull
 	stop     uint64
@@ -124,6 +126,8 @@ func (s *peerSession) serve(f wire.Frame) {
 		s.allocate(f, m)
 	case *wire.RenewShares:
 		s.renewShares(f)
+	case *wire.Enumerate:
+		s.enumerate(f, m)
 	case *wire.AddLease:
 		s.answer(f, &wire.Leased{Count: 1, Expires: 1})
 	default:
@@ -146,6 +150,21 @@ func (s *peerSession) renewShares(f wire.Frame) {
 		}
 	}
 	s.answer(f, &wire.SharesDone{Count: uint(len(ids)), Expires: end}, outcomes)
+}
+
+// enumerate lists a part of the column.
+func (s *peerSession) enumerate(f wire.Frame, m *wire.Enumerate) {
+	s.lists++
+	rest := s.column
+	if after, ok := m.Behind(); ok {
+		rest = slices.DeleteFunc(slices.Clone(rest), func(l lease.HeldLease) bool { return l.Share.Compare(after) <= 0 })
+	}
+	part := rest[:min(int(m.Most), len(rest))]
+	var body []byte
+	for _, l := range part {
+		body = wire.AppendLease(body, l)
+	}
+	s.answer(f, &wire.Enumerated{Count: uint(len(part)), More: len(part) < len(rest)}, body)
 }
 
 func (s *peerSession) loggedIn() wire.Message {

@@ -17,7 +17,8 @@ import (
 // again that are due, thousands at a time. What a server has no more is noted
 // as lapsed, and told. Leases of another account than the one that is logged in
 // there, which this node has the authority for all the same, are renewed over a
-// connection of their own.
+// connection of their own; those of a key that it has not, where the server
+// says that they are this account's now, are noted as such.
 //
 // Owns: how far it is at each server, what came of the last time, who waits for all of them, connections for other accounts.
 // On failure: begins anew; what was renewed is in the journal.
@@ -42,7 +43,9 @@ type round struct {
 	after  *lease.ShareID // behind which to go on; nil for the beginning
 	more   bool
 	due    []lease.JournalLease // that the server was asked for
+	began  int64                // Unix seconds
 	errands
+	adoption
 	now  Renewal // of this round
 	last Renewal // of the one before
 }
@@ -147,6 +150,10 @@ func (r *renewer) Receive(ctx actor.Context) {
 		}
 	case Reply:
 		r.reply(ctx, m)
+	case leasesAdopted:
+		if o := r.round(m.server, m.number); o != nil {
+			r.adopted(ctx, o, m)
+		}
 	case leasesNoted:
 		if o := r.round(m.server, m.number); o != nil {
 			r.goOn(ctx, o, m.err)
@@ -238,6 +245,7 @@ func (r *renewer) begin(ctx actor.Context, o *round) {
 	}
 	o.all = o.asked
 	o.stage, o.after, o.now = walking, nil, Renewal{Server: o.id()}
+	o.began, o.since = r.env.Clock.Now().Unix(), 0
 	o.errands = errands{pid: o.server.report.pid, label: o.server.report.label, others: map[grid.PublicKey]othersLeases{}}
 	r.walk(ctx, o)
 }
@@ -245,14 +253,14 @@ func (r *renewer) begin(ctx actor.Context, o *round) {
 // walk reads the next part of the journal.
 func (r *renewer) walk(ctx actor.Context, o *round) {
 	journal, id, number, after, all := r.journal, o.id(), o.number, o.after, o.all
-	label, errand := o.label, o.child != nil
+	label, errand, since := o.label, o.child != nil, o.since
 	now := r.env.Clock.Now().Unix()
 	r.env.Exec.Do(env.Disk, ctx.Self(), func() any {
 		leases, more, err := journal.LeasesAfter(id, after, wire.MaxShares)
 		part := leasesRead{server: id, number: number, more: more, err: err, others: map[grid.PublicKey]othersLeases{}}
 		for _, l := range leases {
 			if !errand || l.Label == label && l.Lapsed == 0 {
-				part.add(l, label, all || l.Due(now))
+				part.add(l, label, all && (since == 0 || l.Renewed < since) || l.Due(now))
 			}
 		}
 		if n := len(leases); n > 0 {
@@ -308,7 +316,11 @@ func (r *renewer) read(ctx actor.Context, o *round, m leasesRead) {
 // reply notes what became of the leases.
 func (r *renewer) reply(ctx actor.Context, m Reply) {
 	defer m.Frame.Release()
-	tag := m.Tag.(renewTag)
+	tag, ok := m.Tag.(renewTag)
+	if !ok {
+		r.listed(ctx, m)
+		return
+	}
 	o := r.round(tag.server, tag.number)
 	if o == nil {
 		return
@@ -403,7 +415,7 @@ func (r *renewer) tell(o *round) {
 		log.Warn("leases have lapsed: the server keeps these shares no more for this account; tarn leases shows which", "leases", n.Fresh, "left", n.Held)
 	}
 	if left := n.Others + n.Refused; left > 0 && n.Err == nil {
-		log.Warn("leases are renewed by nobody: this node's login there may not", "leases", left)
+		log.Warn("leases are renewed by nobody: this node's login there may not; tarn reconcile shows what the server has", "leases", left)
 	}
 }
 

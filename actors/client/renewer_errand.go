@@ -51,6 +51,9 @@ type (
 // runErrands renews for those of the other accounts that this node has the
 // authority for, in the order of their keys, where something is due.
 func (r *renewer) runErrands(ctx actor.Context, o *round, labels []grid.PublicKey) {
+	if r.adopt(ctx, o, labels) {
+		return
+	}
 	slices.SortFunc(labels, func(a, b grid.PublicKey) int { return bytes.Compare(a[:], b[:]) })
 	o.queue = nil
 	for _, label := range slices.Compact(labels) {

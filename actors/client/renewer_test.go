@@ -238,6 +238,101 @@ func TestOthersLeasesAreLeftAlone(t *testing.T) {
 	}
 }
 
+// Where the server's operator gave the account a new key, what the journal has
+// under the old one is renewed again, and the server is not told what else the
+// journal has there.
+func TestLeasesOfAnOlderKeyAreAdopted(t *testing.T) {
+	r := newRig(t, 1)
+	p := r.peers[0]
+	const n = 2*wire.MaxEnumerated + 100
+	mine := map[lease.ShareID]bool{}
+	for i, id := range p.journal(n, account(2).PublicKey(p.id())) {
+		if i%5 == 0 {
+			continue // is another account's
+		}
+		mine[id] = true
+		p.column = append(p.column, lease.HeldLease{Share: id, Size: 1, Renewed: simStart(), Expires: p.leases[id]})
+	}
+	r.start()
+	r.pass(20 * day)
+	if got := r.renewalAt(p); got.Held != len(mine) || got.Others != n-len(mine) || got.Err != nil || got.Lapsed != 0 {
+		t.Errorf("the last round: %+v", got)
+	}
+	if p.lists != 2 {
+		t.Errorf("the server's list was read in %d parts", p.lists)
+	}
+	for _, batch := range p.batches {
+		for _, id := range batch {
+			if !mine[id] {
+				t.Fatalf("the server was told of %v", id)
+			}
+		}
+	}
+	for _, l := range r.held(p) {
+		if was := !mine[l.Share]; was != (l.Label == account(2).PublicKey(p.id())) || was != (l.Renewed == simStart()) {
+			t.Fatalf("the journal says %+v", l)
+		}
+	}
+}
+
+// All that is adopted is renewed at once where somebody asks for that, and once.
+func TestAdoptedLeasesAreRenewedAtOnce(t *testing.T) {
+	r := newRig(t, 1)
+	p := r.peers[0]
+	p.journal(10, account(1).PublicKey(p.id()))
+	for _, id := range p.journal(20, account(2).PublicKey(p.id())) {
+		p.column = append(p.column, lease.HeldLease{Share: id, Renewed: simStart(), Expires: p.leases[id]})
+	}
+	r.start()
+	r.untilState(client.LoggedIn, time.Minute)
+	r.pass(time.Minute)
+	var got client.Renewals
+	r.send(client.RenewNow{ReplyTo: r.inbox(func(m any) { got, _ = m.(client.Renewals) })})
+	r.until("the answer", time.Minute, func() bool { return got != nil })
+	if n := got[0]; n.Held != 30 || n.Renewed != 30 || n.Others != 0 || n.Err != nil {
+		t.Errorf("renewed %+v", n)
+	}
+}
+
+// A list that is lost, refused, or no list at all ends no round for good, and
+// nothing is adopted that is not listed.
+func TestNonsenseInsteadOfAList(t *testing.T) {
+	nonsense := map[string]func(s *peerSession, f wire.Frame){
+		"refused":        func(s *peerSession, f wire.Frame) { s.answer(f, wire.NewError(wire.NotPermitted, "no")) },
+		"another answer": func(s *peerSession, f wire.Frame) { s.answer(f, &wire.Done{}) },
+		"half a lease":   func(s *peerSession, f wire.Frame) { s.answer(f, &wire.Enumerated{Count: 1}, []byte("half")) },
+		"the same for ever": func(s *peerSession, f wire.Frame) {
+			s.answer(f, &wire.Enumerated{Count: 1, More: true}, wire.AppendLease(nil, lease.HeldLease{}))
+		},
+		"gone": func(s *peerSession, _ wire.Frame) { s.session.Close() },
+	}
+	for name, answer := range nonsense {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, 1)
+			p := r.peers[0]
+			p.journal(3, account(1).PublicKey(p.id()))
+			p.journal(4, account(2).PublicKey(p.id()))
+			asked := 0
+			p.instead = func(s *peerSession, f wire.Frame) bool {
+				_, list := f.Message.(*wire.Enumerate)
+				if list {
+					asked++
+					answer(s, f)
+				}
+				return list
+			}
+			r.start()
+			r.pass(20 * day)
+			if n := r.renewalAt(p); n.Held != 3 || n.Others != 4 && name != "gone" {
+				t.Errorf("the last round: %+v", n)
+			}
+			if asked == 0 || asked > 20*24*60/10 {
+				t.Errorf("asked for the list %d times", asked)
+			}
+		})
+	}
+}
+
 // open is how many connections a peer has.
 func (p *peer) open() (n int) {
 	for _, s := range p.sessions {
