@@ -127,6 +127,9 @@ func (f *FS) find(name string) (fsNode, error) {
 	if !fs.ValidPath(name) {
 		return fsNode{}, fs.ErrInvalid
 	}
+	if err := f.ctx.Err(); err != nil {
+		return fsNode{}, err // what is remembered must not be an answer, nor one that was on its way
+	}
 	at := fsNode{name: ".", entry: f.root.Entry}
 	if name == "." {
 		return at, nil

@@ -77,6 +77,9 @@ func TestFS(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if _, err := f.ReadDir("."); err != nil {
+			t.Fatal(err)
+		}
 		cancel()
 		if _, err := f.ReadDir("."); !errors.Is(err, context.Canceled) {
 			t.Errorf("after the context ended: %v", err)
