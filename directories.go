@@ -81,8 +81,8 @@ const (
 	ReplaceFiles                // no directory: ErrEntryExists
 )
 
-// MakeDirectory makes a mutable directory with these children. Format SDMF holds
-// up to 16 MiB, MDMF no more.
+// MakeDirectory makes a mutable directory with these children, whose text is at most
+// MaxModify bytes long: that of 100,000 files is some 15 MB.
 func (n *Node) MakeDirectory(ctx context.Context, o MutableOptions, children ...Link) (MutableResult, error) {
 	if n.config.Client == nil {
 		return MutableResult{}, ErrNoClient

@@ -57,9 +57,10 @@ func (f Format) shares() mutable.Format {
 
 // MaxModify is the longest content of a mutable file that Modify changes, MaxPart
 // the longest that WriteAt and Append write as one version, in bytes. A file of the format
-// MDMF is otherwise as long as any file, one of the format SDMF no longer than 16 MiB.
+// MDMF is otherwise as long as any file; one of the format SDMF, which is in memory as
+// a whole, is written up to MaxModify bytes.
 const (
-	MaxModify = 32 << 20
+	MaxModify = 64 << 20
 	MaxPart   = 8 << 20
 )
 
@@ -158,12 +159,12 @@ func (n *Node) createMutable(ctx context.Context, r io.Reader, o MutableOptions,
 	})
 }
 
-// limitOf is the longest content of a file of some format, in bytes.
+// limitOf is the longest content that is written as a file of some format, in bytes.
 func limitOf(f mutable.Format) int64 {
 	if f == mutable.MDMF {
 		return file.MaxSize
 	}
-	return mutable.MaxSDMFSize
+	return MaxModify
 }
 
 // mutableInput reads what is to be written.
@@ -171,7 +172,7 @@ func (n *Node) mutableInput(ctx context.Context, r io.Reader, most int64) (*inpu
 	ctx, cancel := n.until(ctx)
 	in, err := n.spool(ctx, io.LimitReader(r, most+1), -1, &keyMaker{})
 	if err == nil && in.size > most {
-		err = errors.Join(fmt.Errorf("%w: more than %d bytes to write into a mutable file", mutable.ErrSize, most), in.Close())
+		err = errors.Join(fmt.Errorf("%w: more than %d bytes to write into a mutable file of this format", mutable.ErrSize, most), in.Close())
 	}
 	if err != nil {
 		cancel()
@@ -280,8 +281,12 @@ func (n *Node) writeMutable(ctx context.Context, capability string, r io.Reader,
 	}
 	o := optionsOf(how)
 	most := int64(MaxPart)
-	if !msg.Part && c.MDMF() {
+	switch {
+	case msg.Part:
+	case c.MDMF():
 		most = limitOf(mutable.MDMF)
+	default:
+		most = limitOf(mutable.SDMF)
 	}
 	in, ctx, cancel, err := n.mutableInput(ctx, r, most)
 	if err != nil {

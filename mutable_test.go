@@ -235,6 +235,31 @@ func TestLongParts(t *testing.T) {
 	}
 }
 
+// A file of the format SDMF is overwritten as a whole, however long it may be, and no
+// longer.
+func TestLongSDMF(t *testing.T) {
+	g := newGrid(t, 1, file.Params{Needed: 1, Happy: 1, Total: 1, SegmentSize: 128 << 10})
+	n := g.client
+	made, err := n.CreateMutable(t.Context(), strings.NewReader("short"), tarn.MutableOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := someBytes(1, tarn.MaxPart+1<<20)
+	if _, err := n.Overwrite(t.Context(), made.Cap, bytes.NewReader(long)); err != nil {
+		t.Fatal(err)
+	}
+	g.wantMutable(n, made.Cap, long)
+	changed := append([]byte("changed"), long...)
+	if _, err := n.Modify(t.Context(), made.Cap, func([]byte) ([]byte, error) { return changed, nil }); err != nil {
+		t.Fatal(err)
+	}
+	g.wantMutable(n, made.Cap, changed)
+	if _, err := n.Overwrite(t.Context(), made.Cap, bytes.NewReader(make([]byte, tarn.MaxModify+1))); err == nil || !strings.Contains(err.Error(), "more than 67108864 bytes") {
+		t.Errorf("too long: %v", err)
+	}
+	g.wantMutable(n, made.Cap, changed)
+}
+
 // onRead is called when everything before it was read; it yields nothing.
 type onRead func()
 
