@@ -129,6 +129,7 @@ type mutableFile struct {
 	stopRest  func()
 
 	key     *mutable.Key
+	newest  uint64  // sequence number that was seen
 	known   *survey // after a write of our own
 	last    *survey // of who reads
 	content []byte  // of the version below

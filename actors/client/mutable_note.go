@@ -36,6 +36,7 @@ func (m *mutableFile) finish(f *flow, to *actor.PID, w *writing, err error, cont
 // remember makes what was written the survey of the next write.
 func (m *mutableFile) remember(w *writing, content []byte) {
 	m.content, m.of, m.known = nil, nil, nil
+	m.newest = max(m.newest, w.prefix.Seqnum)
 	if content != nil && len(content) <= keptContent {
 		m.content, m.of = content, &w.prefix
 	}

@@ -73,25 +73,61 @@ func (m *mutableFile) candidates(f *flow, c candidates) candidateList {
 
 // survey asks what servers hold: first those that come first in the order of the
 // file, all others if those have too little. Who writes waits a while for each of
-// them, who reads only until there is a version that can be read.
+// them, who reads only until there is a version that can be read, and asks few at
+// first.
 func (m *mutableFile) survey(f *flow, p file.Params, writing bool) *survey {
-	want := p.Needed
-	if writing {
-		want = p.Happy
+	few, most := 0, p.Total+p.Needed
+	want, patience := p.Happy, surveyPatience
+	if !writing {
+		few, want, patience = fewServers(p), p.Needed, hedgeTime
 	}
 	s := &survey{servers: m.candidates(f, candidates{want: want}).servers}
-	patience := hedgeTime
-	if writing {
-		patience = surveyPatience
-	}
-	for first := p.Total + p.Needed; ; first = len(s.servers) {
-		some := s.servers[s.asked:min(first, len(s.servers))]
-		s.asked += len(some)
-		m.askHolders(f, s, some, patience, plausible)
-		if _, err := mutable.Best(s.versions); err == nil || s.asked == len(s.servers) {
+	if few > 0 {
+		m.askHolders(f, s, s.next(few), patience, plausible)
+		if s.agree(m.newest) {
+			m.newest = s.versions[0].Seqnum
 			return s
 		}
 	}
+	for first := most; ; first = len(s.servers) {
+		m.askHolders(f, s, s.next(first), patience, plausible)
+		best, err := mutable.Best(s.versions)
+		if err == nil {
+			m.newest = max(m.newest, best.Seqnum)
+		}
+		if err == nil || s.asked == len(s.servers) {
+			return s
+		}
+	}
+}
+
+// fewServers is how many a reader asks at first: as many as Tahoe-LAFS, and so many
+// that of a version which is on as many servers as its writer wanted they have
+// enough shares.
+func fewServers(p file.Params) int { return max(2*p.Needed, p.Total-p.Happy+p.Needed) }
+
+// next are the servers to ask so that the first n have been.
+func (s *survey) next(n int) []candidate {
+	some := s.servers[s.asked:max(s.asked, min(n, len(s.servers)))]
+	s.asked += len(some)
+	return some
+}
+
+// agree reports whether all who were asked hold good shares of one version that can
+// be read and is no older than one that was seen before: then others are not asked.
+func (s *survey) agree(newest uint64) bool {
+	best, err := mutable.Best(s.versions)
+	if err != nil || len(s.versions) != 1 || best.Seqnum < newest {
+		return false
+	}
+	holders := map[grid.ServerID]bool{}
+	for _, h := range s.shares {
+		if h.err != nil {
+			return false
+		}
+		holders[h.server.id] = true
+	}
+	return len(holders) == s.asked
 }
 
 // askHolders asks some servers and proves what they say. After a while, what has
