@@ -263,14 +263,19 @@ func (q *request) putLink() error {
 	if err != nil {
 		return err
 	}
-	at, err := q.spot()
+	path := q.address.path()
+	if len(path) == 0 {
+		return badRequest("Under which name? Put it behind the directory's capability.")
+	}
+	root, err := q.capability()
 	if err != nil {
 		return err
 	}
-	if at.parent.File == nil {
-		return badRequest("Under which name? Put it behind the directory's capability.")
+	parent, err := q.directories(root, path[:len(path)-1])
+	if err != nil {
+		return err
 	}
-	if err := q.putIn(at.parent, at.name, c, replace); err != nil {
+	if err := q.putIn(parent, path[len(path)-1], c, replace); err != nil {
 		return err
 	}
 	q.text(http.StatusOK, strings.TrimSpace(string(text)))
