@@ -86,7 +86,8 @@ func (s *plain) accepted(st network.MuxedStream) {
 	t := newTalk(s, nil, 0)
 	s.events.Lock()
 	if s.ev.Incoming != nil {
-		t.handler, t.credit = s.ev.Incoming(t, transport.Protocol(p))
+		handler, credit := s.ev.Incoming(t, transport.Protocol(p))
+		t.change(func() { t.handler, t.credit = handler, t.credit+credit }) // some may have been granted by now
 	}
 	s.events.Unlock()
 	if t.handler == nil {
