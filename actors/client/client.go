@@ -295,6 +295,8 @@ func (c *Client) Receive(ctx actor.Context) {
 		}
 	case idleMutable:
 		c.idleMutable(ctx, m)
+	case versionSeen:
+		c.mutables.seen.note(m)
 	case mutableMended:
 		c.mutableMended(ctx, m)
 	case Repair:

@@ -203,6 +203,9 @@ const (
 	// nothing is done with them, mutableOverhead about what each takes besides.
 	mutablesKept    = 32 << 20
 	mutableOverhead = 8 << 10
+	// seenFiles is of how many mutable files the client remembers the newest version
+	// that it met.
+	seenFiles = 1 << 16
 	// wholeMutable is the longest mutable file whose shares are all made at once.
 	wholeMutable = 16 << 20
 	// windowBytes is how much of an encoded file is held for pulls, all

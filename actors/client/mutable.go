@@ -146,9 +146,12 @@ type mutableJob struct {
 	credit  int // of a reader
 }
 
-func newMutableFile(e *env.Env, c Config, broker, keys *actor.PID, log *slog.Logger, cap file.Mutable, born *CreateMutable) env.Producer {
+// newMutableFile makes one of which the version newest was seen before.
+func newMutableFile(e *env.Env, c Config, broker, keys *actor.PID, log *slog.Logger, cap file.Mutable, newest uint64, born *CreateMutable) env.Producer {
 	return func() actor.Actor {
-		return &mutableFile{env: e, log: log, broker: broker, keys: keys, journal: c.Journal, cap: cap, born: born, noted: map[lease.PlacedLease]bool{}}
+		return &mutableFile{
+			env: e, log: log, broker: broker, keys: keys, journal: c.Journal, cap: cap, newest: newest, born: born, noted: map[lease.PlacedLease]bool{},
+		}
 	}
 }
 
@@ -380,6 +383,7 @@ type mutables struct {
 	keys  *actor.PID
 	turn  uint64 // of the last use
 	kept  int64  // bytes that all of them remember
+	seen  seenVersions
 }
 
 type usedMutable struct {
@@ -391,7 +395,7 @@ type usedMutable struct {
 }
 
 func newMutables() mutables {
-	return mutables{files: map[mutableName]*usedMutable{}, names: map[string]mutableName{}}
+	return mutables{files: map[mutableName]*usedMutable{}, names: map[string]mutableName{}, seen: newSeenVersions()}
 }
 
 // createMutable starts a file that has no name yet.
@@ -399,7 +403,7 @@ func (c *Client) createMutable(ctx actor.Context, m CreateMutable) {
 	broker, done := c.under(ctx, m.Authority)
 	c.mutables.count++
 	name := fmt.Sprintf("mutable/%d/for-%s", c.mutables.count, m.ReplyTo.Id)
-	pid := c.env.Spawn.Child(ctx, name, newMutableFile(c.env, c.config, broker, c.mutables.keys, c.job("create"), file.Mutable{}, &m))
+	pid := c.env.Spawn.Child(ctx, name, newMutableFile(c.env, c.config, broker, c.mutables.keys, c.job("create"), file.Mutable{}, 0, &m))
 	c.using[pid.Id] = done
 }
 
@@ -409,7 +413,7 @@ func (c *Client) lookAtMutable(ctx actor.Context, kind string, replyTo *actor.PI
 	broker, done := c.under(ctx, a)
 	c.mutables.count++
 	name := fmt.Sprintf("mutable/%d/for-%s", c.mutables.count, replyTo.Id)
-	pid := c.env.Spawn.Child(ctx, name, newMutableFile(c.env, c.config, broker, c.mutables.keys, c.job(kind), capability, nil))
+	pid := c.env.Spawn.Child(ctx, name, newMutableFile(c.env, c.config, broker, c.mutables.keys, c.job(kind), capability, c.mutables.seen.newest[capability.StorageIndex()], nil))
 	c.using[pid.Id] = done
 	ctx.Send(pid, m)
 }
@@ -422,7 +426,7 @@ func (c *Client) useMutable(ctx actor.Context, capability file.Mutable, a lease.
 		broker, done := c.under(ctx, a)
 		c.mutables.count++
 		pid := c.env.Spawn.Child(ctx, fmt.Sprintf("mutable/%d", c.mutables.count),
-			newMutableFile(c.env, c.config, broker, c.mutables.keys, c.job("mutable"), capability, nil))
+			newMutableFile(c.env, c.config, broker, c.mutables.keys, c.job("mutable"), capability, c.mutables.seen.newest[name.si], nil))
 		c.using[pid.Id] = done
 		used = &usedMutable{pid: pid}
 		c.mutables.files[name], c.mutables.names[pid.Id] = used, name

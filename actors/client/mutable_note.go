@@ -29,6 +29,7 @@ func (m *mutableFile) finish(f *flow, to *actor.PID, w *writing, err error, cont
 		return
 	}
 	m.remember(w, content)
+	m.saw(f, w.prefix.Seqnum)
 	m.log.Info("mutable file written", "storage-index", m.cap.StorageIndex().String(), "size", w.prefix.Size, "version", w.prefix.Seqnum, "shares", len(w.at))
 	m.answer(f, to, MutableWritten{Cap: m.cap, Version: w.prefix, Placement: w.placed, Happiness: w.happiness(), Labels: w.labels, LeftOut: w.left})
 }
@@ -36,7 +37,6 @@ func (m *mutableFile) finish(f *flow, to *actor.PID, w *writing, err error, cont
 // remember makes what was written the survey of the next write.
 func (m *mutableFile) remember(w *writing, content []byte) {
 	m.content, m.of, m.known = nil, nil, nil
-	m.newest = max(m.newest, w.prefix.Seqnum)
 	if content != nil && len(content) <= keptContent {
 		m.content, m.of = content, &w.prefix
 	}

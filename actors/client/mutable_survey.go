@@ -85,7 +85,7 @@ func (m *mutableFile) survey(f *flow, p file.Params, writing bool) *survey {
 	if few > 0 {
 		m.askHolders(f, s, s.next(few), patience, plausible)
 		if s.agree(m.newest) {
-			m.newest = s.versions[0].Seqnum
+			m.saw(f, s.versions[0].Seqnum)
 			return s
 		}
 	}
@@ -93,7 +93,7 @@ func (m *mutableFile) survey(f *flow, p file.Params, writing bool) *survey {
 		m.askHolders(f, s, s.next(first), patience, plausible)
 		best, err := mutable.Best(s.versions)
 		if err == nil {
-			m.newest = max(m.newest, best.Seqnum)
+			m.saw(f, best.Seqnum)
 		}
 		if err == nil || s.asked == len(s.servers) {
 			return s

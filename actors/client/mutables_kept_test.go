@@ -60,3 +60,16 @@ func TestRestingAgain(t *testing.T) {
 		t.Errorf("who is not known ends %v, %d bytes are kept", end, u.kept)
 	}
 }
+
+func TestSeenVersionsAreBounded(t *testing.T) {
+	s := newSeenVersions()
+	index := func(i int) grid.StorageIndex { return grid.StorageIndex{byte(i), byte(i >> 8), byte(i >> 16)} }
+	for i := range seenFiles + 3 {
+		s.note(versionSeen{index(i), 7})
+		s.note(versionSeen{index(i), 5}) // is no newer one
+	}
+	s.note(versionSeen{index(3), 9})
+	if len(s.newest) != seenFiles || len(s.order) != seenFiles || s.newest[index(2)] != 0 || s.newest[index(3)] != 9 || s.newest[index(seenFiles+2)] != 7 {
+		t.Errorf("of %d files: %d, %d, %d", len(s.newest), s.newest[index(2)], s.newest[index(3)], s.newest[index(seenFiles+2)])
+	}
+}
