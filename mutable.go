@@ -151,6 +151,11 @@ func (n *Node) createMutable(ctx context.Context, r io.Reader, o MutableOptions,
 		return MutableResult{}, err
 	}
 	defer cancel()
+	release, err := n.holdWhole(ctx, msg.Format, in.size)
+	if err != nil {
+		return MutableResult{}, errors.Join(err, in.Close())
+	}
+	defer release()
 	msg.Content, msg.Size = in, in.size
 	t := n.transfers.begin(Publish, grid.StorageIndex{}, in.size)
 	return n.written(ctx, t, o.Authority, o.Keep, func(replyTo *env.PID) any {
@@ -165,6 +170,13 @@ func limitOf(f mutable.Format) int64 {
 		return file.MaxSize
 	}
 	return MaxModify
+}
+
+func formatOf(c file.Mutable) mutable.Format {
+	if c.MDMF() {
+		return mutable.MDMF
+	}
+	return mutable.SDMF
 }
 
 // mutableInput reads what is to be written.
@@ -281,18 +293,21 @@ func (n *Node) writeMutable(ctx context.Context, capability string, r io.Reader,
 	}
 	o := optionsOf(how)
 	most := int64(MaxPart)
-	switch {
-	case msg.Part:
-	case c.MDMF():
-		most = limitOf(mutable.MDMF)
-	default:
-		most = limitOf(mutable.SDMF)
+	if !msg.Part {
+		most = limitOf(formatOf(c))
 	}
 	in, ctx, cancel, err := n.mutableInput(ctx, r, most)
 	if err != nil {
 		return MutableResult{}, err
 	}
 	defer cancel()
+	if !msg.Part {
+		release, err := n.holdWhole(ctx, formatOf(c), in.size)
+		if err != nil {
+			return MutableResult{}, errors.Join(err, in.Close())
+		}
+		defer release()
+	}
 	msg.Cap, msg.Content, msg.Size, msg.Authority, msg.Params = c, in, in.size, o.authority, n.config.Client.Params
 	if o.onto != nil {
 		msg.Base = &o.onto.prefix
@@ -421,6 +436,7 @@ type remoteMutable struct {
 	cap     file.Mutable
 	actor   *env.PID
 	version Version
+	whole   fetched
 	closed  sync.Once
 }
 
@@ -449,32 +465,12 @@ func (f *remoteMutable) Size() int64 { return f.version.Size() }
 // Version implements MutableFile.
 func (f *remoteMutable) Version() Version { return f.version }
 
-// WriteRange implements File.
-func (f *remoteMutable) WriteRange(w io.Writer, offset, length int64) error {
-	if err := checkRange(f, offset, length); err != nil {
-		return err
-	}
-	var stop client.StopReading
-	call := f.node.system.Open(f.ctx, f.actor,
-		func(replyTo *env.PID) any {
-			stop.ReplyTo = replyTo
-			return client.ReadMutable{ReplyTo: replyTo, Cap: f.cap, Offset: offset, Length: length, Credit: piecesAhead,
-				Version: &f.version.prefix, Params: f.node.config.Client.Params}
-		},
-		func(replyTo *env.PID) any { return client.StopReading{ReplyTo: replyTo} })
-	defer call.Close()
-	err := f.node.receive(w, call, Retrieve, f.cap.StorageIndex(), length)
-	if err != nil {
-		call.Send(stop)
-	}
-	return err
-}
-
 // Close implements File.
 func (f *remoteMutable) Close() error {
 	f.closed.Do(func() {
 		f.node.system.Env.Spawn.Send(f.actor, client.CloseFile{})
 		f.cancel()
+		f.whole.close()
 	})
 	return nil
 }

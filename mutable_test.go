@@ -325,3 +325,66 @@ func TestFarParts(t *testing.T) {
 		g.wantMutable(g.client, made.Cap, content)
 	}
 }
+
+// A long SDMF file that is open is fetched once, and stays what it was.
+func TestLongSDMFIsFetchedOnce(t *testing.T) {
+	g := newGrid(t, 3, file.Params{Needed: 2, Happy: 2, Total: 3, SegmentSize: 128 << 10})
+	n := g.client
+	content := someBytes(1, 3<<20)
+	made, err := n.CreateMutable(t.Context(), bytes.NewReader(content), tarn.MutableOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := n.Open(t.Context(), made.ReadCap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close() //nolint:errcheck // a test
+	piece := func(off, length int64) {
+		t.Helper()
+		var got bytes.Buffer
+		if err := f.WriteRange(&got, off, length); err != nil || !bytes.Equal(got.Bytes(), content[off:off+length]) {
+			t.Errorf("%d bytes from %d on: %d bytes, %v", length, off, got.Len(), err)
+		}
+	}
+	piece(1<<20, 100)
+	if _, err := n.Overwrite(t.Context(), made.Cap, strings.NewReader("new")); err != nil {
+		t.Fatal(err)
+	}
+	var wait sync.WaitGroup
+	for i := range int64(8) {
+		wait.Go(func() { piece(i<<17, 3<<19) })
+	}
+	wait.Wait()
+	piece(0, int64(len(content)))
+	piece(int64(len(content)), 0)
+
+	changed, err := n.Open(t.Context(), made.ReadCap)
+	if err != nil || changed.Size() != 3 {
+		t.Errorf("%v", err)
+	}
+	_ = changed.Close()
+}
+
+// One that was overwritten before anything of it was read can't be read any more.
+func TestLongSDMFOverwrittenMeanwhile(t *testing.T) {
+	g := newGrid(t, 3, file.Params{Needed: 2, Happy: 2, Total: 3, SegmentSize: 128 << 10})
+	n := g.client
+	made, err := n.CreateMutable(t.Context(), bytes.NewReader(someBytes(1, 3<<20)), tarn.MutableOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := n.Open(t.Context(), made.ReadCap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close() //nolint:errcheck // a test
+	if _, err := n.Overwrite(t.Context(), made.Cap, strings.NewReader("new")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := f.WriteRange(io.Discard, 5, 100); !errors.Is(err, tarn.ErrChanged) {
+			t.Errorf("read of what was overwritten: %v", err)
+		}
+	}
+}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/tarn-grid/tarn/actors"
 	"github.com/tarn-grid/tarn/actors/client"
@@ -47,6 +48,7 @@ type Node struct {
 	warm      *warmer
 	counters  counters
 	transfers transfers
+	wholes    *semaphore.Weighted // what of holdWhole is in use
 	metrics   *prometheus.Registry
 	lock      *os.File
 	store     *store.Store   // nil without the storage role
@@ -74,7 +76,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	n := &Node{config: c.withOnions(), folder: nodeFolder{c.Dir}, log: c.Log, started: time.Now(), done: make(chan struct{}), counters: newCounters()}
+	n := &Node{config: c.withOnions(), folder: nodeFolder{c.Dir}, log: c.Log, started: time.Now(), done: make(chan struct{}), counters: newCounters(), wholes: semaphore.NewWeighted(wholeBudget)}
 	n.metrics = n.newRegistry()
 	if err := n.open(ctx); err != nil {
 		return nil, errors.Join(public(err), n.release())

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -86,5 +87,35 @@ func wantMemory(t *testing.T, name string, peak int64) {
 	t.Logf("%-12s at most %6.1f MB", name, float64(peak)/1e6)
 	if float64(peak) > mostMemory {
 		t.Errorf("%s took %.1f MB of memory (want at most %.0f)", name, float64(peak)/1e6, mostMemory/1e6)
+	}
+}
+
+// Files of the format SDMF, each of which is one segment, are read and written one
+// after the other where they are long.
+func TestManyLongSDMF(t *testing.T) {
+	const size = 48 * mib
+	g := nodes.Start(t, nodes.Options{Servers: 3, Needed: 2, Happy: 3, Total: 3, Gateway: true})
+	web := gatewayOf(t, g.Client)
+	caps := make([]string, 4)
+	var wait sync.WaitGroup
+	for i := range caps {
+		wait.Go(func() { caps[i] = web.do("PUT", "/uri?format=sdmf", nodes.Random(uint64(i), size)) })
+	}
+	wait.Wait()
+	written := g.Client.PeakMemory()
+	for i, c := range caps {
+		wait.Go(func() {
+			got := web.begin("GET", "/uri/"+c, nil)
+			defer got.Close()
+			compare := nodes.NewCompare(nodes.Random(uint64(i), size))
+			if n, err := io.Copy(compare, got); err != nil || n != size || compare.Differs {
+				t.Errorf("%d bytes, differ: %v, %v", n, compare.Differs, err)
+			}
+		})
+	}
+	wait.Wait()
+	t.Logf("the client took at most %.1f MB while four of %d MiB were written, %.1f MB in all", float64(written)/1e6, size/mib, float64(g.Client.PeakMemory())/1e6)
+	if peak := g.Client.PeakMemory(); peak > 9*size {
+		t.Errorf("the client took %d bytes of memory", peak)
 	}
 }

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -52,7 +53,8 @@ func draftOfShares(p mutable.Prefix, shares [][]byte) *draft {
 	for n, share := range shares {
 		num := grid.ShareNum(n)
 		d.size = int64(len(share))
-		d.heads[num], d.parts[num] = share[:min(len(share), surveySize)], []part{{0, share}}
+		d.heads[num] = bytes.Clone(share[:min(len(share), surveySize)]) // is kept, and the share is not
+		d.parts[num] = []part{{0, share}}
 	}
 	return d
 }

@@ -148,6 +148,11 @@ func (m *mutableFile) blocks(f *flow, s *survey, p mutable.Prefix, first, last i
 	good := map[grid.ShareNum][][]byte{}
 	var under []*fetch
 	var reasons []error
+	for _, h := range holders {
+		if h.failed != nil { // when it was asked before
+			reasons = append(reasons, h.failed)
+		}
+	}
 	start := func() bool {
 		for len(holders) > 0 {
 			h := holders[0]
@@ -216,7 +221,11 @@ func (m *mutableFile) tooFew(good int, p mutable.Prefix, reasons []error) error 
 			return fmt.Errorf("%w: %w", errOverwritten, errors.Join(reasons...))
 		}
 	}
-	return fmt.Errorf("%w: %d of the %d that are needed could be read; %w", mutable.ErrUnrecoverable, good, p.Needed, errors.Join(reasons...))
+	err := fmt.Errorf("%w: %d of the %d that are needed could be read", mutable.ErrUnrecoverable, good, p.Needed)
+	if why := errors.Join(reasons...); why != nil {
+		err = fmt.Errorf("%w; %w", err, why)
+	}
+	return err
 }
 
 // wanted is what is to be fetched of a share for some of its segments: what

@@ -7,6 +7,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/tarn-grid/tarn/file/mutable"
 	"github.com/tarn-grid/tarn/grid"
 )
 
@@ -71,5 +72,15 @@ func TestSeenVersionsAreBounded(t *testing.T) {
 	s.note(versionSeen{index(3), 9})
 	if len(s.newest) != seenFiles || len(s.order) != seenFiles || s.newest[index(2)] != 0 || s.newest[index(3)] != 9 || s.newest[index(seenFiles+2)] != 7 {
 		t.Errorf("of %d files: %d, %d, %d", len(s.newest), s.newest[index(2)], s.newest[index(3)], s.newest[index(seenFiles+2)])
+	}
+}
+
+// What is kept of a share that was written holds no more of it.
+func TestHeadsHoldNoShares(t *testing.T) {
+	d := draftOfShares(mutable.Prefix{}, [][]byte{make([]byte, 1<<20), make([]byte, 10)})
+	for num, want := range []int{surveySize, 10} {
+		if head := d.heads[grid.ShareNum(num)]; len(head) != want || cap(head) > 2*want+64 {
+			t.Errorf("%d bytes of room for %d of share %d", cap(head), len(head), num)
+		}
 	}
 }
