@@ -382,7 +382,7 @@ func (b *broker) permuted(si grid.StorageIndex, ready func(*entry) bool) []candi
 			list = append(list, placement.Candidate{ID: id, Seed: e.Announcement.PermutationSeed})
 		}
 	}
-	var out []candidate
+	out := make([]candidate, 0, len(list))
 	for _, c := range placement.Permute(si, list) {
 		e := b.servers[c.ID]
 		out = append(out, candidate{c.ID, e.Name(), e.report.pid, e.Announcement, e.report.label, e.report.generation})

@@ -26,7 +26,7 @@ const pageNodes = 64
 
 type page struct {
 	known  uint64 // a bit per node
-	hashes [pageNodes]Hash
+	hashes []Hash // pageNodes, or as many as there can be
 }
 
 // Partial is a tree of which only the root is known at first. Nodes are added
@@ -62,7 +62,7 @@ func (t *Partial) node(i int64) (Hash, bool) {
 func (t *Partial) put(i int64, h Hash) {
 	p := t.pages[(i+1)/pageNodes]
 	if p == nil {
-		p = &page{}
+		p = &page{hashes: make([]Hash, min(pageNodes, Nodes(t.leaves)+1))}
 		t.pages[(i+1)/pageNodes] = p
 	}
 	p.hashes[(i+1)%pageNodes] = h
