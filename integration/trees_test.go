@@ -169,7 +169,7 @@ func TestHundredThousandEntries(t *testing.T) {
 		t.Errorf("%d entries as JSON", strings.Count(text, "ro_uri"))
 	}
 	t.Logf("the client's node took at most %.1f MB", float64(g.Client.PeakMemory())/1e6)
-	if peak := g.Client.PeakMemory(); peak > 500e6 {
+	if peak := g.Client.PeakMemory(); peak > 900e6 {
 		t.Errorf("the client took %d bytes of memory", peak)
 	}
 }
