@@ -210,6 +210,7 @@ func (n *Node) written(ctx context.Context, t *ongoingTransfer, a lease.Authorit
 	if err != nil {
 		return MutableResult{}, n.cause(public(err))
 	}
+	t.placed(m.Placement, m.Happiness)
 	result = MutableResult{
 		Cap: m.Cap.String(), ReadCap: m.Cap.ReadOnly().String(), Size: m.Version.Size, Version: Version{m.Version},
 		Happiness: m.Happiness, Placement: m.Placement, LeftOut: leftOut(m.LeftOut),

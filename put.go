@@ -72,6 +72,7 @@ func (n *Node) Put(ctx context.Context, r io.Reader, o PutOptions) (PutResult, e
 	o.Progress = t.progressing(o.Progress)
 	result, err := n.upload(ctx, spec, o)
 	n.countPut(result, err)
+	t.placed(result.Placement, result.Happiness)
 	err = n.cause(public(err))
 	t.end(err)
 	return result, err

@@ -32,6 +32,8 @@ func (k TransferKind) String() string {
 // one that was lately.
 type Transfer struct {
 	Kind TransferKind
+	// Number counts those of its kind, from 0.
+	Number int64
 	// StorageIndex is zero for a mutable file that is being made.
 	StorageIndex grid.StorageIndex
 	// Size is how much is to go, in bytes, or -1 where that is not known; Done how
@@ -41,6 +43,10 @@ type Transfer struct {
 	// Ended is zero while it goes on, Err why it failed.
 	Ended time.Time
 	Err   error
+	// Placement says where the shares are of a file that was written, and
+	// Happiness how well they are spread.
+	Placement map[grid.ShareNum][]grid.ServerID
+	Happiness int
 }
 
 // recentTransfers is how many of those that have ended are remembered.
@@ -51,7 +57,8 @@ type transfers struct {
 	mu     sync.Mutex
 	active map[*ongoingTransfer]bool
 	recent []Transfer          // the last one ended last
-	well   [Retrieve + 1]int64 // how many ended without an error, by kind
+	begun  [Retrieve + 1]int64 // how many there were, by kind
+	well   [Retrieve + 1]int64 // how many of them ended without an error
 }
 
 // ongoingTransfer is one on its way.
@@ -68,6 +75,8 @@ func (t *transfers) begin(kind TransferKind, si grid.StorageIndex, size int64) *
 	if t.active == nil {
 		t.active = map[*ongoingTransfer]bool{}
 	}
+	x.told.Number = t.begun[kind]
+	t.begun[kind]++
 	t.active[x] = true
 	return x
 }
@@ -93,6 +102,13 @@ func (x *ongoingTransfer) progressing(also func(done, total int64)) func(done, t
 			also(done, total)
 		}
 	}
+}
+
+// placed says where the shares are.
+func (x *ongoingTransfer) placed(placement map[grid.ShareNum][]grid.ServerID, happiness int) {
+	x.of.mu.Lock()
+	defer x.of.mu.Unlock()
+	x.told.Placement, x.told.Happiness = placement, happiness
 }
 
 // end says how it ended.

@@ -28,7 +28,8 @@ func TestTransfers(t *testing.T) {
 		}
 		return recent[0]
 	}
-	if x := last(); x.Kind != tarn.Upload || x.StorageIndex != index || x.Size != 1<<20 || x.Done != 1<<20 || x.Err != nil || x.Ended.Before(x.Started) || x.Started.IsZero() {
+	if x := last(); x.Kind != tarn.Upload || x.StorageIndex != index || x.Size != 1<<20 || x.Done != 1<<20 || x.Err != nil || x.Ended.Before(x.Started) || x.Started.IsZero() ||
+		x.Number != 0 || len(x.Placement) != 1 || x.Happiness != 1 {
 		t.Errorf("%+v", x)
 	}
 	f, err := g.client.Open(t.Context(), put.Cap)
@@ -53,14 +54,14 @@ func TestTransfers(t *testing.T) {
 	if err := f.WriteRange(writerFunc(func([]byte) error { return enough }), 0, 1000); !errors.Is(err, enough) {
 		t.Errorf("a reader who has enough: %v", err)
 	}
-	if x := last(); !errors.Is(x.Err, enough) || x.Done != 0 || x.Size != 1000 {
+	if x := last(); !errors.Is(x.Err, enough) || x.Done != 0 || x.Size != 1000 || x.Number != 1 {
 		t.Errorf("%+v", x)
 	}
 	made, err := g.client.CreateMutable(t.Context(), bytes.NewReader(data[:100]), tarn.MutableOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if x := last(); x.Kind != tarn.Publish || x.Size != 100 || x.Done != 100 {
+	if x := last(); x.Kind != tarn.Publish || x.Size != 100 || x.Done != 100 || x.Number != 0 || len(x.Placement) != 1 || x.Happiness != 1 {
 		t.Errorf("%+v", x)
 	}
 	for range 60 {
@@ -68,7 +69,7 @@ func TestTransfers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, recent := g.client.Transfers(); len(recent) != 50 || recent[49].Kind != tarn.Retrieve || recent[0].Done != 100 {
+	if _, recent := g.client.Transfers(); len(recent) != 50 || recent[49].Kind != tarn.Retrieve || recent[0].Done != 100 || recent[0].Number != 59 {
 		t.Errorf("%d are remembered, the last is %+v", len(recent), recent[0])
 	}
 	families, err := g.client.Metrics().Gather()

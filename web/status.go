@@ -2,7 +2,6 @@ package web
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/tarn-grid/tarn"
 	"github.com/tarn-grid/tarn/grid"
@@ -90,12 +89,17 @@ func tahoeTransfersOf(list []tarn.Transfer) []tahoeTransfer {
 // statusView is the page of what is on its way.
 type statusView struct{ Active, Recent []transferView }
 
-type transferView struct{ Kind, StorageIndex, Size, Progress, State, Started string }
+type transferView struct {
+	Link                                               string // of the page about it
+	Kind, StorageIndex, Size, Progress, State, Started string
+}
 
 func transferViews(list []tarn.Transfer) []transferView {
 	var all []transferView
 	for _, t := range list {
-		v := transferView{Kind: t.Kind.String(), State: transferState(t), Started: t.Started.Format(time.DateTime), Size: "not known"}
+		v := transferView{
+			Link: "/" + rootStatus + "/" + transferName(t), Kind: t.Kind.String(), State: transferState(t), Started: timeText(t.Started), Size: "not known",
+		}
 		if t.StorageIndex != (grid.StorageIndex{}) {
 			v.StorageIndex = t.StorageIndex.String()
 		}

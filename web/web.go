@@ -150,6 +150,8 @@ func (g *gateway) methods(a address) map[string]func(*request) error {
 	switch {
 	case a.root == rootStatus && !object: // Tahoe's has a slash behind it
 		return withHead(map[string]func(*request) error{http.MethodGet: (*request).status})
+	case a.root == rootStatus && len(a.elements) == 1:
+		return withHead(map[string]func(*request) error{http.MethodGet: (*request).transfer})
 	case a.root == rootHelper && !object:
 		return withHead(map[string]func(*request) error{http.MethodGet: (*request).helperStatus})
 	case object || a.folder:

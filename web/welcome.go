@@ -31,6 +31,7 @@ var (
 	storedPage    = parsePage("stored")
 	operationPage = parsePage("operation")
 	statusPage    = parsePage("status")
+	transferPage  = parsePage("transfer")
 	renamePage    = parsePage("rename")
 	errorPage     = parsePage("error")
 )
