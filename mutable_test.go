@@ -388,3 +388,31 @@ func TestLongSDMFOverwrittenMeanwhile(t *testing.T) {
 		}
 	}
 }
+
+// A part of a large file is written where shares are missing, too: then all of the
+// file is made anew.
+func TestPartWithSharesMissing(t *testing.T) {
+	p := file.Params{Needed: 2, Happy: 3, Total: 4, SegmentSize: 128 << 10}
+	g := newGrid(t, 4, p)
+	content := someBytes(1, 17<<20+5)
+	made := g.createMutable(content, tarn.MutableOptions{Format: tarn.MDMF})
+	if err := g.servers[0].Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	part := someBytes(2, 300_000)
+	for _, off := range []int64{0, 5<<20 + 17, 17 << 20, 18 << 20} {
+		result, err := g.client.WriteAt(t.Context(), made.Cap, bytes.NewReader(part), off)
+		if err != nil || result.Happiness != 3 {
+			t.Fatalf("at %d: happiness %d, %v", off, result.Happiness, err)
+		}
+		if end := off + int64(len(part)); end > int64(len(content)) {
+			content = append(content, make([]byte, end-int64(len(content)))...)
+		}
+		copy(content[off:], part)
+		g.wantMutable(g.client, made.Cap, content)
+	}
+	if _, err := g.client.Append(t.Context(), made.Cap, strings.NewReader("the end")); err != nil {
+		t.Fatal(err)
+	}
+	g.wantMutable(g.client, made.Cap, append(content, "the end"...))
+}

@@ -4,6 +4,7 @@ package integration_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"strconv"
@@ -118,4 +119,33 @@ func TestManyLongSDMF(t *testing.T) {
 	if peak := g.Client.PeakMemory(); peak > 9*size {
 		t.Errorf("the client took %d bytes of memory", peak)
 	}
+}
+
+// A part of a large mutable file takes little memory, whether all shares are there or
+// not.
+func TestPartOfALargeMutableFile(t *testing.T) {
+	const size, part = 150 * mib, 3 * mib
+	g := nodes.Start(t, nodes.Options{Servers: 4, Needed: 2, Happy: 3, Total: 4, Gateway: true})
+	web := gatewayOf(t, g.Client)
+	c := web.do("PUT", "/uri?format=mdmf", nodes.Random(1, size))
+	web.do("PUT", fmt.Sprintf("/uri/%s?offset=%d", c, 50*mib), nodes.Random(2, part))
+	t.Logf("the client took at most %.1f MB with all shares there", float64(g.Client.PeakMemory())/1e6)
+	g.Servers[0].Stop()
+	web.do("PUT", fmt.Sprintf("/uri/%s?offset=%d", c, 100*mib+1), nodes.Random(3, part))
+	got := web.begin("GET", "/uri/"+c, nil)
+	defer got.Close()
+
+	rest := func(from, n int64) io.Reader {
+		all := nodes.Random(1, size)
+		if _, err := io.CopyN(io.Discard, all, from); err != nil {
+			t.Fatal(err)
+		}
+		return io.LimitReader(all, n)
+	}
+	want := io.MultiReader(rest(0, 50*mib), nodes.Random(2, part), rest(53*mib, 47*mib+1), nodes.Random(3, part), rest(103*mib+1, size))
+	compare := nodes.NewCompare(want)
+	if n, err := io.Copy(compare, got); err != nil || n != size || compare.Differs {
+		t.Errorf("%d bytes, differ: %v, %v", n, compare.Differs, err)
+	}
+	wantMemory(t, "the client", g.Client.PeakMemory())
 }

@@ -84,17 +84,38 @@ func (m *mutableFile) draft(f *flow, w WriteMutable, s *survey, p mutable.Prefix
 			return d, nil, err
 		}
 	}
+	l, err := layoutOf(p, max(p.Size, off+int64(len(data))))
+	if err != nil {
+		return nil, nil, err
+	}
+	if streams(l.Format, l.Size) {
+		d, err := m.streamDraft(l, seqnum, func(f *flow, at, size int64) ([]byte, error) { return m.spliced(f, s, p, at, size, off, data) })
+		return d, nil, err
+	}
 	all, err := m.whole(f, s, p)
 	if err != nil {
 		return nil, nil, err
 	}
 	all = splice(all, off, data)
-	l, err := layoutOf(p, int64(len(all)))
-	if err != nil {
-		return nil, nil, err
-	}
 	d, err := m.encode(f, l, seqnum, all)
 	return d, all, err
+}
+
+// spliced is some segments of a version into which data was written.
+func (m *mutableFile) spliced(f *flow, s *survey, p mutable.Prefix, at, size, off int64, data []byte) ([]byte, error) {
+	content := make([]byte, size)
+	if end := min(at+size, p.Size); at < end {
+		old, err := m.segments(f, s, p, at/p.SegmentSize, (end-1)/p.SegmentSize)
+		if err != nil {
+			return nil, err
+		}
+		copy(content, old)
+	}
+	from, to := max(at, off), min(at+size, off+int64(len(data)))
+	if from < to {
+		copy(content[from-at:], data[from-off:to-off])
+	}
+	return content, nil
 }
 
 // maxGap is how far behind the end of a file a part of it can begin, in bytes: what
