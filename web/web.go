@@ -62,7 +62,7 @@ type Options struct {
 }
 
 // Limits of a connection. Bodies have no time limit: a large file takes what
-// it takes.
+// it takes; see Bounded.
 const (
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 2 * time.Minute

@@ -53,7 +53,7 @@ func (d *doors) openGateway(n node, running *tarn.Node) error {
 	}
 	d.url = "http://" + l.Addr().String() + "/"
 	gateway := web.Gateway(running, web.Options{Hosts: n.hosts, Log: n.config.Log})
-	d.serve(web.Server(gateway, n.config.Log), l)
+	d.serve(web.Server(gateway, n.config.Log), web.Bounded(l, web.MaxConnections))
 	return d.record(d.folder.url(), d.url)
 }
 

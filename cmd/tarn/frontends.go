@@ -87,7 +87,7 @@ func (d *doors) openDAV(n node, trees *tree.Trees, known *usersFile) error {
 	if host, _, err := net.SplitHostPort(n.frontends.webdav); err == nil && !isLocal(host) {
 		n.config.Log.Warn("WebDAV can be reached from other machines, and passwords are readable on the way; let a server with TLS stand before it", "address", n.frontends.webdav)
 	}
-	d.serve(web.Server(handler, n.config.Log), l)
+	d.serve(web.Server(handler, n.config.Log), web.Bounded(l, web.MaxConnections))
 	return d.record(d.folder.davURL(), "http://"+l.Addr().String()+"/")
 }
 
