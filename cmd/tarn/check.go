@@ -48,24 +48,30 @@ there now, it takes --force: the others may still come back.
 func newCheck(e *env) *cobra.Command {
 	var o checkOptions
 	c := &cobra.Command{
-		Use:   "check PLACE",
+		Use:   "check PLACE...",
 		Short: "See how many of a file's shares are there, and where",
 		Long: checkHelp + `
-The exit code is 0 for a file that is healthy, or is so after the repair, 8 for
-one that is not but can be read, and 4 for one that can't be read now.
+Several are looked at one after the other. The exit code is 0 for a file that is
+healthy, or is so after the repair, 8 for one that is not but can be read, and 4 for
+one that can't be read now; of several, that of the worst.
 
 ` + capSecrecy,
 		Example: "  tarn check work:letters/one.txt\n  tarn check - < letter.cap\n  tarn check --verify --cap-file letter.cap\n  tarn check --raw --cap-file letter.cap | jq .happiness\n  tarn check --repair - < letter.verify-cap",
-		Args:    between(0, 1),
+		Args:    between(0, anyNumber),
 		RunE: action(func(ctx context.Context, args []string) error {
-			if (o.cap.capFile == "") != (len(args) == 1) {
+			if (o.cap.capFile == "") != (len(args) > 0) {
 				return usageError{errors.New("which file? Give its capability, a path to it, or --cap-file"), "tarn check"}
 			}
 			if o.force && !o.repair {
 				return usageError{errors.New("--force goes with --repair"), "tarn check"}
 			}
-			o.cap.capability = argument(args, 0)
-			return runCheck(ctx, e, o)
+			if len(args) == 0 {
+				args = []string{"-"} // --cap-file counts
+			}
+			return e.eachPlace(ctx, args, o.raw, func(place string) error {
+				o.cap.capability = place
+				return runCheck(ctx, e, o)
+			})
 		}),
 	}
 	c.Flags().StringVar(&o.cap.capFile, "cap-file", "", "file with the capability in it")

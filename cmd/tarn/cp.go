@@ -41,7 +41,7 @@ filled up. Files on the grid that can't change are not copied but linked.
 Directories that are made can be changed, each by a key of its own. With --immutable
 those below TO can't, which is quicker.`,
 		Example: "  tarn cp -r photos work:\n  tarn cp -r work:photos/ copy\n  tarn cp letter.txt work:letters/one.txt",
-		Args:    between(2, 1<<20),
+		Args:    between(2, anyNumber),
 		RunE: action(func(ctx context.Context, args []string) error {
 			last := len(args) - 1
 			o.from, o.to = args[:last], args[last]

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,10 +29,10 @@ type deepCheckOptions struct {
 func newDeepCheck(e *env) *cobra.Command {
 	var o deepCheckOptions
 	c := &cobra.Command{
-		Use:   "deep-check [PLACE|-]",
+		Use:   "deep-check [PLACE|-]...",
 		Short: "Check all files and directories that can be reached from a directory, and repair them",
-		Long: `Checks every file and directory that can be reached from PLACE as tarn check does,
-several at a time, and names those that are not healthy. One that can't be checked
+		Long: `Checks every file and directory that can be reached from each PLACE as tarn check
+does, several at a time, and names those that are not healthy. One that can't be checked
 does not end it; nor does a directory that can't be read, but what is only in that one
 can't be found. --verify reads and proves every share, --repair makes what is missing
 once more, --add-lease makes leases on the shares, which are renewed from now on.
@@ -47,13 +46,16 @@ object can't be checked, and an "unread" where a directory can't be read.
 
 The exit code is 0 if all is healthy, or is so after the repair; 8 if something is not
 but can be read; 4 if something can't be read now; 9 if something could not be checked.
+Of several places it is that of the worst.
 
 ` + placeHelp + capSecrecy,
 		Example: "  tarn deep-check photos:\n  tarn deep-check --verify --repair -v photos:2026\n  tarn deep-check --repair --add-lease --resume - < root.cap",
-		Args:    between(0, 1),
+		Args:    between(0, anyNumber),
 		RunE: action(func(ctx context.Context, args []string) error {
-			o.where = strings.Join(args, "")
-			return runDeepCheck(ctx, e, o)
+			return e.eachPlace(ctx, args, o.raw, func(place string) error {
+				o.where = place
+				return runDeepCheck(ctx, e, o)
+			})
 		}),
 	}
 	registerAuthority(c, &o.authority)
@@ -89,11 +91,14 @@ func runDeepCheck(ctx context.Context, e *env, o deepCheckOptions) error {
 		Verify: o.verify, AddLease: o.addLease, Repair: o.repair, Known: before.known, Progress: r.at,
 	}, r.add)
 	r.progress.end()
-	if kept := record.end(err == nil); kept != nil {
-		e.warn("the record of what was checked: %v", kept)
+	left, failure := record.end(err == nil)
+	if failure != nil {
+		e.warn("the record of what was checked: %v", failure)
+	}
+	if left {
+		e.note("What was checked is noted; --resume goes on with the rest")
 	}
 	if err != nil {
-		e.note("What was checked is noted; --resume goes on with the rest")
 		return fmt.Errorf("check: %w", t.folder.explain(err))
 	}
 	return errors.Join(r.end(end), r.verdict())

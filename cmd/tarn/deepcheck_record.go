@@ -94,13 +94,14 @@ func (r *checkRecord) add(storageIndex string) {
 	_, r.err = r.out.Write(index[:])
 }
 
-// end closes the record, and removes it if it is not needed any more.
-func (r *checkRecord) end(done bool) error {
-	if done {
-		return errors.Join(r.file.Close(), os.Remove(r.path))
-	}
-	if r.err == nil {
+// end closes the record, and removes it if it is not needed any more; whether
+// something is left to go on with.
+func (r *checkRecord) end(done bool) (left bool, err error) {
+	if !done && r.err == nil {
 		r.err = r.out.Flush()
 	}
-	return errors.Join(r.err, r.file.Close())
+	if size, err := r.file.Seek(0, io.SeekEnd); done || err == nil && size == 0 {
+		return false, errors.Join(r.file.Close(), os.Remove(r.path))
+	}
+	return true, errors.Join(r.err, r.file.Close())
 }

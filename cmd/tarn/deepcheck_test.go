@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -32,8 +34,8 @@ func TestCheckRecord(t *testing.T) {
 	r.add(one.String())
 	r.add("") // has no shares
 	r.add(two.String())
-	if err := r.end(false); err != nil {
-		t.Fatal(err)
+	if left, err := r.end(false); err != nil || !left {
+		t.Fatal(left, err)
 	}
 	if err := os.WriteFile(path, append(append(one[:], two[:]...), "torn"...), 0o600); err != nil {
 		t.Fatal(err)
@@ -44,22 +46,28 @@ func TestCheckRecord(t *testing.T) {
 	}
 	three := grid.StorageIndex{3}
 	r.add(three.String())
-	if err := r.end(false); err != nil {
-		t.Fatal(err)
+	if left, err := r.end(false); err != nil || !left {
+		t.Fatal(left, err)
 	}
 	if r, known = open(true); len(known) != 48 || grid.StorageIndex(known[32:]) != three {
 		t.Errorf("behind what was torn off: %x", known)
 	}
-	if err := r.end(false); err != nil {
-		t.Fatal(err)
+	if left, err := r.end(false); err != nil || !left {
+		t.Fatal(left, err)
 	}
 	if r, known = open(false); known != nil {
 		t.Errorf("begun anew, and %x is known", known)
 	}
-	if err := r.end(true); err != nil {
-		t.Fatal(err)
+	if left, err := r.end(true); err != nil || left {
+		t.Fatal(left, err)
 	}
-	if _, known = open(true); known != nil {
+	if r, known = open(true); known != nil {
 		t.Errorf("after the end %x is known", known)
+	}
+	if left, err := r.end(false); err != nil || left { // nothing was found
+		t.Fatal(left, err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("an empty record is left: %v", err)
 	}
 }

@@ -155,6 +155,9 @@ func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 	return c
 }
 
+// anyNumber of arguments is more than a command line can have.
+const anyNumber = 1 << 20
+
 // between wants at least and at most so many arguments, none of them empty: an
 // empty one is a variable of a script that has nothing in it.
 func between(least, most int) cobra.PositionalArgs {

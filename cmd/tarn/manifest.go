@@ -53,11 +53,6 @@ then.
 	return c
 }
 
-const placeHelp = `A PLACE is a capability, a capability with a path behind it (CAP/photos), or a path
-from an alias (ALIAS:photos); without any it is the alias ` + defaultAlias + `.
-
-`
-
 func runManifest(ctx context.Context, e *env, o manifestOptions) error {
 	t, err := e.reachable(o.where, o.authority)
 	if err != nil {
@@ -134,29 +129,6 @@ func countedAs(n int, one, many string) string {
 		return "1 " + one
 	}
 	return fmt.Sprintf("%d %s", n, many)
-}
-
-// reachable is a place with all that can be reached from it.
-type reachable struct {
-	node   *control.Client
-	folder folder
-	place  control.Place
-}
-
-// reachable finds what is meant by a place; who asks for it closes the node.
-func (e *env) reachable(where, authority string) (reachable, error) {
-	if where == "-" && authority == "-" {
-		return reachable{}, usageError{err: errors.New("standard input can be only one of capability and authority")}
-	}
-	n, f, err := e.node()
-	if err != nil {
-		return reachable{}, err
-	}
-	at, err := e.place(f, where)
-	if err == nil {
-		n, err = e.under(n, authority)
-	}
-	return reachable{n, f, at.is()}, err
 }
 
 type statsOptions struct {
