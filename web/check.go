@@ -10,12 +10,16 @@ import (
 	"github.com/tarn-grid/tarn"
 	"github.com/tarn-grid/tarn/file"
 	"github.com/tarn-grid/tarn/file/health"
+	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/web/tahoe"
 )
 
 // maxUnhealthy is how many objects that are not healthy are listed under a
-// handle, all of them are counted.
-const maxUnhealthy = 10_000
+// handle, maxHealthy how many others can be asked about; all of them are counted.
+const (
+	maxUnhealthy = 10_000
+	maxHealthy   = 100_000
+)
 
 // checkHow is what a check is to do.
 type checkHow struct {
@@ -152,6 +156,7 @@ type deepCheck struct {
 	before, after tally
 	attempted     int
 	ill           []tarn.Examined // not healthy before
+	well          map[grid.StorageIndex]file.Capability
 }
 
 // tally counts what is well and what is not.
@@ -190,23 +195,47 @@ func (d *deepCheck) add(e tarn.Examined) error {
 	if e.Attempted {
 		d.attempted++
 	}
-	if !e.Before.Healthy() && len(d.ill) < maxUnhealthy {
+	index, _ := file.StorageIndexOf(e.Capability())
+	switch {
+	case e.Before.Healthy() && len(d.well) < maxHealthy:
+		d.well[index] = e.Capability()
+	case !e.Before.Healthy() && len(d.ill) < maxUnhealthy:
 		d.ill = append(d.ill, e)
 	}
 	return e.Unread
 }
 
-// detail implements detailed.
-func (d *deepCheck) detail(storageIndex string) (object any, facts []fact, ok bool) {
+// detail implements detailed. What was healthy is looked at once more.
+func (d *deepCheck) detail(ctx context.Context, storageIndex string) (object any, facts []fact, err error) {
+	ill, well := d.known(storageIndex)
+	switch {
+	case ill != nil:
+		facts = append([]fact{{"Path", strings.Join(ill.Path, "/")}}, resultFacts(ill.Found, ill.RepairResult, d.what.repair)...)
+		return resultsJSON(ill.RepairResult, d.what.repair), facts, nil
+	case well == nil:
+		return nil, nil, errUnknownObject
+	}
+	r, err := d.checker.Check(ctx, well.String(), tarn.CheckOptions{Verify: d.what.Verify}, d.how...)
+	if err != nil {
+		return nil, nil, err
+	}
+	now := tarn.RepairResult{Before: r, After: r}
+	return resultsJSON(now, d.what.repair), resultFacts(tarn.FoundOf(well), now, d.what.repair), nil
+}
+
+// known is what is remembered of an object; nil if that is nothing.
+func (d *deepCheck) known(storageIndex string) (ill *tarn.Examined, well file.Capability) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, e := range d.ill {
 		if tahoe.StorageIndexText(e.Capability()) == storageIndex {
-			facts = append([]fact{{"Path", strings.Join(e.Path, "/")}}, resultFacts(e.Found, e.RepairResult, d.what.repair)...)
-			return resultsJSON(e.RepairResult, d.what.repair), facts, true
+			return &e, nil
 		}
 	}
-	return nil, nil, false
+	if index, err := grid.ParseStorageIndex(storageIndex); err == nil {
+		return nil, d.well[index]
+	}
+	return nil, nil
 }
 
 // illJSON are the objects that were not healthy, as pairs of path and results.
@@ -269,5 +298,5 @@ func (q *request) startDeepCheck(l tarn.Found) error {
 	if err != nil {
 		return err
 	}
-	return q.startOperation(&deepCheck{census: q.census(l), checker: q.node, what: h})
+	return q.startOperation(&deepCheck{census: q.census(l), checker: q.node, what: h, well: map[grid.StorageIndex]file.Capability{}})
 }

@@ -5,7 +5,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -129,7 +131,7 @@ func TestStreamDeepCheck(t *testing.T) {
 }
 
 func TestDeepCheckUnderAHandle(t *testing.T) {
-	_, address, top, ill := checkedTree(t)
+	node, address, top, ill := checkedTree(t)
 	a := post(t, address+"/uri/"+top+"?t=start-deep-check&ophandle=x&output=JSON", "")
 	if a.StatusCode != 302 {
 		t.Fatalf("%d %s", a.StatusCode, a.body)
@@ -154,12 +156,33 @@ func TestDeepCheckUnderAHandle(t *testing.T) {
 	ask(t, "GET", address+one, nil).want(t, 200, "Not Healthy: 1 share")
 	ask(t, "GET", address+one+"?output=json", nil).want(t, 200, `"count-shares-good": 1`)
 	ask(t, "GET", address+one+"?output=odd", nil).want(t, 400, "output=")
-	ask(t, "GET", address+"/operations/x/aaaaaaaaaaaaaaaaaaaaaaaaaa", nil).want(t, 404, "was not healthy")
+	ask(t, "GET", address+"/operations/x/aaaaaaaaaaaaaaaaaaaaaaaaaa", nil).want(t, 404, "no object with this")
+	ask(t, "GET", address+"/operations/x/odd", nil).want(t, 404, "no object with this")
+	well := healthyOf(t, node, ill)
+	one = "/operations/x/" + tahoe.StorageIndexText(well)
+	ask(t, "GET", address+one, nil).want(t, 200, "Healthy")
+	ask(t, "GET", address+one+"?output=json", nil).want(t, 200, `"healthy": true`)
+	node.Health.Checks[well.String()] = report(2) // since then
+	ask(t, "GET", address+one+"?output=json", nil).want(t, 200, `"count-shares-good": 2`)
+	delete(node.Health.Checks, well.String())
+	ask(t, "GET", address+one+"?output=json", nil).want(t, 400, "nobody said how it is")
 	ask(t, "GET", address+"/operations/none/aaaaaaaaaaaaaaaaaaaaaaaaaa", nil).want(t, 404, "no operation")
 	post(t, address+one, "").want(t, 404, "handle")
 	post(t, address+"/uri/"+top+"?t=start-deep-stats&ophandle=s", "")
 	ask(t, "GET", address+"/operations/s/aaaaaaaaaaaaaaaaaaaaaaaaaa", nil).want(t, 404, "knows no more")
 	post(t, address+"/uri/URI:LIT:?t=start-deep-check&ophandle=y", "").want(t, 400, "for directories")
+}
+
+// healthyOf is one of the files that are healthy.
+func healthyOf(t *testing.T, node *memnode.Node, ill string) file.Capability {
+	t.Helper()
+	for _, text := range slices.Sorted(maps.Keys(node.Health.Checks)) {
+		if c, err := file.Parse(text); err == nil && text != ill && !node.Health.Checks[text].Literal && c.Kind() == file.KindCHK {
+			return c
+		}
+	}
+	t.Fatal("none is healthy")
+	return nil
 }
 
 // TestRepair: as it was, whether anything was tried, and as it is.

@@ -2,13 +2,14 @@ package web
 
 import (
 	"context"
-	"github.com/tarn-grid/tarn/web/tahoe"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/tarn-grid/tarn/web/tahoe"
 )
 
 // How long handles are kept, as in Tahoe: those of operations that have ended,
@@ -38,9 +39,12 @@ type longOperation interface {
 // detailed is a long operation that knows more of single objects.
 type detailed interface {
 	// detail is what it knows of the one with this storage index, as JSON and as
-	// facts; ok is false if that is nothing.
-	detail(storageIndex string) (object any, facts []fact, ok bool)
+	// facts; errUnknownObject if that is nothing.
+	detail(ctx context.Context, storageIndex string) (object any, facts []fact, err error)
 }
+
+// errUnknownObject means that an operation has not come to such an object.
+var errUnknownObject = wrong{http.StatusNotFound, "The operation has come to no object with this storage index, or to too many besides."}
 
 // operations are those that go on by themselves, by handle.
 type operations struct {
@@ -225,9 +229,9 @@ func (q *request) operationDetail(handle, storageIndex string) error {
 	if !ok {
 		return wrong{http.StatusNotFound, "This operation knows no more of single objects."}
 	}
-	object, facts, ok := d.detail(storageIndex)
-	if !ok {
-		return wrong{http.StatusNotFound, "The operation has come to no object with this storage index that was not healthy."}
+	object, facts, err := d.detail(q.r.Context(), storageIndex)
+	if err != nil {
+		return err
 	}
 	q.w.Header().Set("Cache-Control", "no-store")
 	switch strings.ToLower(q.args.get("output")) {
