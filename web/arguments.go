@@ -26,7 +26,7 @@ const (
 	// maxChildren is the longest description of children, in bytes, and how many
 	// they are at most.
 	maxChildren     = 64 << 20
-	maxChildrenMany = 1_000_000
+	maxChildrenMany = 250_000
 	// maxDepth is how many directories an address leads through, as many as a path
 	// on a disk.
 	maxDepth = 2048

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -25,19 +24,46 @@ var errChildren = badRequest(`The children can't be read. They are a JSON object
 var errTooMany = wrong{http.StatusRequestEntityTooLarge, "These are too many children for one request."}
 
 // readChildren reads children in the order in which they come; of two with one
-// name the later counts.
+// name the later counts. What was read is not kept besides.
 func readChildren(r io.Reader) ([]directory.Entry, error) {
-	text, err := io.ReadAll(io.LimitReader(r, maxChildren+1))
-	switch {
-	case err != nil:
-		return nil, badRequest("The children broke off.")
-	case len(text) > maxChildren:
-		return nil, errTooMany
-	case len(bytes.TrimSpace(text)) == 0:
-		return nil, nil
+	body := &boundedBody{r: r, left: maxChildren}
+	all, err := parseChildren(json.NewDecoder(body))
+	if body.err != nil {
+		err = body.err
 	}
-	in := json.NewDecoder(bytes.NewReader(text))
-	if t, err := in.Token(); err != nil || t != json.Delim('{') {
+	if err != nil {
+		// Many a client looks for an answer when it has sent all.
+		_, _ = io.Copy(io.Discard, io.LimitReader(r, maxChildren))
+		return nil, err
+	}
+	return all, nil
+}
+
+// boundedBody ends where a request's body breaks off or is too long, and keeps why.
+type boundedBody struct {
+	r    io.Reader
+	left int
+	err  error
+}
+
+func (b *boundedBody) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	switch b.left -= n; {
+	case b.left < 0:
+		b.err = errTooMany
+	case err != nil && !errors.Is(err, io.EOF):
+		b.err = badRequest("The children broke off.")
+	default:
+		return n, err
+	}
+	return 0, b.err
+}
+
+func parseChildren(in *json.Decoder) ([]directory.Entry, error) {
+	switch t, err := in.Token(); {
+	case errors.Is(err, io.EOF): // there is nothing but space
+		return nil, nil
+	case err != nil || t != json.Delim('{'):
 		return nil, errChildren
 	}
 	var all []directory.Entry
