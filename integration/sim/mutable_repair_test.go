@@ -9,6 +9,8 @@ import (
 	"github.com/tarn-grid/tarn/actors/client"
 	"github.com/tarn-grid/tarn/file"
 	"github.com/tarn-grid/tarn/file/mutable"
+	"github.com/tarn-grid/tarn/file/placement"
+	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/integration/sim"
 	"github.com/tarn-grid/tarn/lease/store"
 	"github.com/tarn-grid/tarn/transport/wire"
@@ -186,6 +188,44 @@ func TestMutableRepairSeeds(t *testing.T) {
 		}
 		return v.whole()
 	})
+}
+
+// What the first server in the order of the file has lost is not put back there, since
+// then two servers would have decided between writers: the content becomes a new
+// version. What any other has lost is put back as it was.
+func TestNothingIsPutBackBeforeWhoDecidesSeeds(t *testing.T) {
+	eachWard(t, 4, 4, func(v *ward) error {
+		first, err := v.firstOf()
+		if err != nil {
+			return err
+		}
+		for i, s := range v.servers {
+			if err := v.lose(i); err != nil {
+				return err
+			}
+			r, err := v.repairNow(v.clients[1], false)
+			if err != nil || r.Err != nil || !r.After.Healthy() {
+				return fmt.Errorf("repaired %+v, %w", r, errors.Join(err, r.Err))
+			}
+			if written := r.After.Version != r.Before.Version; written != (s.id() == first) {
+				v.violated("%s lost its share: a new version was written: %v; the first in the order of the file is %s", s.name, written, first.Short())
+			}
+		}
+		return v.verdict()
+	})
+}
+
+// firstOf is the server that comes first in the order of the file.
+func (v *ward) firstOf() (grid.ServerID, error) {
+	status, err := v.picture(v.clients[0])
+	if err != nil {
+		return grid.ServerID{}, err
+	}
+	var all []placement.Candidate
+	for _, at := range status.Servers {
+		all = append(all, placement.Candidate{ID: at.Announcement.Server, Seed: at.Announcement.PermutationSeed})
+	}
+	return placement.Permute(v.cap.StorageIndex(), all)[0].ID, nil
 }
 
 // Shares of an older version, and of one that was lost in the making, go; the newest
