@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -415,4 +416,29 @@ func TestPartWithSharesMissing(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.wantMutable(g.client, made.Cap, append(content, "the end"...))
+}
+
+// The repair of a large mutable file tells how far it is, whether its shares are put
+// back or written anew.
+func TestProgressOfMutableRepair(t *testing.T) {
+	g := newGrid(t, 6, file.Params{Needed: 2, Happy: 4, Total: 4, SegmentSize: 128 << 10})
+	const size = 17 << 20
+	made := g.createMutable(someBytes(1, size), tarn.MutableOptions{Format: tarn.MDMF})
+	for range 2 {
+		before, err := g.client.Check(t.Context(), made.Cap, tarn.CheckOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.leave(g.holder(before))
+		var told []int64
+		r, err := g.client.Repair(t.Context(), made.Cap, tarn.CheckOptions{Progress: func(done, total int64) {
+			if total != size {
+				t.Errorf("%d of %d", done, total)
+			}
+			told = append(told, done)
+		}})
+		if err != nil || r.Pushed == 0 || !r.After.Healthy() || len(told) < 5 || !slices.IsSorted(told) || told[len(told)-1] != size {
+			t.Errorf("%d new shares, told %v, %v", r.Pushed, told, err)
+		}
+	}
 }

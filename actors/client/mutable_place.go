@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/asynkron/protoactor-go/actor"
+
 	"github.com/tarn-grid/tarn/file"
 	"github.com/tarn-grid/tarn/file/mutable"
 	"github.com/tarn-grid/tarn/file/placement"
@@ -32,6 +34,7 @@ type writing struct {
 	may    map[grid.ServerID]bool
 	never  map[grid.ServerID][]grid.ShareNum // that are held there for others
 	room   []candidate                       // that may get new shares; nil until they were asked for
+	told   *actor.PID                        // hears Progress of what is streamed; nil for nobody
 	left   []LeftOut
 
 	placed    map[grid.ShareNum][]grid.ServerID

@@ -200,6 +200,7 @@ func (m *mutableFile) mendOnce(f *flow, r RepairMutable, found *inspection) (*wr
 	}
 	if len(found.versions) == 1 {
 		w, damaged, possible := m.plan(f, found, v)
+		w.told = r.ReplyTo
 		switch {
 		case len(damaged) == 0 && len(m.places(f, w)) == 0:
 			return nil, nil
@@ -207,7 +208,7 @@ func (m *mutableFile) mendOnce(f *flow, r RepairMutable, found *inspection) (*wr
 			return w, m.putBack(f, found, w, damaged, v)
 		}
 	}
-	return m.republish(f, found, v)
+	return m.republish(f, r.ReplyTo, found, v)
 }
 
 // contested reports whether a version would be lost that may be wanted.
@@ -387,7 +388,7 @@ func (m *mutableFile) collect(f *flow, s *stream) (*draft, error) {
 }
 
 // republish writes the content of a version as a new one.
-func (m *mutableFile) republish(f *flow, found *inspection, v mutable.Version) (*writing, error) {
+func (m *mutableFile) republish(f *flow, told *actor.PID, found *inspection, v mutable.Version) (*writing, error) {
 	seqnum, err := mutable.NextSeqnum(found.versions)
 	if err != nil {
 		return nil, err
@@ -407,6 +408,6 @@ func (m *mutableFile) republish(f *flow, found *inspection, v mutable.Version) (
 		return nil, err
 	}
 	w := m.newWriting(found.survey, &v.Prefix, d, found.spec.Params)
-	w.spread = true
+	w.spread, w.told = true, told
 	return w, m.place(f, w)
 }

@@ -154,6 +154,9 @@ func (m *mutableFile) stageStream(f *flow, w *writing, groups [][]target) error 
 		if err := m.stageSegments(f, w, groups, first, last); err != nil {
 			return err
 		}
+		if w.told != nil {
+			f.ctx.Send(w.told, Progress{min((last+1)*s.layout.SegmentSize, s.layout.Size), s.layout.Size})
+		}
 	}
 	if err := m.sign(f, w); err != nil {
 		return err
