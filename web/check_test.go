@@ -205,6 +205,14 @@ func TestRepair(t *testing.T) {
 		t.Errorf("%v: %s", err, a.body)
 	}
 	post(t, address+"/uri/"+ill+"?t=check&repair=true", "").want(t, 200, "Before the repair")
+	if asked := node.Health.Asked; asked[len(asked)-1].Force {
+		t.Error("a repair gives up a version that nobody said may go")
+	}
+	post(t, address+"/uri/"+ill+"?t=check&repair=true&force=true", "").want(t, 200, "Before the repair")
+	if asked := node.Health.Asked; !asked[len(asked)-1].Force {
+		t.Error("force=true was not handed on")
+	}
+	post(t, address+"/uri/"+ill+"?t=check&repair=true&force=perhaps", "").want(t, 400, "force")
 	stream := post(t, address+"/uri/"+top+"?t=stream-deep-check&repair=true", "")
 	if n := bytes.Count(stream.body, []byte(`"check-and-repair-results":{`)); n != 33 {
 		t.Errorf("%d repairs in %s", n, stream.body)
