@@ -53,7 +53,7 @@ func (r *renewer) adopt(ctx actor.Context, o *round, labels []grid.PublicKey) bo
 			o.orphans[label] = true
 		}
 	}
-	if len(o.orphans) == 0 || o.by == o.label {
+	if len(o.orphans) == 0 || o.by == o.label || o.label.IsZero() { // nobody's column is everybody's
 		return false
 	}
 	o.behind, o.pages, o.adopted = nil, 0, 0
