@@ -53,6 +53,8 @@ var (
 	// ErrMustForce means that repairing a mutable file would give up a version of it
 	// that cannot be read now, or was written at the same time as another.
 	ErrMustForce = client.ErrMustForce
+	// ErrProhibited means that the node's access.blacklist has the file.
+	ErrProhibited = errors.New("access prohibited")
 	// ErrClosed means that the node was closed.
 	ErrClosed = errors.New("the node is closed")
 )

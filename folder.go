@@ -19,6 +19,7 @@ import (
 // nodeFolder is what a running node keeps in its folder:
 //
 //	lock                       held while a process works here
+//	access.blacklist           what this node does not give out, by its owner
 //	storage/                   lease table and shares (lease/store)
 //	tmp/                       files on their way in, encrypted; wiped at start
 //	private/announcement.sequence  where the next process counts on

@@ -155,6 +155,9 @@ func (f *FS) find(name string) (fsNode, error) {
 
 // list is what a directory holds, or held a moment ago.
 func (f *FS) list(d file.Directory) (*fsListing, error) {
+	if err := f.node.prohibited.permit(d); err != nil {
+		return nil, err
+	}
 	key := d.String()
 	if l := f.remembered(key); l != nil {
 		return l, nil

@@ -37,6 +37,9 @@ func (n *Node) openContent(ctx context.Context, c file.Capability, a lease.Autho
 	if n.config.Client == nil {
 		return nil, ErrNoClient
 	}
+	if err := n.prohibited.permit(c); err != nil {
+		return nil, err
+	}
 	switch c := c.(type) {
 	case file.LIT:
 		return literalFile(c.Data), nil

@@ -292,6 +292,9 @@ func (n *Node) writeMutable(ctx context.Context, capability string, r io.Reader,
 	if !c.Writable() {
 		return MutableResult{}, ErrReadOnly
 	}
+	if err := n.prohibited.permit(c); err != nil {
+		return MutableResult{}, err
+	}
 	o := optionsOf(how)
 	most := int64(MaxPart)
 	if !msg.Part {
@@ -331,6 +334,9 @@ func (n *Node) readMutable(ctx context.Context, capability string, remembered bo
 		return nil, Version{}, ErrNoClient
 	}
 	c, err := mutableCap(capability)
+	if err == nil {
+		err = n.prohibited.permit(c)
+	}
 	if err != nil {
 		return nil, Version{}, err
 	}

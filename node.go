@@ -49,12 +49,14 @@ type Node struct {
 	counters  counters
 	transfers transfers
 	wholes    *semaphore.Weighted // what of holdWhole is in use
-	metrics   *prometheus.Registry
-	lock      *os.File
-	store     *store.Store   // nil without the storage role
-	journal   *store.Journal // nil without the client role
-	caps      *renewalFiles  // nil without the renewer role
-	onions    onions
+
+	prohibited *blacklist
+	metrics    *prometheus.Registry
+	lock       *os.File
+	store      *store.Store   // nil without the storage role
+	journal    *store.Journal // nil without the client role
+	caps       *renewalFiles  // nil without the renewer role
+	onions     onions
 
 	// joining guards introducers, those of the client: configured, or brought by
 	// a membership.
@@ -77,6 +79,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	n := &Node{config: c.withOnions(), folder: nodeFolder{c.Dir}, log: c.Log, started: time.Now(), done: make(chan struct{}), counters: newCounters(), wholes: semaphore.NewWeighted(wholeBudget)}
+	n.prohibited = &blacklist{path: n.folder.path(blacklistFile), log: c.Log}
 	n.metrics = n.newRegistry()
 	if err := n.open(ctx); err != nil {
 		return nil, errors.Join(public(err), n.release())

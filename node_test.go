@@ -27,12 +27,13 @@ type testGrid struct {
 	servers []*tarn.Node
 	ids     []grid.ServerID
 	client  *tarn.Node
+	folder  string        // the client's
 	account lease.Account // the client's, which every server accepts
 }
 
 func newGrid(t testing.TB, servers int, p file.Params) *testGrid {
 	t.Helper()
-	g := &testGrid{t: t}
+	g := &testGrid{t: t, folder: t.TempDir()}
 	in := g.open(tarn.Config{Introducer: &tarn.IntroducerConfig{Key: newKey(t), Listen: []string{"/ip4/127.0.0.1/tcp/0"}}})
 	status, err := in.Status(t.Context())
 	if err != nil {
@@ -45,6 +46,7 @@ func newGrid(t testing.TB, servers int, p file.Params) *testGrid {
 		g.addServer(fmt.Sprintf("s%d", i+1), account)
 	}
 	g.client = g.open(tarn.Config{
+		Dir:         g.folder,
 		Introducers: []tarn.IntroducerRef{g.ref},
 		Client:      &tarn.ClientConfig{Params: p, Account: account, Convergence: bytes.Repeat([]byte("c"), 16)},
 	})
@@ -54,7 +56,9 @@ func newGrid(t testing.TB, servers int, p file.Params) *testGrid {
 
 func (g *testGrid) open(c tarn.Config) *tarn.Node {
 	g.t.Helper()
-	c.Dir = g.t.TempDir()
+	if c.Dir == "" {
+		c.Dir = g.t.TempDir()
+	}
 	if testing.Verbose() {
 		c.Log = slog.New(slog.NewTextHandler(os.Stderr, nil)).With("node", c.Nickname)
 	}

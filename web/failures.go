@@ -24,6 +24,7 @@ var statuses = []struct {
 	{tarn.ErrNotDirectory, http.StatusBadRequest},
 	{tarn.ErrEntryExists, http.StatusConflict},
 	{tarn.ErrReadOnly, http.StatusForbidden},
+	{tarn.ErrProhibited, http.StatusForbidden},
 	{directory.ErrReadOnly, http.StatusForbidden},
 	{tarn.ErrConflict, http.StatusConflict},
 	{tarn.ErrChanged, http.StatusConflict},

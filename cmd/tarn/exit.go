@@ -112,6 +112,7 @@ var exits = []struct {
 	{lease.ErrNotPermitted, exitRefused},
 	{tarn.ErrTooFewServers, exitRefused},
 	{tarn.ErrReadOnly, exitRefused},
+	{tarn.ErrProhibited, exitRefused},
 	{tarn.ErrConflict, exitInTheWay},
 	{tarn.ErrMustForce, exitUnhealthy},
 	{tarn.ErrFormat, exitUsage},

@@ -52,6 +52,7 @@ var codes = []struct {
 	{"changed", tarn.ErrChanged, http.StatusConflict},
 	{"must-force", tarn.ErrMustForce, http.StatusConflict},
 	{"read-only", tarn.ErrReadOnly, http.StatusForbidden},
+	{"prohibited", tarn.ErrProhibited, http.StatusForbidden},
 	{"bad-format", tarn.ErrFormat, http.StatusBadRequest},
 	{"bad-key", tarn.ErrMutableKey, http.StatusBadRequest},
 	{"authority-expired", lease.ErrAuthorityExpired, http.StatusForbidden},

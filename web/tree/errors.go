@@ -29,13 +29,13 @@ var (
 	ErrBrokenOff = errors.New("it was not sent to its end")
 )
 
-// readOnly is fs.ErrPermission with its reason.
-type readOnly struct{ error }
+// refused is fs.ErrPermission with its reason.
+type refused struct{ error }
 
-func (readOnly) Is(target error) bool { return target == fs.ErrPermission }
+func (refused) Is(target error) bool { return target == fs.ErrPermission }
 
 // Unwrap gives what the node said.
-func (r readOnly) Unwrap() error { return r.error }
+func (r refused) Unwrap() error { return r.error }
 
 // failed says what was to be done where. Errors of the node become those of
 // package fs where there is one.
@@ -47,8 +47,8 @@ func failed(what, path string, err error) error {
 		err = fs.ErrNotExist
 	case errors.Is(err, tarn.ErrEntryExists), errors.Is(err, fs.ErrExist):
 		err = fs.ErrExist
-	case errors.Is(err, tarn.ErrReadOnly):
-		err = readOnly{err}
+	case errors.Is(err, tarn.ErrReadOnly), errors.Is(err, tarn.ErrProhibited):
+		err = refused{err}
 	}
 	return &fs.PathError{Op: what, Path: path, Err: err}
 }
