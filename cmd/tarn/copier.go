@@ -31,6 +31,8 @@ type copier struct {
 	options  cpOptions
 	place    func(text string) (place, error)
 	note     func(path string)
+	left     func(path, why string)
+	told     sync.Map // the paths that left was told of
 	progress *progress
 	turns    chan struct{} // has an element for each file on its way
 	failed   func(error)   // ends all the rest

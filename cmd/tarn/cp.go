@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -37,6 +38,10 @@ Where TO is a directory, or there are several FROM, or it ends with a slash, the
 copies are in it under their own names; of a FROM that ends with a slash the contents
 are. Files that are there are replaced, mutable ones written anew, and directories
 filled up. Files on the grid that can't change are not copied but linked.
+
+On this machine symbolic links are followed; one that leads nowhere, or to a
+directory that it is in, is left out and named, and so is what is neither file nor
+directory.
 
 Directories that are made can be changed, each by a key of its own. With --immutable
 those below TO can't, which is quicker.`,
@@ -74,6 +79,7 @@ func runCp(ctx context.Context, e *env, o cpOptions) error {
 	defer progress.end()
 	place := func(text string) (place, error) { return e.place(f, text) }
 	c := &copier{node: n, place: place, failed: cancel, options: o, note: e.noteCopies(progress, o.verbose), progress: progress, turns: make(chan struct{}, copiesAtOnce)}
+	c.left = func(path, why string) { progress.beside(func() { e.warn("left out: %s: %s", shownName(path), why) }) }
 	var items []original
 	for _, text := range o.from {
 		more, err := c.source(ctx, text)
@@ -122,6 +128,8 @@ type original struct {
 	folder bool
 	size   int64 // of a file, in bytes, as far as it is known
 	depth  int   // how many directories it is in
+	// above are the folders of this machine that it is in, itself last if it is one.
+	above []os.FileInfo
 }
 
 // maxDepth ends the copying of directories that are in themselves.
@@ -162,7 +170,8 @@ func (c *copier) find(ctx context.Context, text string) (i original, contents bo
 		if err != nil {
 			return original{}, false, err
 		}
-		return original{name: filepath.Base(absolute), path: absolute, folder: info.IsDir(), size: info.Size()}, strings.HasSuffix(text, "/"), nil
+		i := original{name: filepath.Base(absolute), path: absolute, folder: info.IsDir(), size: info.Size(), above: []os.FileInfo{info}}
+		return i, strings.HasSuffix(text, "/"), nil
 	}
 	p, err := c.place(text)
 	if err != nil {
@@ -205,6 +214,7 @@ func (c *copier) inside(ctx context.Context, i original) ([]original, error) {
 	return items, nil
 }
 
+// insideFolder follows symbolic links, but not into a folder that the link is in.
 func (c *copier) insideFolder(i original) ([]original, error) {
 	entries, err := os.ReadDir(i.path)
 	if err != nil {
@@ -216,14 +226,31 @@ func (c *copier) insideFolder(i original) ([]original, error) {
 		info, err := os.Stat(path)
 		switch {
 		case err != nil && entry.Type()&os.ModeSymlink != 0:
-			continue // it leads nowhere
+			c.leave(path, "the link leads nowhere")
+			continue
 		case err != nil:
 			return nil, fmt.Errorf("can't %w", err)
-		case info.IsDir() || info.Mode().IsRegular():
-			items = append(items, original{name: entry.Name(), path: path, folder: info.IsDir(), size: info.Size(), depth: i.depth + 1})
+		case !info.IsDir() && !info.Mode().IsRegular():
+			c.leave(path, "it is neither file nor directory")
+			continue
+		case info.IsDir() && slices.ContainsFunc(i.above, func(a os.FileInfo) bool { return os.SameFile(a, info) }):
+			c.leave(path, "the link leads to a directory that it is in")
+			continue
 		}
+		next := original{name: entry.Name(), path: path, folder: info.IsDir(), size: info.Size(), depth: i.depth + 1}
+		if next.folder {
+			next.above = append(slices.Clip(i.above), info)
+		}
+		items = append(items, next)
 	}
 	return items, nil
+}
+
+// leave names what is not copied, once.
+func (c *copier) leave(path, why string) {
+	if _, told := c.told.LoadOrStore(path, true); !told {
+		c.left(path, why)
+	}
 }
 
 func sizeOf(o tahoe.Object) int64 {
