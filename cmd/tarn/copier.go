@@ -38,6 +38,7 @@ type copier struct {
 	failed   func(error)   // ends all the rest
 	contents bool          // what is in a directory is copied, not that itself
 	files    atomic.Int64
+	missing  atomic.Int64 // what was left out
 }
 
 func sortedNames(children map[string]tahoe.Object) []string {

@@ -41,7 +41,7 @@ filled up. Files on the grid that can't change are not copied but linked.
 
 On this machine symbolic links are followed; one that leads nowhere, or to a
 directory that it is in, is left out and named, and so is what is neither file nor
-directory.
+directory; the exit code is 9 then.
 
 Directories that are made can be changed, each by a key of its own. With --immutable
 those below TO can't, which is quicker.`,
@@ -99,6 +99,9 @@ func runCp(ctx context.Context, e *env, o cpOptions) error {
 	}
 	progress.end()
 	e.note("%s copied", counted(c.files.Load(), "file"))
+	if n := c.missing.Load(); n > 0 {
+		return fmt.Errorf("%w: %s left out", errPartly, counted(n, "item"))
+	}
 	return nil
 }
 
@@ -249,6 +252,7 @@ func (c *copier) insideFolder(i original) ([]original, error) {
 // leave names what is not copied, once.
 func (c *copier) leave(path, why string) {
 	if _, told := c.told.LoadOrStore(path, true); !told {
+		c.missing.Add(1)
 		c.left(path, why)
 	}
 }
