@@ -19,6 +19,9 @@ import (
 
 // Errors about directories that callers act on.
 var (
+	// ErrInsideItself means that a directory was to be moved into itself, or into one
+	// that is in it.
+	ErrInsideItself = errors.New("a directory can't be moved into itself")
 	// ErrNotDirectory means that a capability is not that of a directory.
 	ErrNotDirectory = errors.New("not a directory")
 	// ErrNoEntry means that a directory has no child of that name, ErrEntryExists

@@ -99,6 +99,21 @@ func Follow(ctx context.Context, r DirectoryReader, c file.Capability, path []st
 	return links, nil
 }
 
+// CheckMove is ErrInsideItself if the way that leads to where something is to be moved
+// goes through that itself: nothing would lead to it any more.
+func CheckMove(moved Found, way []Found) error {
+	own, ok := file.StorageIndexOf(moved.Capability())
+	if !ok || !moved.isDirectory() {
+		return nil
+	}
+	for _, l := range way {
+		if index, ok := file.StorageIndexOf(l.Capability()); ok && index == own {
+			return fmt.Errorf("%w: %q", ErrInsideItself, moved.Name)
+		}
+	}
+	return nil
+}
+
 // DirectoryMaker makes directories and puts them into others: a Node, or who
 // stands in for one.
 type DirectoryMaker interface {

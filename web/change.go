@@ -300,7 +300,7 @@ func (q *request) moveByForm() error {
 	}
 	target := d
 	if q.args.has("to_dir") {
-		if target, err = q.namedDirectory(strings.TrimSpace(q.args.get("to_dir"))); err != nil {
+		if target, err = q.moveTarget(d, from, strings.TrimSpace(q.args.get("to_dir"))); err != nil {
 			return err
 		}
 	}
@@ -310,8 +310,9 @@ func (q *request) moveByForm() error {
 	return q.done(to, "thing moved")
 }
 
-// namedDirectory is CAP/PATH, which has to be a directory.
-func (q *request) namedDirectory(text string) (file.Directory, error) {
+// moveTarget is the directory CAP/PATH, to which the child of another one is to be
+// moved; not into itself.
+func (q *request) moveTarget(d file.Directory, child, text string) (file.Directory, error) {
 	names := strings.Split(text, "/")
 	c, err := parseCapability(names[0])
 	if err != nil {
@@ -321,7 +322,20 @@ func (q *request) namedDirectory(text string) (file.Directory, error) {
 	if n := len(names); n > 0 && names[n-1] == "" {
 		names = names[:n-1]
 	}
-	return q.directoryAt(c, names)
+	way, err := tarn.Follow(q.r.Context(), q.node, c, names, q.how()...)
+	if err != nil {
+		return file.Directory{}, err
+	}
+	if moved, err := tarn.Follow(q.r.Context(), q.node, d, []string{child}, q.how()...); err == nil { // else moving it tells
+		if err := tarn.CheckMove(moved[len(moved)-1], way); err != nil {
+			return file.Directory{}, err
+		}
+	}
+	target, ok := way[len(way)-1].Directory()
+	if !ok {
+		return target, badRequest("This is for directories.")
+	}
+	return target, nil
 }
 
 // setChildren puts the children that the body describes into the directory at

@@ -23,6 +23,7 @@ var statuses = []struct {
 	{tarn.ErrNoEntry, http.StatusNotFound},
 	{tarn.ErrNotDirectory, http.StatusBadRequest},
 	{tarn.ErrEntryExists, http.StatusConflict},
+	{tarn.ErrInsideItself, http.StatusConflict},
 	{tarn.ErrReadOnly, http.StatusForbidden},
 	{tarn.ErrProhibited, http.StatusForbidden},
 	{directory.ErrReadOnly, http.StatusForbidden},

@@ -192,6 +192,11 @@ func TestLinks(t *testing.T) {
 	w.do("POST /dir?t=relink&from_name=eins&to_dir="+to+"/none 404", "")
 	w.do("POST /dir?t=relink&from_name=eins&to_dir=URI:LIT: 400", "")
 	w.do("POST /dir?t=relink&from_name=eins&to_dir=URI:DIR2-LIT: 403", "")
+	w.do("POST /dir/deep?t=mkdir 200", "")
+	for _, inside := range []string{"/dir", "/dir/deep"} {
+		w.do("POST ?t=relink&from_name=dir&to_dir="+to+inside+" 409 moved into itself", "")
+	}
+	w.do("DELETE /dir/deep 200", "")
 	w.wantNames("", "dir d", "drei f", "file f")
 	w.wantNames("/dir", "eins f", "new u")
 	w.do("POST /dir?t=unlink&name=eins 200 thing unlinked", "")

@@ -96,6 +96,7 @@ var exits = []struct {
 	{tarn.ErrEntryExists, exitInTheWay},
 	{control.ErrPlace, exitUsage},
 	{tarn.ErrNotDirectory, exitUsage},
+	{tarn.ErrInsideItself, exitUsage},
 	{directory.ErrEntry, exitUsage},
 	{errNoAlias, exitUsage},
 	{errAliasTaken, exitInTheWay},

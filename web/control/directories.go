@@ -128,6 +128,9 @@ func (s *server) rename(ctx context.Context, ask directoryRequest, how []tarn.Op
 		return "", err
 	}
 	above, newName, err := ask.To.above()
+	if err == nil {
+		err = s.checkMove(ctx, ask.Place, above, how)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -136,6 +139,18 @@ func (s *server) rename(ctx context.Context, ask directoryRequest, how []tarn.Op
 		return "", err
 	}
 	return "", s.node.Rename(ctx, from, name, to, newName, ask.Replace, how...)
+}
+
+// checkMove looks whether a directory is to be moved into itself. Other mistakes are
+// found by moving it.
+func (s *server) checkMove(ctx context.Context, from, above Place, how []tarn.Option) error {
+	moved, err := s.follow(ctx, from.Cap, from.Path, how)
+	to, failed := file.Parse(above.Cap)
+	if err != nil || failed != nil {
+		return nil //nolint:nilerr // as is said above
+	}
+	way, _ := tarn.Follow(ctx, s.node, to, above.Path, how...) // what is missing is made later
+	return tarn.CheckMove(moved, way)
 }
 
 // parent is the directory that a place is in, which has to be there.

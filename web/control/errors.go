@@ -40,6 +40,7 @@ var codes = []struct {
 	status int
 }{
 	{"no-entry", tarn.ErrNoEntry, http.StatusNotFound},
+	{"inside-itself", tarn.ErrInsideItself, http.StatusConflict},
 	{"entry-exists", tarn.ErrEntryExists, http.StatusConflict},
 	{"no-place", ErrPlace, http.StatusBadRequest},
 	{"not-a-directory", tarn.ErrNotDirectory, http.StatusBadRequest},

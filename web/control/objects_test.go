@@ -123,6 +123,8 @@ func TestChangesOfDirectories(t *testing.T) {
 		"link below a file":   {c.Link(t.Context(), at("a", "x"), tarn.ReplaceAny, control.Child{Name: "new", Cap: "URI:LIT:pa"}), tarn.ErrNotDirectory},
 		"link of nothing":     {c.Link(t.Context(), at(), tarn.ReplaceAny, control.Child{Name: "new", Cap: "hello"}), tarn.ErrCap},
 		"rename of nothing":   {c.Rename(t.Context(), at("none"), at("x"), tarn.ReplaceAny), tarn.ErrNoEntry},
+		"into itself":         {c.Rename(t.Context(), at("b"), at("b", "b"), tarn.ReplaceAny), tarn.ErrInsideItself},
+		"far into itself":     {c.Rename(t.Context(), at("b"), at("b", "d", "new", "b"), tarn.ReplaceAny), tarn.ErrInsideItself},
 		"rename of the root":  {c.Rename(t.Context(), at(), at("x"), tarn.ReplaceAny), control.ErrPlace},
 		"rename to the root":  {c.Rename(t.Context(), at("a"), at(), tarn.ReplaceAny), control.ErrPlace},
 		"into what is fixed":  {c.Link(t.Context(), control.Place{Cap: "URI:DIR2-LIT:"}, tarn.ReplaceAny, control.Child{Name: "x", Cap: "URI:LIT:"}), tarn.ErrReadOnly},
