@@ -255,7 +255,8 @@ func (c *copier) writeInto(ctx context.Context, all *sync.WaitGroup, folder stri
 	}
 	for _, it := range items {
 		if !safeName(it.name) {
-			return fmt.Errorf("%q can't be the name of a file here", it.name)
+			c.leave(folder+"/"+it.name, "it can't be the name of a file here")
+			continue
 		}
 		path := filepath.Join(folder, it.name)
 		if it.folder {

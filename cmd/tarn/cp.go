@@ -12,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tarn-grid/tarn"
+	"github.com/tarn-grid/tarn/file"
+	"github.com/tarn-grid/tarn/grid"
 	"github.com/tarn-grid/tarn/web/tahoe"
 )
 
@@ -39,9 +41,9 @@ copies are in it under their own names; of a FROM that ends with a slash the con
 are. Files that are there are replaced, mutable ones written anew, and directories
 filled up. Files on the grid that can't change are not copied but linked.
 
-On this machine symbolic links are followed; one that leads nowhere, or to a
-directory that it is in, is left out and named, and so is what is neither file nor
-directory; the exit code is 9 then.
+On this machine symbolic links are followed. What can't be copied is left out and
+named, and the exit code is 9 then: a link that leads nowhere, a directory that is in
+itself, what is neither file nor directory, or has a name that can't be a file's.
 
 Directories that are made can be changed, each by a key of its own. With --immutable
 those below TO can't, which is quicker.`,
@@ -131,8 +133,27 @@ type original struct {
 	folder bool
 	size   int64 // of a file, in bytes, as far as it is known
 	depth  int   // how many directories it is in
-	// above are the folders of this machine that it is in, itself last if it is one.
+	// above are the folders of this machine that it is in, itself last if it is one;
+	// or way those of the grid, whose names lead to it.
 	above []os.FileInfo
+	way   []gridFolder
+}
+
+// gridFolder is a directory of the grid; index is zero where it is in its capability.
+type gridFolder struct {
+	name  string
+	index grid.StorageIndex
+}
+
+// names are those of the way, and one more.
+func (i original) names(last string) string {
+	text := ""
+	for _, f := range i.way {
+		if f.name != "" {
+			text += f.name + "/"
+		}
+	}
+	return text + last
 }
 
 // maxDepth ends the copying of directories that are in themselves.
@@ -188,6 +209,7 @@ func (c *copier) find(ctx context.Context, text string) (i original, contents bo
 	if len(p.path) > 0 {
 		i.name = p.name()
 	}
+	i.way = []gridFolder{{i.name, indexOf(object)}}
 	return i, p.folder, nil
 }
 
@@ -209,12 +231,28 @@ func (c *copier) inside(ctx context.Context, i original) ([]original, error) {
 	var items []original
 	for _, name := range sortedNames(object.Children) {
 		child := object.Children[name]
-		if child.Kind != tahoe.File && child.Kind != tahoe.Directory {
-			return nil, fmt.Errorf("%q is of an unknown kind, and can't be copied", name)
+		next := original{name: name, object: child, folder: child.Kind == tahoe.Directory, size: sizeOf(child), depth: i.depth + 1}
+		switch index := indexOf(child); {
+		case child.Kind != tahoe.File && child.Kind != tahoe.Directory:
+			c.leave(i.names(name), "it is of a kind that this version does not know")
+			continue
+		case next.folder && index != grid.StorageIndex{} && slices.ContainsFunc(i.way, func(f gridFolder) bool { return f.index == index }):
+			c.leave(i.names(name), "it is a directory on the way to it")
+			continue
+		case next.folder:
+			next.way = append(slices.Clip(i.way), gridFolder{name, index})
 		}
-		items = append(items, original{name: name, object: child, folder: child.Kind == tahoe.Directory, size: sizeOf(child), depth: i.depth + 1})
+		items = append(items, next)
 	}
 	return items, nil
+}
+
+// indexOf is the storage index of a file or directory; zero if it has none.
+func indexOf(o tahoe.Object) (index grid.StorageIndex) {
+	if c, err := file.Parse(bestCap(o)); err == nil {
+		index, _ = file.StorageIndexOf(c)
+	}
+	return index
 }
 
 // insideFolder follows symbolic links, but not into a folder that the link is in.
