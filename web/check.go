@@ -41,6 +41,15 @@ func (q *request) checkHow() (h checkHow, err error) {
 	return h, err
 }
 
+// deepCheckHow is the same for all that can be reached.
+func (q *request) deepCheckHow() (checkHow, error) {
+	h, err := q.checkHow()
+	if err == nil && h.Force {
+		err = badRequest("force= gives up a version of one object; say it with t=check of that.")
+	}
+	return h, err
+}
+
 // tree are the options for all that can be reached, with who counts it.
 func (h checkHow) tree(count tarn.Walker) tarn.DeepCheckOptions {
 	return tarn.DeepCheckOptions{Verify: h.Verify, AddLease: h.AddLease, Repair: h.repair, Walker: count}
@@ -124,7 +133,7 @@ func healthFacts(l tarn.Found, r health.Report) []fact {
 
 // streamDeepCheck is t=stream-deep-check.
 func (q *request) streamDeepCheck(l tarn.Found) error {
-	h, err := q.checkHow()
+	h, err := q.deepCheckHow()
 	if err != nil {
 		return err
 	}
@@ -294,7 +303,7 @@ func (d *deepCheck) page(bool) operationView {
 }
 
 func (q *request) startDeepCheck(l tarn.Found) error {
-	h, err := q.checkHow()
+	h, err := q.deepCheckHow()
 	if err != nil {
 		return err
 	}

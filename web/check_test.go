@@ -171,6 +171,9 @@ func TestDeepCheckUnderAHandle(t *testing.T) {
 	post(t, address+"/uri/"+top+"?t=start-deep-stats&ophandle=s", "")
 	ask(t, "GET", address+"/operations/s/aaaaaaaaaaaaaaaaaaaaaaaaaa", nil).want(t, 404, "knows no more")
 	post(t, address+"/uri/URI:LIT:?t=start-deep-check&ophandle=y", "").want(t, 400, "for directories")
+	for _, what := range []string{"start-deep-check&ophandle=y", "stream-deep-check"} {
+		post(t, address+"/uri/"+top+"?t="+what+"&repair=true&force=true", "").want(t, 400, "force=")
+	}
 }
 
 // healthyOf is one of the files that are healthy.

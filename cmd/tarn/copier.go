@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"github.com/tarn-grid/tarn"
 	"github.com/tarn-grid/tarn/file"
@@ -85,9 +87,10 @@ func (c *copier) turn(ctx context.Context) error {
 // fill copies items into a directory, which has these children; or into a new one
 // if dir is "".
 func (c *copier) fill(ctx context.Context, dir string, children map[string]tahoe.Object, items []original, path string) *coming {
+	items = c.distinct(items, path)
 	parts := make([]*coming, len(items))
 	for i, it := range items {
-		parts[i] = c.send(ctx, children[it.name], it, filepath.Join(path, it.name))
+		parts[i] = c.send(ctx, children[directory.NormalName(it.name)], it, filepath.Join(path, it.name))
 	}
 	return begin(func() (string, error) {
 		var links []control.Child
@@ -109,6 +112,24 @@ func (c *copier) fill(ctx context.Context, dir string, children map[string]tahoe
 			c.failed(fmt.Errorf("%s: %w", cmp.Or(path, "the directory"), err))
 		}
 		return capability, err
+	})
+}
+
+// distinct leaves out what a directory of the grid can't have beside the others.
+func (c *copier) distinct(items []original, path string) []original {
+	seen := map[string]bool{}
+	return slices.DeleteFunc(slices.Clone(items), func(it original) bool {
+		name := directory.NormalName(it.name)
+		switch {
+		case !utf8.ValidString(it.name):
+			c.leave(filepath.Join(path, it.name), "its name is not UTF-8")
+			return true
+		case seen[name]:
+			c.leave(filepath.Join(path, it.name), "another one has the same name, written with other characters")
+			return true
+		}
+		seen[name] = true
+		return false
 	})
 }
 
@@ -289,6 +310,9 @@ func safeName(name string) bool {
 
 // writeFile writes a file on this machine once all of it is there.
 func (c *copier) writeFile(ctx context.Context, path string, it original) error {
+	if info, err := os.Stat(path); err == nil && !info.IsDir() && !info.Mode().IsRegular() {
+		return notWritten(path, fmt.Errorf("%w: it is neither file nor directory", fs.ErrExist))
+	}
 	if c.options.capsOnly && it.path == "" {
 		c.progress.add(it.size)
 		if err := writeFile(path, []byte(bestCap(it.object)), 0o600); err != nil {
@@ -311,6 +335,27 @@ func (c *copier) writeFile(ctx context.Context, path string, it original) error 
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	if err := t.keep(); err != nil {
+		return notWritten(path, err)
+	}
+	c.copied(path)
+	return nil
+}
+
+// writeDevice writes to what no file may take the place of, such as a pipe.
+func (c *copier) writeDevice(ctx context.Context, path string, it original) error {
+	content, _, err := c.open(ctx, it)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	defer content.Close()
+	out, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return notWritten(path, err)
+	}
+	if _, err := io.Copy(io.MultiWriter(out, c.progress), content); err != nil {
+		return fmt.Errorf("%s: %w", path, errors.Join(err, out.Close()))
+	}
+	if err := out.Close(); err != nil {
 		return notWritten(path, err)
 	}
 	c.copied(path)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -269,6 +270,9 @@ func (c *copier) insideFolder(i original) ([]original, error) {
 		case err != nil && entry.Type()&os.ModeSymlink != 0:
 			c.leave(path, "the link leads nowhere")
 			continue
+		case errors.Is(err, fs.ErrNotExist):
+			c.leave(path, "it is not there any more")
+			continue
 		case err != nil:
 			return nil, fmt.Errorf("can't %w", err)
 		case !info.IsDir() && !info.Mode().IsRegular():
@@ -381,11 +385,39 @@ func (c *copier) toMachine(ctx context.Context, items []original) error {
 	to := c.options.to
 	info, err := os.Stat(to)
 	isFolder := err == nil && info.IsDir()
+	if err := notInItself(items, to); err != nil {
+		return err
+	}
 	if isFolder || strings.HasSuffix(to, "/") || c.several(items) {
 		if err := allNamed(items); err != nil {
 			return err
 		}
 		return c.write(ctx, to, items)
 	}
+	if err == nil && !info.Mode().IsRegular() && !c.options.capsOnly {
+		return c.writeDevice(ctx, to, items[0])
+	}
 	return c.writeFile(ctx, to, items[0])
+}
+
+// notInItself refuses to copy a folder of this machine into itself.
+func notInItself(items []original, to string) error {
+	at, err := filepath.Abs(to)
+	if err != nil {
+		return err
+	}
+	for {
+		if info, err := os.Stat(at); err == nil {
+			for _, it := range items {
+				if len(it.above) > 0 && it.above[0].IsDir() && os.SameFile(it.above[0], info) {
+					return usageError{err: fmt.Errorf("%s can't be copied into itself", shownName(it.path))}
+				}
+			}
+		}
+		up := filepath.Dir(at)
+		if up == at {
+			return nil
+		}
+		at = up
+	}
 }

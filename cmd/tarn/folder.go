@@ -149,7 +149,9 @@ type temporary struct {
 }
 
 func newTemporary(path string, mode fs.FileMode) (*temporary, error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".tarn-")
+	name := filepath.Base(path)
+	name = name[:min(len(name), 100)] // the longest names are 255 bytes long
+	f, err := os.CreateTemp(filepath.Dir(path), "."+name+".tarn-")
 	if err != nil {
 		return nil, err
 	}
