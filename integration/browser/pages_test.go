@@ -68,7 +68,6 @@ func places(t *testing.T, at string) []place {
 		{"manifest", at + "operations/manifest", 200},
 		{"deep-check", at + "operations/deep-check", 200},
 		{"transfers", at + "status", 200},
-		{"one transfer", at + "status/up-0", 200},
 		{"statistics", at + "statistics", 200},
 		{"error-name", dir + "/nothing/of/that/name", 404},
 		{"error-capability", at + "uri/URI:CHK:nonsense", 400},
