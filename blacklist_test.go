@@ -14,6 +14,21 @@ import (
 	"github.com/tarn-grid/tarn/file/directory"
 )
 
+func (g *testGrid) blacklist() string { return filepath.Join(g.folder, "access.blacklist") }
+
+// prohibit writes the client's list, at another moment than any before, though the clock
+// may say that it is the same one.
+func (g *testGrid) prohibit(text string) {
+	g.t.Helper()
+	if err := os.WriteFile(g.blacklist(), []byte(text), 0o600); err != nil {
+		g.t.Fatal(err)
+	}
+	later := time.Now().Add(time.Duration(len(text)) * time.Second)
+	if err := os.Chtimes(g.blacklist(), later, later); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
 // What access.blacklist has is not given out, nor written, from the moment on at which it
 // is written there, and is again when it is taken out. It can be checked all the same.
 func TestBlacklist(t *testing.T) {
@@ -63,18 +78,6 @@ func TestBlacklist(t *testing.T) {
 			}
 		}
 	}
-	list := filepath.Join(g.folder, "access.blacklist")
-	write := func(text string) {
-		t.Helper()
-		if err := os.WriteFile(list, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		// Another moment, though it may be the same one of the clock.
-		later := time.Now().Add(time.Duration(len(text)) * time.Second)
-		if err := os.Chtimes(list, later, later); err != nil {
-			t.Fatal(err)
-		}
-	}
 	var listed strings.Builder
 	listed.WriteString("# what we must not show\n\nnonsense\n")
 	for _, c := range []string{put.Cap, changing.Cap, dir.Cap} {
@@ -86,7 +89,7 @@ func TestBlacklist(t *testing.T) {
 		listed.WriteString("  " + index.String() + "\t my puppy   told me to\n")
 	}
 	try("before", nil)
-	write(listed.String())
+	g.prohibit(listed.String())
 	try("listed", tarn.ErrProhibited)
 	if got := g.get(other.Cap); len(got) != 1000 {
 		t.Errorf("another file: %d bytes", len(got))
@@ -96,27 +99,31 @@ func TestBlacklist(t *testing.T) {
 			t.Errorf("checked: %+v, %v", r, err)
 		}
 	}
-	write("# nothing\n")
+	g.prohibit("# nothing\n")
 	try("not listed any more", nil)
-	write(listed.String())
+	g.prohibit(listed.String())
 	try("again", tarn.ErrProhibited)
-	if err := os.Remove(list); err != nil {
+	if err := os.Remove(g.blacklist()); err != nil {
 		t.Fatal(err)
 	}
 	try("without a list", nil)
+}
 
-	// A list that can't be read may have anything.
-	if err := os.Mkdir(list, 0o700); err != nil {
+// A list that can't be read may have anything.
+func TestUnreadableBlacklist(t *testing.T) {
+	g := newGrid(t, 1, file.Params{Needed: 1, Happy: 1, Total: 1, SegmentSize: 1 << 20})
+	n, put := g.client, g.put(random(1000))
+	if err := os.Mkdir(g.blacklist(), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := n.Open(t.Context(), other.Cap); !errors.Is(err, tarn.ErrProhibited) {
+	if _, err := n.Open(t.Context(), put.Cap); !errors.Is(err, tarn.ErrProhibited) {
 		t.Errorf("a list that is a folder: %v", err)
 	}
-	if err := os.Remove(list); err != nil {
+	if err := os.Remove(g.blacklist()); err != nil {
 		t.Fatal(err)
 	}
-	write(strings.Repeat("#", 17<<20))
-	if _, err := n.Open(t.Context(), other.Cap); !errors.Is(err, tarn.ErrProhibited) {
+	g.prohibit(strings.Repeat("#", 17<<20))
+	if _, err := n.Open(t.Context(), put.Cap); !errors.Is(err, tarn.ErrProhibited) {
 		t.Errorf("a list of 17 MiB: %v", err)
 	}
 	if f, err := n.Open(t.Context(), "URI:LIT:krugkidfnzsc4"); err != nil {

@@ -73,7 +73,7 @@ func names(servers []grid.ServerID, name func(grid.ServerID) string) []string {
 }
 
 // timeText is a time for people.
-func timeText(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") }
+func timeText(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05 MST") }
 
 // transferPageView is the page of a transfer.
 type transferPageView struct {

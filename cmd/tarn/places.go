@@ -74,7 +74,7 @@ func (e *env) eachPlace(ctx context.Context, places []string, forPrograms bool, 
 			}
 		}
 		if err := do(place); err != nil {
-			failed = append(failed, fmt.Errorf("%s: %w", title, err))
+			failed = append(failed, fmt.Errorf("%s: %w", strings.TrimSuffix(title, ":"), err))
 		}
 		if ctx.Err() != nil {
 			break
