@@ -304,6 +304,20 @@ func TestNonsenseInsteadOfAList(t *testing.T) {
 		"the same for ever": func(s *peerSession, f wire.Frame) {
 			s.answer(f, &wire.Enumerated{Count: 1, More: true}, wire.AppendLease(nil, lease.HeldLease{}))
 		},
+		"without end": func(s *peerSession, f wire.Frame) {
+			s.conv.Grant(1) // there are more of them than it takes from the beginning
+			m := f.Message.(*wire.Enumerate)
+			var next lease.ShareID
+			if after, ok := m.Behind(); ok {
+				next = after
+			}
+			for i := 7; i >= 0; i-- { // the next storage index
+				if next.StorageIndex[i]++; next.StorageIndex[i] != 0 {
+					break
+				}
+			}
+			s.answer(f, &wire.Enumerated{Count: 1, More: true}, wire.AppendLease(nil, lease.HeldLease{Share: next}))
+		},
 		"gone": func(s *peerSession, _ wire.Frame) { s.session.Close() },
 	}
 	for name, answer := range nonsense {
